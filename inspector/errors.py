@@ -1,0 +1,113 @@
+"""Every error that the inspector raises on purpose. Messages say the fact, the reason and the next step.
+
+    InspectorError
+    ├── ConfigError            a line file, recipe or command-line value is wrong
+    ├── FrameError             a frame cannot be judged; carries the `Reason` of its UNKNOWN verdict
+    ├── BundleError            a bundle is not what it should be
+    │   ├── BundleTampered     a file is missing, extra, or its hash differs
+    │   ├── BundleVersionError written for another schema version
+    │   └── GoldenMismatch     this machine does not reproduce the recorded scores
+    ├── EngineError            a provider is missing, or the model raised
+    ├── SessionError           a camera client broke the protocol
+    │   ├── UnknownCamera      no station of this line has that camera
+    │   ├── CameraBusy         another client streams as that camera
+    │   └── TriggerOutOfRange  a trigger number that cannot be of this line's counting
+    ├── SignalError            an output to the PLC cannot start
+    ├── RecordsError           journal, quality database or image store
+    │   ├── JournalError       the journal cannot be read or written
+    │   ├── StoreUnavailable   the quality database does not answer
+    │   ├── SchemaOutdated     the database needs `inspector db upgrade`, or is newer than this program
+    │   ├── ImageStoreError    a picture cannot be written or read
+    │   └── NotFound           no such inspection or picture
+    └── DataError              training images, labels or masks are wrong
+
+Foreign exceptions (gRPC, SQLAlchemy, ONNX Runtime, OpenCV) are translated into these where they enter.
+"""
+
+from __future__ import annotations
+
+from inspector.part import Reason
+
+
+class InspectorError(Exception):
+    """Root of all errors that the inspector raises on purpose."""
+
+
+class ConfigError(InspectorError):
+    """A line file, recipe or command-line value is wrong."""
+
+
+class FrameError(InspectorError):
+    """A frame cannot be judged; `reason` becomes its UNKNOWN verdict."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BundleError(InspectorError):
+    """A bundle is not what it should be."""
+
+
+class BundleTampered(BundleError):
+    """A file of the bundle is missing, extra, or its hash differs from the manifest."""
+
+
+class BundleVersionError(BundleError):
+    """The bundle was written for another schema version."""
+
+
+class GoldenMismatch(BundleError):
+    """This machine does not reproduce the scores recorded for the golden images."""
+
+
+class EngineError(InspectorError):
+    """An execution provider is missing, or the model raised."""
+
+
+class SessionError(InspectorError):
+    """A camera client broke the protocol."""
+
+
+class UnknownCamera(SessionError):
+    """No station of this line has that camera."""
+
+
+class CameraBusy(SessionError):
+    """Another client streams as that camera."""
+
+
+class TriggerOutOfRange(SessionError):
+    """A trigger number that cannot be of this line's counting."""
+
+
+class SignalError(InspectorError):
+    """An output to the PLC cannot start."""
+
+
+class RecordsError(InspectorError):
+    """Journal, quality database or image store."""
+
+
+class JournalError(RecordsError):
+    """The journal cannot be read or written."""
+
+
+class StoreUnavailable(RecordsError):
+    """The quality database does not answer."""
+
+
+class SchemaOutdated(RecordsError):
+    """The database needs `inspector db upgrade`, or is newer than this program."""
+
+
+class ImageStoreError(RecordsError):
+    """A picture cannot be written or read."""
+
+
+class NotFound(RecordsError):
+    """No such inspection or picture."""
+
+
+class DataError(InspectorError):
+    """Training images, labels or masks are wrong."""
