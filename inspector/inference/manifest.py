@@ -1,0 +1,257 @@
+"""What a bundle says of itself: input, classes, limits and their basis, golden images, provenance, file hashes.
+
+The manifest is JSON. It is read strictly: unknown and repeated keys, wrong types, NaN and infinite numbers, names that
+leave the bundle and statements that contradict each other are refused, all of them named in one message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import PydanticSerializationError
+
+from inspector.errors import BundleError, BundleVersionError
+from inspector.part import Limits, Verdict
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+GOLDEN_FOLDER = "golden"
+
+MAX_MANIFEST_BYTES = 1 << 20
+"""A manifest of 1024 files is about 150 KiB."""
+MAX_FILES = 1024
+MAX_GOLDEN = 256
+"""The self-test runs at every start, which has 3 s: a bundle brings a few dozen golden images, not its data set."""
+
+# Names that no file system reads otherwise: no separators, drives, leading dots ("..", hidden files) or controls.
+_FILE_PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_FILE_PATTERN = rf"^{_FILE_PART}(/{_FILE_PART}){{0,2}}$"
+
+
+def _verdict(value: object) -> Verdict:
+    """A verdict by its name, as the manifest writes it; UNKNOWN is no verdict on a golden image."""
+    if value in (Verdict.PASS, Verdict.REJECT) and isinstance(value, Verdict):
+        return value
+    if value == "PASS" or value == "REJECT":
+        return Verdict[value]
+    raise ValueError("expected PASS or REJECT")
+
+
+FileName = Annotated[str, Field(pattern=_FILE_PATTERN, max_length=255)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=4096)]
+DefectClass = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+GoldenVerdict = Annotated[Verdict, PlainValidator(_verdict), PlainSerializer(lambda verdict: verdict.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What the graph wants: uint8 (n, height_px, width_px, channels), grey or RGB.
+
+    `location` says how the part is found in the frame, as the location settings of a recipe do ({} or kind "none": the
+    whole frame).
+    """
+
+    width_px: Annotated[int, Field(ge=1, le=8192)]
+    height_px: Annotated[int, Field(ge=1, le=8192)]
+    channels: Literal[1, 3]
+    location: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitBasis:
+    """Why the limit is where it is, and what it promises.
+
+    `guaranteed` says whether `good_parts` were enough for `false_reject_rate` at `confidence`; if not,
+    `good_parts_needed` says how many would be. `statement` is the promise in words for the quality engineer.
+    """
+
+    method: Annotated[str, Field(min_length=1, max_length=128)]
+    false_reject_rate: Share
+    confidence: Share
+    good_parts: Annotated[int, Field(ge=0)]
+    guaranteed: bool
+    statement: Text
+    good_parts_needed: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenImage:
+    """An image in the bundle, `file` ("golden/…"), with the score and verdict that every machine must give it."""
+
+    file: FileName
+    media_type: Literal["image/png", "image/jpeg"]
+    score: float
+    verdict: GoldenVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a bundle says of itself. `files` maps every file but the manifest to its SHA-256.
+
+    `score_tolerance` is the largest difference between a recorded golden score and this machine's. `dataset_digest`
+    names the data set it was fitted on; `provenance` and `metrics` are free JSON for people and tools.
+    """
+
+    # Read by pydantic; holds for the values inside as well.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    model_kind: Annotated[str, Field(min_length=1, max_length=64)]
+    created_time: AwareDatetime
+    input: InputSpec
+    classes: Annotated[tuple[DefectClass, ...], Field(min_length=1, max_length=256)]
+    limits: Limits
+    basis: LimitBasis
+    golden: Annotated[tuple[GoldenImage, ...], Field(min_length=1, max_length=MAX_GOLDEN)]
+    score_tolerance: Annotated[float, Field(gt=0)]
+    dataset_digest: Text = ""
+    provenance: Mapping[str, JsonValue] = field(default_factory=dict)
+    metrics: Mapping[str, JsonValue] = field(default_factory=dict)
+    files: Annotated[Mapping[FileName, Sha256], Field(max_length=MAX_FILES)] = field(default_factory=dict)
+    schema_version: Literal[1] = 1
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def parse_manifest(text: bytes, source: str) -> Manifest:
+    """Read a manifest; `source` names it in messages.
+
+    Raises BundleVersionError if it was written for another schema version, else BundleError with every problem found.
+    """
+    raw = _strict_json(text, source)
+    _check_version(raw, source)
+    try:
+        manifest = _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors(include_url=False)
+        ]
+        raise _refusal(source, problems) from error
+    if problems := _contradictions(manifest):
+        raise _refusal(source, problems)
+    return manifest
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The manifest as it stands in the bundle: indented UTF-8 JSON. Raises BundleError if it cannot be that."""
+    text = json.dumps(_plain(manifest), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def manifest_digest(manifest: Manifest) -> str:
+    """SHA-256 of the canonical manifest (sorted keys, no white space), which holds the hash of every other file."""
+    text = json.dumps(_plain(manifest), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(manifest: Manifest) -> dict[str, JsonValue]:
+    try:
+        plain: dict[str, JsonValue] = _ADAPTER.dump_python(manifest, mode="json", warnings=False)
+        json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        message = (
+            f"the manifest of bundle {manifest.name} is not plain JSON: {error}; use finite numbers, text, lists, maps"
+        )
+        raise BundleError(message) from error
+    return plain
+
+
+def _strict_json(text: bytes, source: str) -> object:
+    """Parse JSON without Python's leniences: no NaN, no number that overflows to infinity, no repeated key."""
+    try:
+        return json.loads(
+            text.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_unique_keys,
+        )
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BundleError(f"{source} is no valid manifest: {reason}; export the bundle again") from error
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number that a limit or score may have")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:32]} is out of range")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return unique
+
+
+def _check_version(raw: object, source: str) -> None:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise BundleError(f"{source} names no schema version, so it is no bundle manifest; export the bundle again")
+    if version != SCHEMA_VERSION:
+        step = (
+            "upgrade the inspector"
+            if version > SCHEMA_VERSION
+            else "export it again with this version's inspector-train"
+        )
+        raise BundleVersionError(
+            f"{source} has schema version {version}, this inspector reads version {SCHEMA_VERSION}: {step}"
+        )
+
+
+def _contradictions(manifest: Manifest) -> list[str]:
+    """What is well-formed and still cannot be true."""
+    problems = []
+    if len(set(manifest.classes)) < len(manifest.classes):
+        problems.append("classes: a class is named twice")
+    if MODEL_FILE not in manifest.files:
+        problems.append(f"files: {MODEL_FILE} has no hash")
+    if MANIFEST_FILE in manifest.files:
+        problems.append(f"files: {MANIFEST_FILE} cannot hold its own hash")
+    if len({name.casefold() for name in manifest.files}) < len(manifest.files):
+        problems.append("files: two names differ only in case, which some file systems take for one")
+    names = [image.file for image in manifest.golden]
+    if len(set(names)) < len(names):
+        problems.append("golden: an image is named twice")
+    for index, image in enumerate(manifest.golden):
+        expected = Verdict.REJECT if image.score > manifest.limits.score else Verdict.PASS
+        if image.verdict is not expected:
+            problems.append(
+                f"golden.{index}: verdict {image.verdict.name} contradicts score {image.score:g} "
+                f"against limit {manifest.limits.score:g}"
+            )
+        if not re.match(rf"{GOLDEN_FOLDER}/", image.file):
+            problems.append(f"golden.{index}: {image.file} is not in {GOLDEN_FOLDER}/")
+        if image.file not in manifest.files:
+            problems.append(f"golden.{index}: {image.file} has no hash in files")
+    return problems
+
+
+def _refusal(source: str, problems: list[str]) -> BundleError:
+    shown = "; ".join(problems[:20]) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
+    return BundleError(f"{source} is no valid manifest: {shown}. Export the bundle again")
