@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from inspector.part import Inspection
 
@@ -78,7 +79,7 @@ STATION_BLOCK = _block(
         "counts up every `heartbeat_ms`, wraps; stands still when the inspector is dead or stuck: reject",
     ),
     ("heartbeat_ms", "u16", "period of the heartbeat in ms"),
-    ("state", "u16", "0 NOT_READY, 1 READY, 2 STOPPING, 3 FAULT; reject unless 1"),
+    ("state", "u16", "0 NOT_READY, 1 READY, 2 STOPPING, 3 FAULT; unless 1 no part is judged, so none may pass"),
     ("ring_address", "u16", "address of the ring, 128"),
     ("ring_size", "u16", "entries in the ring, 64"),
     ("ring_entry_size", "u16", "registers of one entry, 16"),
@@ -225,8 +226,10 @@ def unpack_block(registers: Sequence[int]) -> StationBlock:
         ValueError: fewer than `STATION_BLOCK_SIZE` registers, or one that is not 16-bit.
     """
     values = _BLOCK_CODEC.unpack(_to_bytes(registers, STATION_BLOCK_SIZE))
-    named = dict(zip(_BLOCK_NAMES, values, strict=True))
-    return StationBlock(**{name: _string(value) if name in _TEXTS else value for name, value in named.items()})
+    fields: dict[str, Any] = dict(zip(_BLOCK_NAMES, values, strict=True))
+    for name in _TEXTS:
+        fields[name] = _string(fields[name])
+    return StationBlock(**fields)
 
 
 def unpack_entry(registers: Sequence[int]) -> RingEntry | None:

@@ -1,0 +1,73 @@
+"""The registers of one station: written by the pipeline, read by the server, always as one consistent whole."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Sequence
+
+from inspector.part import Inspection
+from inspector.signalling import registers
+from inspector.signalling.signal import StationState
+
+_BUNDLES_REMEMBERED = 8
+
+
+class StationRegisters:
+    """One station's register image.
+
+    Writers change a working copy under a lock that guards memory only, then put a new immutable image in its place. A
+    reader takes the image once per request, so that an answer never mixes two results and never waits for a writer.
+    """
+
+    def __init__(self, heartbeat_ms: int) -> None:
+        self._working = bytearray(registers.IMAGE_SIZE * 2)
+        registers.pack_fixed(self._working, heartbeat_ms)
+        self._lock = threading.Lock()
+        self._class_numbers: dict[str, dict[str, int]] = {}
+        self._recipe = ""
+        self._bundle = ""
+        self._results = 0
+        self._image = bytes(self._working)
+
+    def publish(self, inspection: Inspection) -> None:
+        """Show a result as the latest and in the ring."""
+        with self._lock:
+            self._results = min(self._results + 1, registers.RING_SIZE)
+            number = self._class_number(inspection.bundle, inspection.defect_class)
+            registers.pack_result(self._working, inspection, number, self._results)
+            self._image = bytes(self._working)
+
+    def set(
+        self, state: StationState, recipe: str | None = None, bundle: str | None = None, classes: Sequence[str] = ()
+    ) -> None:
+        """Show the state and, unless None, the recipe and bundle in use with the bundle's defect classes."""
+        with self._lock:
+            registers.pack_state(self._working, state)
+            if recipe is not None:
+                self._recipe = recipe
+            if bundle is not None:
+                self._bundle = bundle
+                self._remember_classes(bundle, classes)
+            registers.pack_identity(self._working, self._recipe, self._bundle)
+            self._image = bytes(self._working)
+
+    def read(self, address: int, count: int, heartbeat: int) -> list[int]:
+        """Registers `address` to `address + count - 1` of one image, which must lie within it, with this heartbeat."""
+        values = list(struct.unpack_from(f">{count}H", self._image, address * 2))
+        place = registers.ADDRESS["heartbeat"] - address
+        if 0 <= place < count:
+            values[place] = heartbeat
+        return values
+
+    def _remember_classes(self, bundle: str, classes: Sequence[str]) -> None:
+        # By bundle, because parts of the old bundle are still published after a changeover.
+        self._class_numbers.pop(bundle, None)
+        self._class_numbers[bundle] = {name: number for number, name in enumerate(classes, start=1)}
+        if len(self._class_numbers) > _BUNDLES_REMEMBERED:
+            del self._class_numbers[next(iter(self._class_numbers))]
+
+    def _class_number(self, bundle: str, defect_class: str) -> int:
+        if not defect_class:
+            return registers.CLASS_NONE
+        return self._class_numbers.get(bundle, {}).get(defect_class, registers.CLASS_UNLISTED)
