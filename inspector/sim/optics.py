@@ -64,17 +64,21 @@ def photograph(surface: Surface, rng: np.random.Generator) -> NDArray[np.uint8]:
     highlight = 0.40 * surface.gloss * shine + surface.sheen * np.square(diffuse / _LIGHT[2])
     belt = _belt(rng, size_px, px) * _shadow(surface.coverage, px)
     lamp = _lamp(rng, size_px)
-    part = surface.albedo * light[..., None]
-    part += highlight[..., None]
-    scene = belt[..., None] + (part - belt[..., None]) * surface.coverage[..., None]
-    warmth = np.float32(rng.normal(0.0, 0.008))
-    tint = np.array([1.0 + warmth, 1.0, 0.965 - warmth], np.float32)
-    exposed = soften(scene * (lamp[..., None] * tint), 0.62 * px)
-    np.clip(exposed, 0, 1, out=exposed)
-    spread = np.sqrt(exposed * np.float32(1 / _FULL_WELL) + np.float32((_READ_NOISE / _FULL_WELL) ** 2))
-    exposed += spread * rng.standard_normal(exposed.shape, dtype=np.float32)
-    np.clip(exposed, 0, 1, out=exposed)
-    return _TONE[(exposed * np.float32(4095)).astype(np.uint16)]
+    warmth = float(rng.normal(0.0, 0.008))
+    planes = []
+    for channel, tint in enumerate((1.0 + warmth, 1.0, 0.965 - warmth)):
+        scene = belt + (surface.albedo[..., channel] * light + highlight - belt) * surface.coverage
+        planes.append(_expose(soften(scene * lamp * np.float32(tint), 0.62 * px), rng))
+    return np.asarray(cv2.merge(planes), np.uint8)
+
+
+def _expose(light: FloatField, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What one colour of the sensor reads, uint8, for light where 1 fills it."""
+    np.clip(light, 0, 1, out=light)
+    spread = np.sqrt(light * np.float32(1 / _FULL_WELL) + np.float32((_READ_NOISE / _FULL_WELL) ** 2))
+    light += spread * rng.standard_normal(light.shape, dtype=np.float32)
+    np.clip(light, 0, 1, out=light)
+    return np.asarray(_TONE[(light * np.float32(4095)).astype(np.uint16)])
 
 
 _TONE: NDArray[np.uint8] = np.round(255 * (np.arange(4096) / 4095) ** (1 / 2.2)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Simulated parts: the same bytes for the same seed, exact masks, severities that mean something, the files they leave."""
+"""Simulated parts: same bytes for the same seed, exact masks, severities that mean something, the files they leave."""
 
 from __future__ import annotations
 
