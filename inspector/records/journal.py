@@ -1,0 +1,418 @@
+"""The local journal: what was admitted and decided, kept through the death of the process before anyone is told.
+
+An append is a copy into a preallocated, memory-mapped segment: no system call, no wait for a disk. Death of the process
+loses nothing that was appended; death of the machine loses at most the last `sync_interval_s`. A background thread
+flushes, prepares the next segment ahead and closes full ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import threading
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from inspector.errors import JournalError
+from inspector.part import Inspection
+from inspector.records.codec import ALIGNMENT, CodecError, encode
+from inspector.records.entries import (
+    Admission,
+    Entry,
+    Evidence,
+    LateScore,
+    Position,
+    SegmentHeader,
+    Settled,
+    StationMark,
+    StoredImage,
+)
+from inspector.records.ledger import RECENT, JournalState, Ledger
+from inspector.records.lockfile import acquire
+from inspector.records.recovery import Recovered, SegmentInfo, recover
+from inspector.records.segment import Damage, SegmentWriter, read_segment, scan, segment_path
+
+DEFAULT_SEGMENT_BYTES = 16 << 20
+# Apart, because the keeper may be preparing a spare while an append has to make its own segment.
+_SPARE = "spare.tmp"
+_DIRECT = "direct.tmp"
+_MAX_DAMAGE_KEPT = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """The journal of one line. Thread-safe; one process at a time. Use `open`."""
+
+    def __init__(self, directory: Path, line: str, lock_fd: int, segment_bytes: int, sync_interval_s: float) -> None:
+        self._directory = directory
+        self._line = line
+        self._lock_fd = lock_fd
+        self._segment_bytes = segment_bytes
+        self._sync_interval_s = sync_interval_s
+        self._lock = threading.Lock()
+        # Held while a segment is flushed or closed, never by an append.
+        self._upkeep = threading.Lock()
+        self._wake = threading.Event()
+        self._spare: SegmentWriter | None = None
+        self._spare_error: OSError | None = None
+        self._retired: list[SegmentWriter] = []
+        self._closed = False
+        self._unsynced = False
+        self.sync_failures = 0
+        self._take_over(recover(directory))
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        line: str,
+        *,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        sync_interval_s: float = 1.0,
+        first_sequence: int = 1,
+        stations: Mapping[str, StationMark] | None = None,
+    ) -> Journal:
+        """Recover the journal in `directory`, or begin one, and own it until `close`.
+
+        `first_sequence` and `stations` are lower bounds for the next numbers, from the quality database: they matter when
+        the directory is new or lost its newest entries. JournalError if another process has it, it belongs to another
+        line, it cannot be read, or the disk has no room for a segment.
+        """
+        lock_fd = acquire(directory)
+        try:
+            journal = cls(directory, line, lock_fd, segment_bytes, sync_interval_s)
+            journal._begin(first_sequence, stations or {})
+        except BaseException:
+            os.close(lock_fd)
+            raise
+        return journal
+
+    # Recovery
+
+    def _take_over(self, found: Recovered) -> None:
+        if found.line and found.line != self._line:
+            raise JournalError(
+                f"journal {self._directory} belongs to line {found.line}, not {self._line}: "
+                "give each line a directory of its own"
+            )
+        self._found = found
+        self._id = found.journal or uuid.uuid4().hex
+        self._ledger: Ledger = found.ledger
+        self._ordinal = found.ordinal
+        self._segments: list[SegmentInfo] = found.segments
+        self.damage: list[Damage] = found.damage
+        for damage in found.damage:
+            _log.error("journal damage: %s", damage)
+
+    def _begin(self, first_sequence: int, stations: Mapping[str, StationMark]) -> None:
+        is_new = not self._segments
+        raised = self._ledger.raise_to(first_sequence, stations)
+        self.state: JournalState = self._ledger.state(self._found.recent, is_new)
+        try:
+            self._remove_leftovers()
+            self._active = (None if raised else self._resume()) or self._next_segment()
+        except OSError as error:
+            raise JournalError(
+                f"journal {self._directory} cannot get a segment of {self._segment_bytes >> 10} KiB: {error.strerror}: "
+                "free some disk space or choose another directory"
+            ) from error
+        del self._found
+        self._keeper = threading.Thread(target=self._keep, name="journal-keeper", daemon=True)
+        self._keeper.start()
+        self._wake.set()
+
+    def _resume(self) -> SegmentWriter | None:
+        """The last segment, if it is whole and has its full size; a damaged one is left as it is, as evidence."""
+        if not self._found.end:
+            return None
+        number = self._segments[-1].number
+        path = segment_path(self._directory, number)
+        if path.stat().st_size != self._segment_bytes:
+            return None
+        return SegmentWriter.resume(path, number, self._found.end)
+
+    def _remove_leftovers(self) -> None:
+        """Segments that an earlier run prepared and did not come to use."""
+        for name in (_SPARE, _DIRECT):
+            (self._directory / name).unlink(missing_ok=True)
+
+    # Appending
+
+    def admit(self, admission: Admission) -> None:
+        """Take responsibility for a part. JournalError if it is already in flight or cannot be written."""
+        payload = _encoded(admission)
+        crc = zlib.crc32(payload)
+        with self._lock:
+            if (admission.station, admission.trigger) in self._ledger.unsettled:
+                raise JournalError(f"trigger {admission.trigger} of station {admission.station} is already in flight")
+            self._append(payload, crc)
+            self._ledger.note(admission)
+
+    def settle(self, inspection: Inspection, *, evidence_expected: bool = False, after_gap: bool = False) -> None:
+        """Write a verdict, before anyone is told. Sequence numbers must follow each other, here and per station.
+
+        `evidence_expected` promises a later call of `evidence` for it. `after_gap` allows numbers to be skipped: verdicts
+        that were signalled while the journal could not be written. JournalError if it cannot be written; nothing is then
+        counted.
+        """
+        entry = Settled(inspection, evidence_expected, after_gap)
+        if inspection.line != self._line:
+            raise JournalError(f"a verdict of line {inspection.line} does not belong in the journal of {self._line}")
+        payload = _encoded(entry)
+        crc = zlib.crc32(payload)
+        with self._lock:
+            objection = self._ledger.objection(entry)
+            if objection:
+                raise JournalError(f"journal of line {self._line}: {objection}: take the numbers from one counter")
+            self._append(payload, crc)
+            self._ledger.note(entry)
+
+    def evidence(self, sequence: int, images: Sequence[StoredImage]) -> None:
+        """Write which pictures a settled inspection has. JournalError."""
+        self._note_after(sequence, Evidence(sequence, tuple(images), datetime.now(UTC)))
+
+    def late_score(self, sequence: int, score: float) -> None:
+        """Write the score of an inspection that was settled without it. JournalError."""
+        self._note_after(sequence, LateScore(sequence, score))
+
+    def _note_after(self, sequence: int, entry: Evidence | LateScore) -> None:
+        payload = _encoded(entry)
+        crc = zlib.crc32(payload)
+        with self._lock:
+            if sequence >= self._ledger.next_sequence:
+                raise JournalError(f"verdict {sequence} is not settled, so nothing can be added to it")
+            self._append(payload, crc)
+            self._ledger.note(entry)
+
+    def _append(self, payload: bytes, crc: int) -> None:
+        if self._closed:
+            raise JournalError(f"journal {self._directory} is closed")
+        if not self._active.has_room(len(payload)):
+            self._roll(len(payload))
+        self._active.append(payload, crc, self._ordinal)
+        self._ordinal += 1
+        self._unsynced = True
+
+    def _roll(self, payload_bytes: int) -> None:
+        """Go on in the next segment, which the keeper has normally prepared."""
+        if self._spare_error is not None:
+            self._wake.set()
+            raise self._full(self._spare_error) from self._spare_error
+        try:
+            successor = self._next_segment()
+        except OSError as error:
+            self._spare_error = error
+            raise self._full(error) from error
+        self._retired.append(self._active)
+        self._active = successor
+        self._wake.set()
+        if not successor.has_room(payload_bytes):
+            raise JournalError(
+                f"an entry of {payload_bytes} bytes does not fit into a segment of {self._segment_bytes} bytes: "
+                "set a larger segment size"
+            )
+
+    def _full(self, error: OSError) -> JournalError:
+        return JournalError(
+            f"journal {self._directory} is full: no next segment: {error.strerror or error}: free some disk space"
+        )
+
+    def _next_segment(self) -> SegmentWriter:
+        """A segment with its header written, in its place. OSError."""
+        spare, self._spare = self._spare, None
+        segment = spare or SegmentWriter.create(self._directory / _DIRECT, self._segment_bytes)
+        number = self._segments[-1].number + 1 if self._segments else 1
+        header = encode(self._ledger.header(self._id, self._line, number))
+        try:
+            if not segment.has_room(len(header)):
+                raise OSError(errno.EFBIG, f"the state of {len(header)} bytes does not fit into a segment")
+            segment.activate(segment_path(self._directory, number), number)
+        except OSError:
+            segment.close()
+            raise
+        segment.append(header, zlib.crc32(header), self._ordinal)
+        self._ordinal += 1
+        self._segments.append(SegmentInfo(number, self._ledger.next_sequence))
+        return segment
+
+    # Reading
+
+    @property
+    def id(self) -> str:
+        """Identity of this journal; a new directory gets a new one."""
+        return self._id
+
+    @property
+    def start(self) -> Position:
+        """Before the oldest entry still kept."""
+        with self._lock:
+            return Position(self._id, self._segments[0].number, 0)
+
+    @property
+    def end(self) -> Position:
+        """After the newest entry."""
+        with self._lock:
+            return Position(self._id, self._active.number, self._active.end)
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number that the next verdict must have."""
+        with self._lock:
+            return self._ledger.next_sequence
+
+    @property
+    def size_bytes(self) -> int:
+        """Disk space of the segments, the prepared one included."""
+        with self._lock:
+            files = [segment_path(self._directory, s.number) for s in self._segments] + [self._directory / _SPARE]
+        total = 0
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
+
+    def holds(self, position: Position) -> bool:
+        """Whether reading can go on from `position` without missing an entry that is still owed."""
+        return position.journal == self._id and self.start <= position <= self.end
+
+    def read(self, position: Position | None = None) -> Iterator[tuple[Position, Entry]]:
+        """Entries after `position` up to now, each with the position behind it.
+
+        From the oldest entry kept if `position` is None or not of this journal (see `holds`). Damage on the way is added
+        to `damage` and logged. JournalError.
+        """
+        at = position if position is not None and self.holds(position) else self.start
+        number, offset = at.segment, at.offset & -ALIGNMENT
+        while True:
+            with self._lock:
+                is_active = number == self._active.number
+                limit = self._active.end if is_active else None
+                later = [s.number for s in self._segments if s.number > number]
+            size = None if limit is None else limit - offset
+            path = segment_path(self._directory, number)
+            for item in scan(read_segment(path, offset, size), path.name, offset):
+                if isinstance(item, Damage):
+                    self._tell(item)
+                elif not isinstance(item.entry, SegmentHeader):
+                    yield Position(self._id, number, item.end), item.entry
+            if is_active or not later:
+                return
+            number, offset = later[0], 0
+
+    def replay(self, after_sequence: int) -> Iterator[Inspection]:
+        """Verdicts after `after_sequence` that are still kept, oldest first. JournalError."""
+        with self._lock:
+            known = [s for s in self._segments if s.next_sequence is not None and s.next_sequence <= after_sequence + 1]
+            number = known[-1].number if known else self._segments[0].number
+        for _, entry in self.read(Position(self._id, number, 0)):
+            if isinstance(entry, Settled) and entry.inspection.sequence > after_sequence:
+                yield entry.inspection
+
+    def _tell(self, damage: Damage) -> None:
+        with self._lock:
+            if damage in self.damage or len(self.damage) >= _MAX_DAMAGE_KEPT:
+                return
+            self.damage.append(damage)
+        _log.error("journal damage: %s", damage)
+
+    # Upkeep
+
+    def discard_before(self, position: Position) -> int:
+        """Delete segments that lie wholly before `position`; returns how many.
+
+        Those that hold any of the newest 4096 verdicts stay, so that a restart knows them for repeated triggers.
+        """
+        if not self.holds(position):
+            return 0
+        with self._lock:
+            oldest_kept = self._ledger.next_sequence - RECENT
+            count = 0
+            while self._segments[count].number < position.segment:
+                later = (s.next_sequence for s in self._segments[count + 1 :])
+                if next(first for first in later if first is not None) > oldest_kept:
+                    break
+                count += 1
+            dropped, self._segments = self._segments[:count], self._segments[count:]
+        for info in dropped:
+            with contextlib.suppress(FileNotFoundError):
+                segment_path(self._directory, info.number).unlink()
+        return len(dropped)
+
+    def flush(self) -> None:
+        """Wait until everything appended so far is on the disk. JournalError."""
+        try:
+            self._seal_retired()
+            self._sync()
+        except OSError as error:
+            raise JournalError(
+                f"journal {self._directory} cannot be flushed: {error.strerror}: check the disk"
+            ) from error
+
+    def close(self) -> None:
+        """Flush, and let another process have the journal. A second call does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._wake.set()
+        self._keeper.join()
+        self._try(self._sync)
+        self._seal_retired()
+        self._active.close()
+        if self._spare is not None:
+            self._spare.close()
+            self._try((self._directory / _SPARE).unlink)
+        os.close(self._lock_fd)
+
+    def _keep(self) -> None:
+        while not self._closed:
+            self._seal_retired()
+            self._prepare_spare()
+            self._try(self._sync)
+            self._wake.wait(self._sync_interval_s)
+            self._wake.clear()
+
+    def _prepare_spare(self) -> None:
+        if self._spare is not None:
+            return
+        try:
+            spare = SegmentWriter.create(self._directory / _SPARE, self._segment_bytes)
+        except OSError as error:
+            if self._spare_error is None:
+                _log.error("journal %s: no next segment: %s: free some disk space", self._directory, error.strerror)
+            self._spare_error = error
+            return
+        with self._lock:
+            self._spare, self._spare_error = spare, None
+
+    def _seal_retired(self) -> None:
+        with self._upkeep:
+            while self._retired:
+                self._try(self._retired.pop(0).seal)
+
+    def _sync(self) -> None:
+        with self._upkeep:
+            if self._unsynced:
+                self._unsynced = False
+                self._active.sync()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """Upkeep goes on after a disk error; the count and the log tell of it."""
+        try:
+            action()
+        except OSError as error:
+            self.sync_failures += 1
+            _log.error("journal %s: %s: check the disk", self._directory, error)
+
+
+def _encoded(entry: Entry) -> bytes:
+    try:
+        return encode(entry)
+    except CodecError as error:
+        raise JournalError(str(error)) from error

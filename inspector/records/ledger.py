@@ -1,0 +1,129 @@
+"""What the journal must remember of its entries: the next numbers, and what is still owed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inspector.part import Inspection
+from inspector.records.entries import Admission, Entry, Evidence, LateScore, SegmentHeader, Settled, StationMark
+
+RECENT = 4096
+# Every expected picture is settled by the evidence writer, if only as lost; the bound is against a caller that forgets.
+MAX_AWAITING = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """What a start finds: the next numbers, what the last run still owed, and the newest verdicts.
+
+    `unsettled` are parts admitted and never settled, in order of admission: each is owed an UNKNOWN/SERVICE_RESTARTED.
+    `awaiting_evidence` are sequence numbers whose pictures were never stored. `recent` holds up to 4096 verdicts, oldest
+    first. `is_new` is True if the directory held no journal.
+    """
+
+    next_sequence: int
+    stations: Mapping[str, StationMark]
+    unsettled: tuple[Admission, ...]
+    awaiting_evidence: tuple[int, ...]
+    recent: tuple[Inspection, ...]
+    is_new: bool
+
+
+class Ledger:
+    """The running totals behind `JournalState`. Not thread-safe: the journal's lock guards it."""
+
+    def __init__(self) -> None:
+        self.next_sequence = 1
+        self.stations: dict[str, StationMark] = {}
+        self.unsettled: dict[tuple[str, int], Admission] = {}
+        self.awaiting: dict[int, None] = {}
+
+    def load(self, header: SegmentHeader) -> None:
+        """Take over the state that a segment began with."""
+        self.next_sequence = header.next_sequence
+        self.stations = dict(header.stations)
+        self.unsettled = {(a.station, a.trigger): a for a in header.unsettled}
+        self.awaiting = dict.fromkeys(header.awaiting_evidence)
+
+    def is_ahead_of(self, header: SegmentHeader) -> bool:
+        """Whether a segment's header counts from less than the entries before it have reached."""
+        return self.next_sequence > header.next_sequence or any(
+            mark.next_station_sequence > header.stations.get(station, StationMark()).next_station_sequence
+            for station, mark in self.stations.items()
+        )
+
+    def raise_to(self, next_sequence: int, stations: Mapping[str, StationMark]) -> bool:
+        """Never count below what others have already seen; True if that changes anything."""
+        before = self.next_sequence, dict(self.stations)
+        self.next_sequence = max(self.next_sequence, next_sequence)
+        for station, mark in stations.items():
+            self._raise_mark(station, mark.next_trigger, mark.next_station_sequence)
+        return before != (self.next_sequence, self.stations)
+
+    def mark(self, station: str) -> StationMark:
+        return self.stations.get(station, StationMark())
+
+    def objection(self, settled: Settled) -> str:
+        """Why a verdict does not continue the sequence, or an empty string if it does."""
+        inspection = settled.inspection
+        expected = self.next_sequence
+        if inspection.sequence < expected or (inspection.sequence > expected and not settled.after_gap):
+            return f"verdict {inspection.sequence} does not follow {expected - 1}"
+        expected = self.mark(inspection.station).next_station_sequence
+        found = inspection.station_sequence
+        if found < expected or (found > expected and not settled.after_gap):
+            return f"verdict {found} of station {inspection.station} does not follow {expected - 1}"
+        return ""
+
+    def note(self, entry: Entry) -> None:
+        """Count one entry."""
+        if isinstance(entry, Settled):
+            self._note_settled(entry)
+        elif isinstance(entry, Admission):
+            self.unsettled[entry.station, entry.trigger] = entry
+            self._raise_mark(entry.station, entry.trigger + 1, 1)
+        elif isinstance(entry, Evidence):
+            self.awaiting.pop(entry.sequence, None)
+        else:
+            assert isinstance(entry, LateScore)
+
+    def _note_settled(self, entry: Settled) -> None:
+        inspection = entry.inspection
+        self.next_sequence = max(self.next_sequence, inspection.sequence + 1)
+        self._raise_mark(inspection.station, inspection.trigger + 1, inspection.station_sequence + 1)
+        self.unsettled.pop((inspection.station, inspection.trigger), None)
+        if entry.evidence_expected:
+            self.awaiting[inspection.sequence] = None
+            if len(self.awaiting) > MAX_AWAITING:
+                del self.awaiting[next(iter(self.awaiting))]
+
+    def _raise_mark(self, station: str, next_trigger: int, next_station_sequence: int) -> None:
+        mark = self.mark(station)
+        if next_trigger > mark.next_trigger or next_station_sequence > mark.next_station_sequence:
+            self.stations[station] = StationMark(
+                max(mark.next_trigger, next_trigger), max(mark.next_station_sequence, next_station_sequence)
+            )
+
+    def header(self, journal: str, line: str, number: int) -> SegmentHeader:
+        """The state now, as the first entry of segment `number`."""
+        return SegmentHeader(
+            journal,
+            line,
+            number,
+            self.next_sequence,
+            dict(self.stations),
+            tuple(self.unsettled.values()),
+            tuple(self.awaiting),
+        )
+
+    def state(self, recent: deque[Inspection], is_new: bool) -> JournalState:
+        return JournalState(
+            self.next_sequence,
+            dict(self.stations),
+            tuple(self.unsettled.values()),
+            tuple(self.awaiting),
+            tuple(recent),
+            is_new,
+        )
