@@ -1,0 +1,36 @@
+"""How many cores the engine may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CPUS = Path("/sys/devices/system/cpu")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def usable_cores(cpus: Path = _CPUS, quota: Path = _QUOTA) -> int:
+    """Physical cores that this process may run on, no more than its container's CPU quota, at least 1.
+
+    Two hardware threads of one core share its vector units, so a second one adds no speed to a convolution. ONNX
+    Runtime counts cores itself but sees neither affinity nor quota, and then pins its threads to cores it may not use.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    try:
+        cores = {_core(cpus / f"cpu{index}" / "topology") for index in allowed}
+    except (OSError, ValueError):  # no sysfs here, as on macOS: hardware threads are the best there is
+        return max(1, min(len(allowed), _quota_cores(quota)))
+    return max(1, min(len(cores), _quota_cores(quota)))
+
+
+def _core(topology: Path) -> tuple[int, int]:
+    return int((topology / "physical_package_id").read_text()), int((topology / "core_id").read_text())
+
+
+def _quota_cores(quota: Path) -> int:
+    """Whole cores of a cgroup v2 quota ("200000 100000" is two); a large number if there is none."""
+    try:
+        limit_us, period_us = quota.read_text().split()
+        return max(1, int(limit_us) // int(period_us))
+    except (OSError, ValueError, ZeroDivisionError):  # no cgroup v2, or "max 100000": no quota
+        return 1 << 16
