@@ -162,7 +162,7 @@ class ModbusSignal:
         reported: set[str] = set()
         while True:
             if self._ask(alive):
-                desk.heartbeat = (desk.heartbeat + 1) & 0xFFFF
+                desk.beat()
             for station in set(self._unrouted) - reported:  # told here, because `publish` may not wait for a log
                 _log.error("station has no Modbus unit, its verdicts reach no PLC", station=station)
                 reported.add(station)
@@ -202,6 +202,10 @@ class _Desk:
         self.heartbeat = 0
         self.connections: set[_Connection] = set()
         self.framer = FramerSocket(DecodePDU(True))
+
+    def beat(self) -> None:
+        """Count the heartbeat up in its 16 bits."""
+        self.heartbeat = (self.heartbeat + 1) & 0xFFFF
 
     def admit(self, newcomer: _Connection) -> None:
         """Take a client in; when full, in place of one that never asked properly, or else of the longest silent."""
