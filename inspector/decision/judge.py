@@ -74,7 +74,7 @@ def _areas(anomaly_map: NDArray[np.float32], limit: float) -> list[tuple[Box, in
 
     The peak cell alone if nothing is above.
     """
-    above = (anomaly_map > limit).astype(np.uint8)
+    above = (anomaly_map > np.float64(limit)).astype(np.uint8)  # exact: float32 would round or overflow the limit
     if not above.any():
         row, column = np.unravel_index(int(anomaly_map.argmax()), anomaly_map.shape)
         return [(Box(int(column), int(row), 1, 1), 1, float(anomaly_map[row, column]))]
