@@ -16,7 +16,10 @@ Reply = Callable[[Inspection], None]
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """A part between its trigger and its verdict. The pipeline's lock guards `inspection` and `replies`."""
+    """A part between its trigger and its verdict. The pipeline's lock guards `inspection` and `replies`.
+
+    `frame_size` is (width, height) in pixels once the frame is decoded, `region` where the part lies in it.
+    """
 
     camera: str
     trigger: int
@@ -27,6 +30,7 @@ class Part:
     deadline_s: float
     frame: Frame | None
     replies: list[Reply] = field(default_factory=list)
+    frame_size: tuple[int, int] = (0, 0)
     region: Box | None = None
     inspection: Inspection | None = None
 

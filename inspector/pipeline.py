@@ -1,0 +1,410 @@
+"""The path of one part, top to bottom. Read this module first.
+
+    camera ──▶ submit ─▶ admit ─▶ see ─▶ infer ─▶ decide ─▶ settle ─▶ journal, signal ─▶ reply, evidence, subscribers
+                 │         │                                  ▲
+                 │         └─ gap, duplicate, overload ───────┤
+                 └─ deadline clock, model fault, stop ────────┘
+
+`submit` runs in the camera's own thread up to the queue of the model, `_decide` in the model's thread. Every way out leads
+through `_settle`, which the first caller wins: one trigger, one verdict. What `_settle` does under the lock only
+touches memory (the journal is a mapped file), so that no verdict waits for a disk, a database or a client.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.admission import Part, Reply, TriggerBook
+from inspector.deadlines import Deadlines
+from inspector.decision.judge import judge
+from inspector.errors import CameraBusy, EngineError, FrameError, JournalError, SessionError, UnknownCamera
+from inspector.imaging.archive import archive, heat_map_png
+from inspector.imaging.check import check_exposure, check_sharpness
+from inspector.imaging.decode import DecodeLimits, decode
+from inspector.imaging.locate import locate
+from inspector.imaging.normalise import normalise
+from inspector.part import Frame, ImageKind, Inspection, Judgement, Reason, Scores, Verdict
+from inspector.records.evidence import EvidenceWriter
+from inspector.records.journal import Admission, Journal
+from inspector.settlement import Settlement
+from inspector.signalling.signal import Signal, StationState
+from inspector.station import SessionInfo, Station
+
+log = logging.getLogger(__name__)
+
+# A watcher thread silent for this long means that deadlines are not kept: the heartbeat must stop.
+STUCK_S = 1.0
+
+
+class Pipeline:
+    """Judges the parts of one line. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        line: str,
+        stations: Sequence[Station],
+        journal: Journal,
+        signals: Sequence[Signal],
+        evidence: EvidenceWriter,
+        *,
+        decode_limits: DecodeLimits,
+        pass_sampling: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.line = line
+        self._journal = journal
+        self._signals = signals
+        self._evidence = evidence
+        self._decode_limits = decode_limits
+        self._clock = clock
+        self._now = now
+        self._stations = {station.camera: station for station in stations}
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        state = journal.state
+        self._books: dict[str, TriggerBook] = {}
+        for station in stations:
+            mark = state.stations.get(station.name)
+            recent = [i for i in state.recent if i.station == station.name]
+            first = mark.next_trigger if mark else 1
+            self._books[station.name] = TriggerBook(station.name, first, station.max_gap, recent)
+        self._settlement = Settlement(
+            line,
+            journal,
+            signals,
+            pass_sampling=pass_sampling,
+            on_journal=lambda works: self._show_states(StationState.READY if works else StationState.FAULT),
+            clock=clock,
+            now=now,
+        )
+        self._streaming: dict[str, str] = {}
+        self._stopping = False
+        self._deadlines: Deadlines[Part] = Deadlines(self._expire, clock)
+
+    # ---------------------------------------------------------------------------------------------- start and stop
+
+    def start(self) -> None:
+        """Give the parts that were in flight when the service last died their verdict, then say READY."""
+        now, now_s = self._now(), self._clock()
+        for admission in self._journal.state.unsettled:
+            received_s = now_s - max(0.0, (now - admission.receive_time).total_seconds())
+            part = Part(
+                camera=admission.camera,
+                trigger=admission.trigger,
+                part_id=admission.part_id,
+                capture_time=admission.capture_time,
+                receive_time=admission.receive_time,
+                received_s=received_s,
+                deadline_s=now_s,
+                frame=None,
+            )
+            station = self._station_named(admission.station) or self._stations.get(admission.camera)
+            if station is None:
+                log.error(
+                    "trigger %d was in flight at station %s, which the line file no longer has: its part has no "
+                    "verdict; bring the station back and restart",
+                    admission.trigger,
+                    admission.station,
+                )
+                continue
+            self._settle(
+                station, part, Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
+            )
+        self._show_states()
+
+    def alive(self) -> bool:
+        """Whether deadlines are being kept; the heartbeat to the PLC stops when they are not."""
+        return self._clock() - self._deadlines.last_tick_s < STUCK_S
+
+    def stop(self, drain_s: float) -> None:
+        """Take in no more parts, let those in flight finish for up to `drain_s`, give the rest their verdict."""
+        with self._lock:
+            self._stopping = True
+        for station in self._stations.values():
+            self._show(station, StationState.STOPPING)
+        with self._idle:
+            self._idle.wait_for(lambda: not any(book.in_flight for book in self._books.values()), timeout=drain_s)
+            left = [(s, part) for s in self._stations.values() for part in self._books[s.name].in_flight.values()]
+        for station, part in left:
+            self._settle(
+                station, part, Judgement(Reason.SERVICE_STOPPING, "the service was stopped before the part was judged")
+            )
+        self._deadlines.close()
+
+    # ------------------------------------------------------------------------------------------------- camera side
+
+    @contextmanager
+    def open_session(self, line: str, camera: str, client: str) -> Iterator[SessionInfo]:
+        """A camera's stream, for as long as the context lasts.
+
+        Raises:
+            SessionError: another line's camera; UnknownCamera: no station has it; CameraBusy: it already streams.
+        """
+        station = self._station_of(camera)
+        if line != self.line:
+            raise SessionError(
+                f'this service inspects line "{self.line}", not "{line}": connect to that line\'s service'
+            )
+        with self._lock:
+            if camera in self._streaming:
+                raise CameraBusy(
+                    f'camera "{camera}" already streams from client "{self._streaming[camera]}": stop that one first, '
+                    "or give this camera its own name in the line file"
+                )
+            self._streaming[camera] = client
+            next_trigger = self._books[station.name].next_trigger
+        try:
+            recipe = station.recipe
+            max_bytes = self._decode_limits.max_frame_bytes
+            yield SessionInfo(station.name, recipe.name, recipe.bundle, recipe.deadline_ms, max_bytes, next_trigger)
+        finally:
+            with self._lock:
+                del self._streaming[camera]
+
+    def submit(self, camera: str, frame: Frame, reply: Reply) -> None:
+        """Take in one frame. Returns once it waits for the model or has its verdict.
+
+        `reply` is called from any thread with the inspection of this trigger, and before it with those of the triggers
+        that this one skipped. Raises TriggerOutOfRange or UnknownCamera, and JournalError if verdicts can no longer be kept.
+        """
+        station = self._station_of(camera)
+        part = self._admit(station, frame.trigger, frame.part_id, frame.capture_time, frame, reply)
+        if part is None:
+            return
+        try:
+            model_input = self._see(station, part, frame)
+        except FrameError as error:
+            self._settle(station, part, Judgement(error.reason, str(error)))
+        except Exception:
+            log.exception("trigger %d of station %s could not be prepared", part.trigger, station.name)
+            self._settle(
+                station, part, Judgement(Reason.INTERNAL_ERROR, "preparing the image failed; the log has the fault")
+            )
+        else:
+            self._infer(station, part, model_input)
+
+    def submit_fault(self, camera: str, trigger: int, part_id: str, reason: Reason, detail: str, reply: Reply) -> None:
+        """Take in a trigger whose frame cannot even be described; it is UNKNOWN with that reason."""
+        station = self._station_of(camera)
+        part = self._admit(station, trigger, part_id, None, None, reply)
+        if part is not None:
+            self._settle(station, part, Judgement(reason, detail))
+
+    def subscribe(self, on_inspection: Callable[[Inspection], None]) -> Callable[[], None]:
+        """Call `on_inspection` with every verdict from now on, in sequence; it may only enqueue. Returns the end of it."""
+        with self._lock:
+            self._settlement.subscribers.append(on_inspection)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._settlement.subscribers.remove(on_inspection)
+
+        return unsubscribe
+
+    def replay(self, after_sequence: int) -> Iterator[Inspection]:
+        """Verdicts after `after_sequence` that the journal still holds, in sequence."""
+        return self._journal.replay(after_sequence)
+
+    # -------------------------------------------------------------------------------------------- 1. admit the part
+
+    def _admit(
+        self,
+        station: Station,
+        trigger: int,
+        part_id: str,
+        capture_time: datetime | None,
+        frame: Frame | None,
+        reply: Reply,
+    ) -> Part | None:
+        """Enter a new part; None if the trigger came before, or if the part was refused and has its verdict."""
+        receive_time, received_s = self._now(), self._clock()
+        deadline_s = received_s + station.recipe.deadline_ms / 1000
+
+        def new(number: int, with_frame: Frame | None) -> Part:
+            known = number == trigger
+            return Part(
+                station.camera,
+                number,
+                part_id if known else "",
+                capture_time if known else None,
+                receive_time,
+                received_s,
+                deadline_s,
+                with_frame,
+                [reply],
+            )
+
+        book = self._books[station.name]
+        refusal: Judgement | None = None
+        with self._lock:
+            known = book.again(trigger)
+            if isinstance(known, Part):
+                known.replies.append(reply)
+                return None
+            if known is None:
+                if self._settlement.full:
+                    raise JournalError(
+                        "the journal takes no more verdicts: free space on its disk; parts are rejected until then"
+                    )
+                lost = [new(number, None) for number in book.skipped(trigger)]
+                part = new(trigger, frame)
+                refusal = self._refusal(station, len(book.in_flight))
+                for entered in [*lost, part]:
+                    book.enter(entered)
+                    self._note_admission(station, entered)
+        if known is not None:
+            reply(known)
+            return None
+        for skipped in lost:
+            gap = (
+                f"trigger {skipped.trigger} was skipped: trigger {trigger} came next, so a part passed without a frame"
+            )
+            self._settle(station, skipped, Judgement(Reason.TRIGGER_GAP, gap))
+        if refusal is not None:
+            self._settle(station, part, refusal)
+            return None
+        self._deadlines.add(part)
+        return part
+
+    def _refusal(self, station: Station, in_flight: int) -> Judgement | None:
+        if self._stopping:
+            return Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
+        if station.batcher is None:
+            return Judgement(Reason.NOT_READY, station.fault or "the station has no bundle")
+        if in_flight >= station.max_in_flight:
+            return Judgement(Reason.QUEUE_FULL, f"{in_flight} parts are in flight, the most is {station.max_in_flight}")
+        return None
+
+    def _note_admission(self, station: Station, part: Part) -> None:
+        """So that the part gets a verdict even if this process dies now. A failing journal is told by the settlement."""
+        try:
+            self._journal.admit(
+                Admission(station.name, part.camera, part.trigger, part.part_id, part.receive_time, part.capture_time)
+            )
+        except JournalError as error:
+            log.debug("admission of trigger %d not journalled: %s", part.trigger, error)
+
+    # --------------------------------------------------------------------------------------------- 2. see the image
+
+    def _see(self, station: Station, part: Part, frame: Frame) -> NDArray[np.uint8]:
+        """Frame → model input, uint8 (height, width, channels). Raises FrameError with the reason for UNKNOWN."""
+        recipe = station.recipe
+        image = decode(frame, self._decode_limits)
+        part.frame_size = (image.width_px, image.height_px)
+        check_exposure(image, recipe.check)
+        part.region = locate(image, recipe.location)
+        check_sharpness(image, part.region, recipe.check)
+        return normalise(image, part.region, recipe.width_px, recipe.height_px, recipe.channels)
+
+    # ----------------------------------------------------------------------------------------------------- 3. infer
+
+    def _infer(self, station: Station, part: Part, model_input: NDArray[np.uint8]) -> None:
+        assert station.batcher is not None
+        taken = station.batcher.submit(
+            model_input,
+            lambda outcome: self._decide(station, part, outcome),
+            lambda: part.done,
+        )
+        if not taken:
+            self._settle(station, part, Judgement(Reason.QUEUE_FULL, "the model's queue is full"))
+
+    # ---------------------------------------------------------------------------------------------------- 4. decide
+
+    def _decide(self, station: Station, part: Part, outcome: Scores | EngineError) -> None:
+        if isinstance(outcome, EngineError):
+            self._settle(station, part, Judgement(Reason.MODEL_FAILED, str(outcome)))
+            return
+        try:
+            assert part.region is not None
+            judgement = judge(outcome, station.recipe.limits, part.region, station.recipe.classes)
+        except Exception:
+            log.exception("trigger %d of station %s could not be decided", part.trigger, station.name)
+            judgement = Judgement(Reason.INTERNAL_ERROR, "the decision failed; the log has the fault")
+        self._settle(station, part, judgement, outcome)
+
+    def _expire(self, part: Part) -> None:
+        """The deadline came first."""
+        self._settle(self._stations[part.camera], part, self._too_late(self._stations[part.camera]))
+
+    @staticmethod
+    def _too_late(station: Station) -> Judgement:
+        return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {station.recipe.deadline_ms} ms of receipt")
+
+    # ---------------------------------------------------------------------------------------------------- 5. settle
+
+    def _settle(self, station: Station, part: Part, judgement: Judgement, scores: Scores | None = None) -> None:
+        """Make `judgement` the part's verdict on every output, unless it already has one."""
+        score = judgement.score
+        if judgement.verdict is not Verdict.UNKNOWN and self._clock() >= part.deadline_s:
+            judgement, scores = self._too_late(station), None
+        with self._lock:
+            if part.inspection is None:
+                recipe = station.recipe
+                inspection, kept = self._settlement.enter(part, judgement, station.name, recipe.name, recipe.bundle)
+                part.inspection = inspection
+                self._books[station.name].leave(inspection)
+                self._idle.notify_all()
+                replies, part.replies = part.replies, []
+            else:
+                inspection, kept, replies = part.inspection, False, []
+        if score is not None and inspection.score is None:
+            self._note_late_score(inspection, score)
+        for reply in replies:
+            reply(inspection)
+        if kept:
+            self._keep_evidence(station, part, inspection, scores)
+        part.frame = None
+
+    # ------------------------------------------------------------------------------- 6. after the signal: the evidence
+
+    def _keep_evidence(self, station: Station, part: Part, inspection: Inspection, scores: Scores | None) -> None:
+        frame, region, frame_size = part.frame, part.region, part.frame_size
+        if frame is None:
+            return
+        jobs: list[tuple[ImageKind, Callable[[], tuple[bytes, str]]]] = [(ImageKind.FRAME, lambda: archive(frame))]
+        size_bytes = len(frame.data)
+        if inspection.verdict is Verdict.REJECT and scores is not None and scores.anomaly_map is not None and region:
+            anomaly_map, limit = scores.anomaly_map, station.recipe.limits.region
+            size_bytes += anomaly_map.nbytes
+            jobs.append(
+                (ImageKind.HEAT_MAP, lambda: (heat_map_png(anomaly_map, limit, region, frame_size), "image/png"))
+            )
+        self._evidence.submit(inspection.sequence, size_bytes, jobs)
+
+    def _note_late_score(self, inspection: Inspection, score: float) -> None:
+        try:
+            self._journal.late_score(inspection.sequence, score)
+        except JournalError as error:
+            log.error("late score %.4g of trigger %d not journalled: %s", score, inspection.trigger, error)
+
+    # ------------------------------------------------------------------------------------------------------- states
+
+    def _station_of(self, camera: str) -> Station:
+        station = self._stations.get(camera)
+        if station is None:
+            known = ", ".join(sorted(self._stations))
+            raise UnknownCamera(
+                f'line "{self.line}" has no camera "{camera}"; it has {known}: correct the name or the line file'
+            )
+        return station
+
+    def _station_named(self, name: str) -> Station | None:
+        return next((station for station in self._stations.values() if station.name == name), None)
+
+    def _show_states(self, state: StationState = StationState.READY) -> None:
+        for station in self._stations.values():
+            self._show(station, state if station.batcher else StationState.FAULT)
+
+    def _show(self, station: Station, state: StationState) -> None:
+        recipe = station.recipe
+        for signal in self._signals:
+            signal.set_station(station.name, state, recipe.name, recipe.bundle, recipe.classes)

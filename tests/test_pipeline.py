@@ -1,0 +1,381 @@
+"""The path of one part: every trigger ends in exactly one verdict, the same in reply, signal and journal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from toys import TOY_LIMIT, toy_png
+
+from inspector.errors import CameraBusy, EngineError, JournalError, SessionError, TriggerOutOfRange, UnknownCamera
+from inspector.imaging.check import CheckSpec
+from inspector.imaging.decode import DecodeLimits
+from inspector.imaging.locate import NoLocation
+from inspector.inference.batching import Batcher
+from inspector.part import Frame, Inspection, Limits, PixelFormat, Reason, Scores, Verdict
+from inspector.pipeline import Pipeline
+from inspector.records.evidence import EvidenceWriter
+from inspector.records.images import ImageStore
+from inspector.records.journal import Journal
+from inspector.signalling.signal import StationState
+from inspector.signalling.simulated import Published, SimulatedSignal, StationSet
+from inspector.station import Recipe, Station
+
+SIZE = 32
+
+
+class BrightnessEngine:
+    """Scores mean / 255; can be held, and can fail."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Event()
+        self.fails = False
+        self.broken_score = False
+
+    def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
+        self.entered.set()
+        assert self.open.wait(10)
+        if self.fails:
+            raise EngineError("the toy fails")
+        maps = batch[:, :, :, 0].astype(np.float32) / 255
+        return [Scores(float("nan") if self.broken_score else float(m.mean()), m) for m in maps]
+
+
+@dataclass
+class Line:
+    """A pipeline with its twins, and the replies that a camera got."""
+
+    pipeline: Pipeline
+    engine: BrightnessEngine
+    signal: SimulatedSignal
+    journal: Journal
+    images: ImageStore
+    evidence: EvidenceWriter
+    replies: list[Inspection] = field(default_factory=list)
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    def reply(self, inspection: Inspection) -> None:
+        with self.arrived:
+            self.replies.append(inspection)
+            self.arrived.notify_all()
+
+    def send(self, trigger: int, value: int = 20, **changes: object) -> None:
+        data = toy_png(value, SIZE)
+        frame = {
+            "trigger": trigger,
+            "pixel_format": PixelFormat.PNG,
+            "width_px": 0,
+            "height_px": 0,
+            "stride_bytes": 0,
+            "data": data,
+        }
+        self.pipeline.submit("cam", Frame(**{**frame, **changes}), self.reply)  # type: ignore[arg-type]
+
+    def wait_replies(self, count: int) -> list[Inspection]:
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.replies) >= count, 10), (
+                f"{len(self.replies)} of {count} replies"
+            )
+            return list(self.replies)
+
+    def published(self) -> list[Inspection]:
+        return [call.inspection for call in self.signal.calls if isinstance(call, Published)]
+
+    def states(self) -> list[StationState]:
+        return [call.state for call in self.signal.calls if isinstance(call, StationSet)]
+
+
+Open = Callable[..., Line]
+
+
+@contextmanager
+def open_line(folder: Path, **changes: object) -> Iterator[Line]:
+    engine = BrightnessEngine()
+    journal = Journal.open(folder / "journal", "line", segment_bytes=1 << 16)
+    images = ImageStore(folder / "images")
+    evidence = EvidenceWriter(images, journal)
+    signal = SimulatedSignal()
+    recipe = Recipe(
+        name="toy",
+        bundle="toy@0123456789ab",
+        classes=("anomaly",),
+        limits=Limits(TOY_LIMIT, TOY_LIMIT),
+        width_px=SIZE,
+        height_px=SIZE,
+        channels=1,
+        deadline_ms=int(str(changes.pop("deadline_ms", 5000))),
+        location=NoLocation(),
+        check=CheckSpec(min_mean=8.0),
+    )
+    batcher = Batcher(engine, max_batch=4, max_waiting=64)
+    station = {"name": "s", "camera": "cam", "recipe": recipe, "batcher": batcher, "max_in_flight": 8, "max_gap": 100}
+    pipeline = Pipeline(
+        "line",
+        [Station(**{**station, **changes})],  # type: ignore[arg-type]
+        journal,
+        [signal],
+        evidence,
+        decode_limits=DecodeLimits(1 << 20, 1 << 20),
+    )
+    try:
+        yield Line(pipeline, engine, signal, journal, images, evidence)
+    finally:
+        engine.open.set()
+        pipeline.stop(5)
+        batcher.close()
+        evidence.stop(5)
+        journal.close()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    with open_line(tmp_path) as opened:
+        opened.pipeline.start()
+        yield opened
+
+
+def check_agreement(line: Line, triggers: list[int]) -> None:
+    """Exactly one verdict per trigger, the same in reply, signal and journal, in one gapless sequence."""
+    published = line.published()
+    assert sorted(i.trigger for i in published) == triggers
+    assert [i.sequence for i in published] == list(range(1, len(triggers) + 1))
+    assert [i.station_sequence for i in published] == list(range(1, len(triggers) + 1))
+    assert list(line.journal.replay(0)) == published
+    assert {i.trigger: i for i in line.replies} == {i.trigger: i for i in published}
+
+
+def test_dark_parts_pass_and_bright_ones_are_rejected_with_finding_and_evidence(line: Line) -> None:
+    line.send(1, value=20)
+    line.send(2, value=240, part_id="P-2")
+    passed, rejected = sorted(line.wait_replies(2), key=lambda i: i.trigger)
+    assert (passed.verdict, passed.reason, passed.findings) == (Verdict.PASS, Reason.WITHIN_LIMITS, ())
+    assert (rejected.verdict, rejected.part_id, rejected.defect_class) == (Verdict.REJECT, "P-2", "anomaly")
+    assert rejected.score == pytest.approx(240 / 255)
+    assert rejected.findings[0].box.width_px == SIZE
+    check_agreement(line, [1, 2])
+    assert line.evidence.wait_idle(10)
+    assert line.evidence.stored == 2, "frame and heat map of the reject, nothing of the pass"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"data": b""}, Reason.FRAME_INVALID, id="no bytes"),
+        pytest.param({"data": toy_png(20, SIZE)[:60]}, Reason.FRAME_INVALID, id="truncated"),
+        pytest.param({"data": b"\x89PNG\r\n\x1a\n" + bytes(100)}, Reason.FRAME_INVALID, id="corrupt"),
+        pytest.param({"data": bytes(2 << 20)}, Reason.FRAME_TOO_LARGE, id="too many bytes"),
+        pytest.param({"data": toy_png(3, SIZE)}, Reason.IMAGE_TOO_DARK, id="lens cap"),
+        pytest.param(
+            {"pixel_format": PixelFormat.MONO8, "width_px": 2**31, "height_px": 2**31},
+            Reason.FRAME_TOO_LARGE,
+            id="bomb",
+        ),
+    ],
+)
+def test_a_frame_that_cannot_be_judged_is_unknown_with_its_reason(
+    line: Line, changes: dict[str, object], reason: Reason
+) -> None:
+    line.send(1, **changes)
+    line.send(2)
+    unknown, passed = sorted(line.wait_replies(2), key=lambda i: i.trigger)
+    assert (unknown.verdict, unknown.reason) == (Verdict.UNKNOWN, reason)
+    assert unknown.detail
+    assert passed.verdict is Verdict.PASS
+    check_agreement(line, [1, 2])
+
+
+def test_skipped_triggers_are_unknown_at_once_and_told_before_the_frame_that_skipped_them(line: Line) -> None:
+    line.send(1)
+    line.wait_replies(1)
+    line.send(4)
+    replies = line.wait_replies(4)
+    assert [i.trigger for i in replies] == [1, 2, 3, 4]
+    assert [i.reason for i in replies[1:3]] == [Reason.TRIGGER_GAP] * 2
+    check_agreement(line, [1, 2, 3, 4])
+
+
+def test_a_repeated_trigger_gets_its_first_verdict_again(line: Line) -> None:
+    line.send(1, value=240)
+    first = line.wait_replies(1)[0]
+    line.send(1, value=20)
+    assert line.wait_replies(2)[1] is first
+    check_agreement(line, [1])
+
+
+def test_a_trigger_repeated_in_flight_is_answered_twice_and_judged_once(line: Line) -> None:
+    line.engine.open.clear()
+    line.send(1)
+    line.send(1)
+    line.engine.open.set()
+    first, second = line.wait_replies(2)
+    assert first is second
+    check_agreement(line, [1])
+
+
+def test_a_counter_of_another_world_ends_the_stream_and_invents_no_part(line: Line) -> None:
+    with pytest.raises(TriggerOutOfRange, match="start numbering at 1"):
+        line.send(2**40)
+    line.send(1)
+    line.wait_replies(1)
+    check_agreement(line, [1])
+
+
+def test_a_failing_model_gives_unknown(line: Line) -> None:
+    line.engine.fails = True
+    line.send(1)
+    assert line.wait_replies(1)[0].reason is Reason.MODEL_FAILED
+    line.engine.fails, line.engine.broken_score = False, True
+    line.send(2)
+    assert line.wait_replies(2)[1].reason is Reason.SCORE_INVALID
+    check_agreement(line, [1, 2])
+
+
+def test_the_deadline_comes_first_and_the_late_score_changes_nothing(tmp_path: Path) -> None:
+    with open_line(tmp_path, deadline_ms=30) as line:
+        line.pipeline.start()
+        line.engine.open.clear()
+        line.send(1, value=20)
+        late = line.wait_replies(1)[0]
+        assert (late.verdict, late.reason) == (Verdict.UNKNOWN, Reason.DEADLINE_EXCEEDED)
+        assert late.latency_ms >= 30
+        line.engine.open.set()
+        line.engine.entered.clear()
+        line.send(2)
+        line.wait_replies(2)
+        check_agreement(line, [1, 2])
+        entries = [entry for _, entry in line.journal.read()]
+    scores = [entry for entry in entries if type(entry).__name__ == "LateScore"]
+    assert [(s.sequence, round(s.score * 255)) for s in scores] == [(1, 20)]
+
+
+def test_more_parts_than_the_station_holds_are_unknown_at_once(line: Line) -> None:
+    line.engine.open.clear()
+    for trigger in range(1, 12):
+        line.send(trigger)
+    refused = line.wait_replies(3)
+    assert [i.reason for i in refused] == [Reason.QUEUE_FULL] * 3
+    assert [i.trigger for i in refused] == [9, 10, 11]
+    line.engine.open.set()
+    line.wait_replies(11)
+    check_agreement(line, list(range(1, 12)))
+
+
+def test_stopping_gives_every_part_in_flight_its_verdict(tmp_path: Path) -> None:
+    with open_line(tmp_path) as line:
+        line.pipeline.start()
+        line.engine.open.clear()
+        line.send(1)
+        line.pipeline.stop(0.01)
+        assert line.wait_replies(1)[0].reason is Reason.SERVICE_STOPPING
+        line.send(2)
+        assert line.wait_replies(2)[1].reason is Reason.SERVICE_STOPPING
+        assert line.states()[-1] is StationState.STOPPING
+        check_agreement(line, [1, 2])
+
+
+def test_parts_in_flight_at_a_death_are_unknown_after_it_and_numbering_goes_on(tmp_path: Path) -> None:
+    with open_line(tmp_path) as line:
+        line.pipeline.start()
+        line.send(1)
+        line.wait_replies(1)
+        line.engine.open.clear()
+        line.send(2)
+        # As a killed process leaves it: the journal as it is now.
+        line.journal.flush()
+        copy = tmp_path / "copy" / "journal"
+        copy.mkdir(parents=True)
+        for file in (tmp_path / "journal").iterdir():
+            (copy / file.name).write_bytes(file.read_bytes())
+    with open_line(tmp_path / "copy") as again:
+        again.pipeline.start()
+        assert [(i.trigger, i.reason) for i in again.published()] == [(2, Reason.SERVICE_RESTARTED)]
+        with again.pipeline.open_session("line", "cam", "test") as session:
+            assert session.next_trigger == 3
+        assert [i.sequence for i in again.journal.replay(0)] == [1, 2]
+        assert again.states()[-1] is StationState.READY
+
+
+def test_without_a_bundle_every_part_is_unknown_and_the_station_says_fault(tmp_path: Path) -> None:
+    with open_line(tmp_path, batcher=None, fault="bundle tiles-7 is refused") as line:
+        line.pipeline.start()
+        line.send(1)
+        told = line.wait_replies(1)[0]
+        assert (told.reason, told.detail) == (Reason.NOT_READY, "bundle tiles-7 is refused")
+        assert line.states()[-1] is StationState.FAULT
+
+
+def test_a_journal_that_cannot_be_written_never_gives_a_pass(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise JournalError("no space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(line.journal, "settle", full)
+        for trigger in (1, 2):
+            line.send(trigger)
+        told = line.wait_replies(2)
+        assert {(i.verdict, i.reason) for i in told} == {(Verdict.UNKNOWN, Reason.JOURNAL_FAILED)}
+        assert line.states()[-1] is StationState.FAULT
+    line.send(3)
+    assert line.wait_replies(3)[2].verdict is Verdict.PASS
+    assert line.states()[-1] is StationState.READY
+    check_agreement(line, [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("line_name", "camera", "error"),
+    [
+        pytest.param("line", "cam9", UnknownCamera, id="no such camera"),
+        pytest.param("other", "cam", SessionError, id="another line"),
+    ],
+)
+def test_a_session_that_does_not_belong_here_is_refused(
+    line: Line, line_name: str, camera: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error), line.pipeline.open_session(line_name, camera, "test"):
+        pass
+
+
+def test_one_stream_per_camera(line: Line) -> None:
+    with (
+        line.pipeline.open_session("line", "cam", "first"),
+        pytest.raises(CameraBusy, match='client "first"'),
+        line.pipeline.open_session("line", "cam", "second"),
+    ):
+        pass
+    with line.pipeline.open_session("line", "cam", "second") as session:
+        assert (session.station, session.recipe, session.next_trigger) == ("s", "toy", 1)
+
+
+def test_subscribers_see_the_sequence_without_gaps(line: Line) -> None:
+    seen: list[int] = []
+    unsubscribe = line.pipeline.subscribe(lambda inspection: seen.append(inspection.sequence))
+    for trigger in range(1, 7):
+        line.send(trigger)
+    line.wait_replies(6)
+    unsubscribe()
+    line.send(7)
+    line.wait_replies(7)
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_many_threads_repeating_and_skipping_triggers_get_one_verdict_each(line: Line) -> None:
+    def camera(offset: int) -> None:
+        for trigger in range(1 + offset, 41, 2):
+            line.send(trigger)
+
+    threads = [threading.Thread(target=camera, args=(n % 2,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    line.pipeline.stop(5)
+    assert sorted(i.trigger for i in line.published()) == list(range(1, 41))
+    assert len(list(line.journal.replay(0))) == 40
