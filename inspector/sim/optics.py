@@ -76,7 +76,7 @@ def _expose(light: FloatField, rng: np.random.Generator) -> NDArray[np.uint8]:
     """What one colour of the sensor reads, uint8, for light where 1 fills it."""
     np.clip(light, 0, 1, out=light)
     spread = np.sqrt(light * np.float32(1 / _FULL_WELL) + np.float32((_READ_NOISE / _FULL_WELL) ** 2))
-    light += spread * rng.standard_normal(light.shape, dtype=np.float32)
+    light += spread * noise(rng, light.shape[0], 0.0)
     np.clip(light, 0, 1, out=light)
     return np.asarray(_TONE[(light * np.float32(4095)).astype(np.uint16)])
 

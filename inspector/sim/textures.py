@@ -1,4 +1,4 @@
-"""Noise fields for the simulated parts, cut at a random place and turn from atlases of fixed seed."""
+"""Noise fields for the simulated parts, cut at a random place from atlases of fixed seed."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ def _atlas(grain_px: float) -> FloatField:
 def noise(rng: np.random.Generator, size_px: int, grain_px: float) -> FloatField:
     """Gaussian noise, float32 (size_px, size_px), mean about 0, deviation about 1, correlated over `grain_px` pixels.
 
-    Cut from an atlas at a random place and turned at random; `size_px` up to 1024.
+    Cut from an atlas at a random place and flipped at random; `size_px` up to 1024.
     """
     atlas = _atlas(grain_px)
     row, column = rng.integers(0, _ATLAS_PX - size_px, 2)
     cut = atlas[row : row + size_px, column : column + size_px]
-    turn = int(rng.integers(0, 8))
-    cut = cut.T if turn & 4 else cut
-    return np.ascontiguousarray(cut[:: 1 - 2 * (turn & 1), :: 1 - (turn & 2)])
+    flip = int(rng.integers(0, 4))
+    return np.ascontiguousarray(cut[:: 1 - 2 * (flip & 1), :: 1 - (flip & 2)])
 
 
 def turning_marks(

@@ -15,10 +15,10 @@ from inspector.errors import DataError
 from inspector.sim.demo.accounts import ShownPart
 from inspector.sim.parts import band_of
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MIN_GOOD = 20
 """Fewer good images than this cannot be split into some to learn from, some to set the limit with, and some to show."""
-_GOOD_FOLDERS = ("good", "train/good", "MT_Free/Imgs", "MT_Free")
+_GOOD_FOLDERS = ("good", "train/good", "MT_Free/Imgs")
 
 
 def check_folder(folder: Path) -> int:
@@ -37,7 +37,7 @@ def check_folder(folder: Path) -> int:
                 f"{folder} holds {held}, but no good/: put images of good parts into {folder / 'good'} and those of "
                 "defects into one folder per class beside it (MVTec AD and magnetic-tile layouts are understood too)"
             )
-        good = sum(path.suffix.lower() in IMAGE_SUFFIXES for place in places for path in place.iterdir())
+        good = sum(path.suffix.lower() in IMAGE_SUFFIXES for place in places for path in place.rglob("*"))
     except OSError as error:
         raise DataError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error
     if good < MIN_GOOD:
