@@ -17,6 +17,8 @@
     │   ├── JournalError       the journal cannot be read or written
     │   ├── StoreUnavailable   the quality database does not answer
     │   ├── SchemaOutdated     the database needs `inspector db upgrade`, or is newer than this program
+    │   ├── RecordRejected     the quality database refuses a value; trying again will not help
+    │   ├── PageTokenInvalid   not a token from the page before, or of another query
     │   ├── ImageStoreError    a picture cannot be written or read
     │   └── NotFound           no such inspection or picture
     └── DataError              training images, labels or masks are wrong
@@ -99,6 +101,14 @@ class StoreUnavailable(RecordsError):
 
 class SchemaOutdated(RecordsError):
     """The database needs `inspector db upgrade`, or is newer than this program."""
+
+
+class RecordRejected(RecordsError):
+    """The quality database refuses a value; trying again will not help."""
+
+
+class PageTokenInvalid(RecordsError):
+    """Not a token from the page before, or of another query."""
 
 
 class ImageStoreError(RecordsError):

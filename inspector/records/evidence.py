@@ -1,0 +1,210 @@
+"""Keeps the pictures of inspections, behind the signal: in a background thread, within a bound, never in the way."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from inspector.errors import ImageStoreError, JournalError
+from inspector.part import ImageKind
+from inspector.records.entries import StoredImage
+from inspector.records.images import ImageStore
+from inspector.records.journal import Journal
+
+Job = tuple[ImageKind, Callable[[], tuple[bytes, str]]]
+
+LOST_IN_CRASH = "process died before the picture was stored"
+LOST_AT_STOP = "service stopped"
+LOST_IN_QUEUE = "too many pictures waiting"
+LOST_DISK_FULL = "disk full"
+LOST_QUOTA = "disk quota used up"
+
+_NICENESS = 10
+# What a waiting job costs beside its pixels; bounds the number of waiting jobs too.
+_OVERHEAD_BYTES = 2048
+_log = logging.getLogger(__name__)
+
+
+def is_sampled(sequence: int, share: float) -> bool:
+    """Whether the picture of a passed part is kept: the same answer for the same number, spread evenly over numbers.
+
+    `share` is 0 to 1. Finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+    """
+    x = (sequence * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (x ^ (x >> 31)) < share * 2**64
+
+
+def lost_image(kind: ImageKind, reason: str) -> StoredImage:
+    """A picture that there is no more, and why."""
+    return StoredImage(kind, "", "", 0, reason)
+
+
+def record_missing_evidence(journal: Journal) -> int:
+    """Write into the journal that pictures owed by the last run were lost; returns for how many inspections. JournalError.
+
+    To be called once after `Journal.open`.
+    """
+    owed = journal.state.awaiting_evidence
+    for sequence in owed:
+        journal.evidence(sequence, [lost_image(ImageKind.FRAME, LOST_IN_CRASH)])
+    return len(owed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    sequence: int
+    size_bytes: int
+    jobs: Sequence[Job]
+
+
+class EvidenceWriter:
+    """Encodes and stores pictures in one background thread of low priority, and notes each in the journal."""
+
+    def __init__(self, images: ImageStore, journal: Journal, max_bytes: int = 256 << 20) -> None:
+        self._images = images
+        self._journal = journal
+        self._max_bytes = max_bytes
+        self._queue: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._busy = False
+        self._stored = 0
+        self._lost: Counter[str] = Counter()
+        self._journal_failures = 0
+        self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
+        self._thread.start()
+
+    @property
+    def stored(self) -> int:
+        """Pictures stored since the start."""
+        return self._stored
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Pictures lost since the start, by reason."""
+        return dict(self._lost)
+
+    @property
+    def journal_failures(self) -> int:
+        """Inspections whose pictures could not be noted in the journal."""
+        return self._journal_failures
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Pixels that wait to be stored."""
+        return self._waiting_bytes
+
+    def submit(self, sequence: int, size_hint: int, jobs: Sequence[Job]) -> None:
+        """Have the pictures of a settled inspection stored. Never blocks, never raises.
+
+        `size_hint` is how many bytes the jobs keep in memory. Each job gives a picture's kind and how to get its file
+        bytes and media type. What finds no room is noted as lost.
+        """
+        size = size_hint + _OVERHEAD_BYTES
+        with self._condition:
+            reason = LOST_AT_STOP if self._stopping else ""
+            if not reason and self._waiting_bytes + size > self._max_bytes:
+                reason = LOST_IN_QUEUE
+            if not reason:
+                self._waiting_bytes += size
+                self._queue.append(_Waiting(sequence, size, jobs))
+                self._condition.notify()
+                return
+        self._lose(sequence, jobs, reason)
+
+    def stop(self, drain_s: float) -> int:
+        """Store what waits for up to `drain_s` seconds, note the rest as lost; returns for how many inspections."""
+        deadline = time.monotonic() + drain_s
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+            self._condition.wait_for(lambda: not self._queue, max(0.0, deadline - time.monotonic()))
+            left = list(self._queue)
+            self._queue.clear()
+            self._condition.notify()
+        for waiting in left:
+            self._lose(waiting.sequence, waiting.jobs, LOST_AT_STOP)
+        self._thread.join(max(1.0, deadline - time.monotonic()))
+        return len(left)
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until nothing waits and nothing is being stored; False if that takes longer."""
+        with self._condition:
+            return self._condition.wait_for(lambda: not self._queue and not self._busy, timeout_s)
+
+    def _run(self) -> None:
+        # On Linux a thread has a priority of its own; the threads that judge keep theirs.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        self._measure()
+        while (waiting := self._take()) is not None:
+            images = [self._store(kind, job) for kind, job in waiting.jobs]
+            self._note(waiting.sequence, images)
+            self._done(waiting)
+
+    def _measure(self) -> None:
+        try:
+            self._images.measure()
+        except ImageStoreError as error:
+            _log.error("%s", error)
+
+    def _take(self) -> _Waiting | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._queue or self._stopping)
+            if not self._queue:
+                return None
+            self._busy = True
+            return self._queue.popleft()
+
+    def _done(self, waiting: _Waiting) -> None:
+        with self._condition:
+            self._busy = False
+            self._waiting_bytes -= waiting.size_bytes
+            self._condition.notify_all()
+
+    def _store(self, kind: ImageKind, job: Callable[[], tuple[bytes, str]]) -> StoredImage:
+        try:
+            data, media_type = job()
+            image = self._images.put(data, kind, media_type)
+        except ImageStoreError as error:
+            return self._count_lost(kind, _reason(error), error)
+        except Exception as error:  # noqa: BLE001 - the edge of the worker: one bad picture must not cost the next
+            _log.exception("picture could not be encoded")
+            return self._count_lost(kind, f"could not be encoded: {type(error).__name__}", error)
+        self._stored += 1
+        return image
+
+    def _count_lost(self, kind: ImageKind, reason: str, error: Exception) -> StoredImage:
+        self._lost[reason] += 1
+        if self._lost[reason] & (self._lost[reason] - 1) == 0:
+            # The first, second, fourth, eighth … of each kind: a full disk must not fill itself with log lines.
+            _log.error("%d pictures lost (%s): %s", self._lost[reason], reason, error)
+        return lost_image(kind, reason)
+
+    def _lose(self, sequence: int, jobs: Sequence[Job], reason: str) -> None:
+        with self._condition:
+            self._lost[reason] += len(jobs)
+        self._note(sequence, [lost_image(kind, reason) for kind, _ in jobs])
+
+    def _note(self, sequence: int, images: Sequence[StoredImage]) -> None:
+        try:
+            self._journal.evidence(sequence, images)
+        except JournalError as error:
+            self._journal_failures += 1
+            _log.error("pictures of verdict %d are not on record: %s", sequence, error)
+
+
+def _reason(error: ImageStoreError) -> str:
+    cause = error.__cause__
+    if not isinstance(cause, OSError):
+        return "could not be stored"
+    short = {errno.ENOSPC: LOST_DISK_FULL, errno.EDQUOT: LOST_QUOTA}
+    return short.get(cause.errno or 0, f"could not be written: {cause.strerror}")

@@ -1,0 +1,300 @@
+"""Asks the quality database for inspections: by number, newest first through filters, or onward from a number."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import itertools
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from inspector.errors import NotFound, PageTokenInvalid
+from inspector.part import Box, Finding, ImageKind, Inspection, Reason, Verdict
+from inspector.records import schema
+from inspector.records.applying import chunks
+from inspector.records.codec import from_microseconds, to_microseconds
+from inspector.records.database import Database
+from inspector.records.entries import StoredImage
+from inspector.records.text import clean
+
+MAX_PAGE = 1000
+
+_i = schema.inspections
+_INSPECTIONS = (
+    sa.select(
+        _i,
+        schema.lines.c.name.label("line"),
+        schema.stations.c.name.label("station"),
+        schema.cameras.c.name.label("camera"),
+        schema.recipes.c.name.label("recipe"),
+        schema.bundles.c.label.label("bundle"),
+    )
+    .join(schema.lines, schema.lines.c.id == _i.c.line_id)
+    .join(schema.stations, schema.stations.c.id == _i.c.station_id)
+    .join(schema.cameras, schema.cameras.c.id == _i.c.camera_id)
+    .join(schema.recipes, schema.recipes.c.id == _i.c.recipe_id)
+    .join(schema.bundles, schema.bundles.c.id == _i.c.bundle_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInspection:
+    """An inspection as it is on record, with what came after the verdict."""
+
+    inspection: Inspection
+    images: tuple[StoredImage, ...] = ()
+    late_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionFilter:
+    """Which inspections to list; empty fields leave everything in.
+
+    `bundle` is a label "name@digest12", or a name for all bundles of that name. `defect_class` is that of the strongest
+    finding. Receive time from `start_time` (inclusive) to `end_time` (exclusive).
+    """
+
+    line: str = ""
+    part_id: str = ""
+    verdicts: frozenset[Verdict] = frozenset()
+    defect_class: str = ""
+    bundle: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Inspections, newest first. `next_page_token` is empty on the last page."""
+
+    inspections: tuple[StoredInspection, ...]
+    next_page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Place:
+    """Place in the order of a list, which is by descending receive time, line and number."""
+
+    receive_us: int
+    line_id: int
+    sequence: int
+
+
+def get(database: Database, line: str, sequence: int) -> StoredInspection:
+    """One inspection. NotFound, StoreUnavailable, SchemaOutdated."""
+    with database.reading() as connection:
+        query = _INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence == sequence)
+        found = _complete(connection, connection.execute(query).all())
+    if not found:
+        raise NotFound(
+            f"lines/{line}/inspections/{sequence} is not on record: it may not be stored yet, or the number is wrong"
+        )
+    return found[0]
+
+
+def after(
+    database: Database, line: str, sequence: int, limit: int, verdicts: frozenset[Verdict] = frozenset()
+) -> list[StoredInspection]:
+    """Up to `limit` inspections of a line with higher numbers, in their order. StoreUnavailable, SchemaOutdated."""
+    with database.reading() as connection:
+        query = _INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence > sequence)
+        query = query.where(*_verdict_terms(verdicts)).order_by(_i.c.sequence).limit(limit)
+        return _complete(connection, connection.execute(query).all())
+
+
+def list_page(database: Database, where: InspectionFilter, page_size: int, page_token: str) -> Page:
+    """Newest first. PageTokenInvalid, StoreUnavailable, SchemaOutdated."""
+    size = min(max(page_size, 1), MAX_PAGE)
+    before = _read_token(page_token, where) if page_token else None
+    with database.reading() as connection:
+        # One query for each line and bundle, merged: so an index gives each in its order, and none reads past its page.
+        parts = [connection.execute(query).all() for query in statements(connection, where, before, size + 1)]
+        rows = list(itertools.islice(heapq.merge(*parts, key=_place, reverse=True), size + 1))
+        found = _complete(connection, rows[:size])
+    token = _write_token(_place(rows[size - 1]), where) if len(rows) > size else ""
+    return Page(tuple(found), token)
+
+
+def statements(
+    connection: Connection, where: InspectionFilter, before: _Place | None, limit: int
+) -> list[sa.Select[Any]]:
+    """The queries that together answer a list, each within one line and at most one bundle."""
+    lines = _ids(connection, schema.lines, schema.lines.c.name == clean(where.line) if where.line else sa.true())
+    bundles: Sequence[int | None] = [None]
+    if where.bundle:
+        label, text = schema.bundles.c.label, clean(where.bundle)
+        exact = label == text
+        bundles = _ids(
+            connection, schema.bundles, exact if "@" in text else exact | label.startswith(f"{text}@", autoescape=True)
+        )
+    terms = _terms(where)
+    if where.defect_class:
+        classes = _ids(connection, schema.classes, schema.classes.c.name == clean(where.defect_class))
+        if not classes:
+            return []
+        terms.append(_i.c.class_id == classes[0])
+    queries = []
+    for line_id, bundle_id in itertools.product(lines, bundles):
+        query = _INSPECTIONS.where(_i.c.line_id == line_id, *terms)
+        if bundle_id is not None:
+            query = query.where(_i.c.bundle_id == bundle_id)
+        if before is not None:
+            query = query.where(_before(before, line_id))
+        queries.append(query.order_by(_i.c.receive_us.desc(), _i.c.sequence.desc()).limit(limit))
+    return queries
+
+
+def _ids(connection: Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> list[int]:
+    return list(connection.execute(sa.select(table.c.id).where(where)).scalars())
+
+
+def _terms(where: InspectionFilter) -> list[sa.ColumnElement[bool]]:
+    terms = _verdict_terms(where.verdicts)
+    if where.part_id:
+        terms.append(_i.c.part_id == clean(where.part_id))
+    if where.start_time is not None:
+        terms.append(_i.c.receive_us >= to_microseconds(where.start_time))
+    if where.end_time is not None:
+        terms.append(_i.c.receive_us < to_microseconds(where.end_time))
+    return terms
+
+
+def _verdict_terms(verdicts: frozenset[Verdict]) -> list[sa.ColumnElement[bool]]:
+    if not verdicts or verdicts == frozenset(Verdict):
+        return []
+    terms: list[sa.ColumnElement[bool]] = [_i.c.verdict.in_(sorted(int(v) for v in verdicts))]
+    if Verdict.PASS not in verdicts:
+        # In the words of the partial index, so that the databases see that it applies.
+        terms.append(sa.literal_column("inspections.verdict") != sa.literal_column("1"))
+    return terms
+
+
+def _before(place: _Place, line_id: int) -> sa.ColumnElement[bool]:
+    if line_id > place.line_id:
+        return _i.c.receive_us < place.receive_us
+    if line_id < place.line_id:
+        return _i.c.receive_us <= place.receive_us
+    return sa.tuple_(_i.c.receive_us, _i.c.sequence) < sa.tuple_(place.receive_us, place.sequence)
+
+
+def _place(row: Row[Any]) -> _Place:
+    return _Place(row.receive_us, row.line_id, row.sequence)
+
+
+# Page tokens
+
+
+def _write_token(place: _Place, where: InspectionFilter) -> str:
+    text = f"{place.receive_us}.{place.line_id}.{place.sequence}.{_fingerprint(where)}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_token(token: str, where: InspectionFilter) -> _Place:
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        receive_us, line_id, sequence, fingerprint = (int(number) for number in text.split("."))
+        largest = max(abs(receive_us), abs(line_id), abs(sequence))
+    except ValueError as error:
+        raise PageTokenInvalid("the page token is not one: send back what the previous page gave") from error
+    if fingerprint != _fingerprint(where) or largest >= 1 << 63:
+        raise PageTokenInvalid("the page token is of another query: keep all filters while paging, or start without it")
+    return _Place(receive_us, line_id, sequence)
+
+
+def _fingerprint(where: InspectionFilter) -> int:
+    values = asdict(where) | {"verdicts": sorted(int(v) for v in where.verdicts)}
+    return zlib.crc32(json.dumps(values, sort_keys=True, default=str).encode())
+
+
+# Rows to values
+
+
+def _complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredInspection]:
+    """Inspections of `rows`, with their findings, pictures and late scores."""
+    numbers: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        numbers[row.line_id].append(row.sequence)
+    findings = _grouped(connection, _FINDINGS, schema.findings, numbers)
+    images = _grouped(connection, _IMAGES, schema.inspection_images, numbers)
+    late = _grouped(connection, sa.select(schema.late_scores), schema.late_scores, numbers)
+    found = []
+    for row in rows:
+        key = row.line_id, row.sequence
+        pictures = tuple(_image(image) for image in images[key])
+        late_score = late[key][0].score if late[key] else None
+        found.append(StoredInspection(_inspection(row, findings[key]), pictures, late_score))
+    return found
+
+
+_FINDINGS = sa.select(schema.findings, schema.classes.c.name).join(
+    schema.classes, schema.classes.c.id == schema.findings.c.class_id
+)
+_IMAGES = sa.select(
+    schema.inspection_images,
+    schema.pictures.c.sha256,
+    schema.pictures.c.media_type,
+    schema.pictures.c.size_bytes,
+    schema.pictures.c.removed_us,
+    schema.pictures.c.removed_reason,
+).outerjoin(schema.pictures, schema.pictures.c.id == schema.inspection_images.c.picture_id)
+
+
+def _grouped(
+    connection: Connection, query: sa.Select[Any], table: sa.Table, numbers: dict[int, list[int]]
+) -> dict[tuple[int, int], list[Row[Any]]]:
+    """Rows of `query` by (line id, sequence), each group in the table's order."""
+    groups: dict[tuple[int, int], list[Row[Any]]] = defaultdict(list)
+    order: Iterable[sa.Column[Any]] = list(table.primary_key.columns)
+    for line_id, sequences in numbers.items():
+        for chunk in chunks(sequences):
+            part = query.where(table.c.line_id == line_id, table.c.sequence.in_(chunk)).order_by(*order)
+            for row in connection.execute(part):
+                groups[row.line_id, row.sequence].append(row)
+    return groups
+
+
+def _inspection(row: Row[Any], findings: Sequence[Row[Any]]) -> Inspection:
+    return Inspection(
+        line=row.line,
+        station=row.station,
+        camera=row.camera,
+        sequence=row.sequence,
+        station_sequence=row.station_sequence,
+        trigger=row.trigger,
+        part_id=row.part_id or "",
+        verdict=Verdict(row.verdict),
+        reason=Reason(row.reason),
+        detail=row.detail or "",
+        score=row.score,
+        limit=row.score_limit,
+        findings=tuple(_finding(f) for f in findings),
+        recipe=row.recipe,
+        bundle=row.bundle,
+        capture_time=None if row.capture_us is None else from_microseconds(row.capture_us),
+        receive_time=from_microseconds(row.receive_us),
+        decide_time=from_microseconds(row.decide_us),
+        latency_ms=row.latency_us / 1000,
+    )
+
+
+def _finding(row: Row[Any]) -> Finding:
+    score = float("nan") if row.score is None else row.score
+    return Finding(row.name, Box(row.x_px, row.y_px, row.width_px, row.height_px), row.area_px, score)
+
+
+def _image(row: Row[Any]) -> StoredImage:
+    kind = ImageKind(row.kind)
+    if row.sha256 is None:
+        return StoredImage(kind, "", "", 0, row.lost_reason or "")
+    if row.removed_us is not None:
+        removed = f"removed by retention ({row.removed_reason}) on {from_microseconds(row.removed_us):%Y-%m-%d}"
+        return StoredImage(kind, "", row.media_type, row.size_bytes, removed)
+    return StoredImage(kind, bytes(row.sha256).hex(), row.media_type, row.size_bytes)

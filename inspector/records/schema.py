@@ -1,0 +1,231 @@
+"""Tables of the quality database, for SQLite and PostgreSQL.
+
+Names are kept once in look-up tables and times are microseconds since 1970 UTC, so that a week of passed parts stays small.
+What belongs to an inspection refers to it by (line, sequence) without a foreign key: the journal may bring it first.
+
+The indexes serve the filters of the API, newest first, each within a line; `store.py` asks line by line. Pictures, late
+scores and labels are their own tables because few inspections have them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+# Every version that `migrations` leads through, oldest first; the last is the one this program works with.
+VERSIONS = ("0001",)
+
+metadata = MetaData(naming_convention=NAMING)
+
+lines = Table(
+    "lines",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+# The marks are one behind what is counted next; they let a new journal go on where the database stands.
+stations = Table(
+    "stations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("line_id", ForeignKey("lines.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("last_trigger", BigInteger, nullable=False, server_default="0"),
+    Column("last_station_sequence", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("line_id", "name"),
+)
+
+cameras = Table(
+    "cameras",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("line_id", ForeignKey("lines.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("line_id", "name"),
+)
+
+classes = Table(
+    "classes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+recipes = Table(
+    "recipes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+# What a recipe said, each time it changed.
+recipe_versions = Table(
+    "recipe_versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("recipe_id", ForeignKey("recipes.id"), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("recorded_us", BigInteger, nullable=False),
+    UniqueConstraint("recipe_id", "digest"),
+)
+
+# `label` is what inspections name; the rest is NULL until the bundle itself was recorded.
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("label", Text, nullable=False, unique=True),
+    Column("digest", Text),
+    Column("manifest", Text),
+    Column("recorded_us", BigInteger),
+)
+
+inspections = Table(
+    "inspections",
+    metadata,
+    Column("line_id", ForeignKey("lines.id"), primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("station_id", ForeignKey("stations.id"), nullable=False),
+    Column("camera_id", ForeignKey("cameras.id"), nullable=False),
+    Column("station_sequence", BigInteger, nullable=False),
+    Column("trigger", BigInteger, nullable=False),
+    Column("part_id", Text),
+    Column("verdict", SmallInteger, nullable=False),
+    Column("reason", SmallInteger, nullable=False),
+    Column("detail", Text),
+    Column("score", Double),
+    Column("score_limit", Double),
+    Column("class_id", ForeignKey("classes.id")),
+    Column("recipe_id", ForeignKey("recipes.id"), nullable=False),
+    Column("bundle_id", ForeignKey("bundles.id"), nullable=False),
+    Column("capture_us", BigInteger),
+    Column("receive_us", BigInteger, nullable=False),
+    Column("decide_us", BigInteger, nullable=False),
+    Column("latency_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+_at = (inspections.c.receive_us, inspections.c.sequence)
+Index("ix_inspections_time", inspections.c.line_id, *_at)
+Index("ix_inspections_bundle", inspections.c.line_id, inspections.c.bundle_id, *_at)
+# Partial indexes: passed parts, which are nearly all, do not enter the two that look for the others.
+_NOT_PASSED = inspections.c.verdict != 1
+Index(
+    "ix_inspections_not_passed",
+    inspections.c.line_id,
+    *_at,
+    sqlite_where=_NOT_PASSED,
+    postgresql_where=_NOT_PASSED,
+)
+_HAS_CLASS = inspections.c.class_id.is_not(None)
+Index(
+    "ix_inspections_class",
+    inspections.c.line_id,
+    inspections.c.class_id,
+    *_at,
+    sqlite_where=_HAS_CLASS,
+    postgresql_where=_HAS_CLASS,
+)
+_HAS_PART = inspections.c.part_id.is_not(None)
+Index(
+    "ix_inspections_part",
+    inspections.c.line_id,
+    inspections.c.part_id,
+    *_at,
+    sqlite_where=_HAS_PART,
+    postgresql_where=_HAS_PART,
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("line_id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("class_id", ForeignKey("classes.id"), nullable=False),
+    Column("x_px", Integer, nullable=False),
+    Column("y_px", Integer, nullable=False),
+    Column("width_px", Integer, nullable=False),
+    Column("height_px", Integer, nullable=False),
+    Column("area_px", Double, nullable=False),
+    Column("score", Double),
+    sqlite_with_rowid=False,
+)
+
+late_scores = Table(
+    "late_scores",
+    metadata,
+    Column("line_id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("score", Double),
+    sqlite_with_rowid=False,
+)
+
+# A picture as content: several inspections may show the same one. `removed_us` is when retention deleted the file.
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("media_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("stored_us", BigInteger, nullable=False),
+    Column("removed_us", BigInteger),
+    Column("removed_reason", Text),
+)
+
+# Which pictures an inspection has; without `picture_id` the picture was lost, for `lost_reason`.
+inspection_images = Table(
+    "inspection_images",
+    metadata,
+    Column("line_id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("picture_id", ForeignKey("pictures.id"), index=True),
+    Column("lost_reason", Text),
+    sqlite_with_rowid=False,
+)
+
+# What a person said of a part. Retention keeps the pictures of labelled parts.
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("line_id", ForeignKey("lines.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("labelled_us", BigInteger, nullable=False),
+    Index(None, "line_id", "sequence"),
+)
+
+# How far each line's journal has been stored; written in the same transaction as what it stands for.
+journal_positions = Table(
+    "journal_positions",
+    metadata,
+    Column("line_id", ForeignKey("lines.id"), primary_key=True, autoincrement=False),
+    Column("journal", Text),
+    Column("segment", BigInteger),
+    Column("byte_offset", BigInteger),
+)

@@ -1,0 +1,262 @@
+"""The quality database: what was inspected, with which bundle and recipe, and what people said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from inspector.errors import NotFound
+from inspector.part import Verdict
+from inspector.records import queries, schema
+from inspector.records.applying import Applied, Applier, chunks, insert_for, insert_new
+from inspector.records.codec import from_microseconds, to_microseconds
+from inspector.records.database import Database
+from inspector.records.entries import Entry, Position, StationMark
+from inspector.records.queries import InspectionFilter, Page, StoredInspection
+from inspector.records.text import NAME_LENGTH, clean
+
+
+@dataclass(frozen=True, slots=True)
+class LineStats:
+    """What the database holds of a line. Times are those of the oldest and newest receipt."""
+
+    line: str
+    verdicts: Mapping[Verdict, int]
+    first_time: datetime | None
+    last_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What the database holds. `size_bytes` is its disk space; pictures are counted, not their files."""
+
+    version: str
+    size_bytes: int
+    lines: tuple[LineStats, ...]
+    pictures: int
+    pictures_removed: int
+    labels: int
+
+
+class Store:
+    """One quality database, SQLite or PostgreSQL. Reading is thread-safe; `apply` belongs to one thread.
+
+    Every method raises StoreUnavailable if the database does not answer and SchemaOutdated if its tables are missing.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 5.0) -> None:
+        """`url` is sqlite:///path/to/file.db or postgresql://user:password@host/name. ConfigError."""
+        self._database = Database(url, busy_timeout_s=busy_timeout_s)
+        self._applier = Applier(self._database)
+
+    @property
+    def name(self) -> str:
+        """The URL without its password, for messages."""
+        return self._database.name
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    # Tables
+
+    def upgrade(self) -> str | None:
+        """Bring the tables up to date, or create them; returns the version before. SchemaOutdated if it is newer."""
+        return self._database.upgrade()
+
+    def check_schema(self) -> None:
+        """SchemaOutdated unless the tables are those of this program."""
+        self._database.check_schema()
+
+    # From the journal
+
+    def apply(self, line: str, entries: Sequence[Entry], position: Position | None = None) -> Applied:
+        """Store journal entries and how far they reach, in one transaction; what is on record stays. RecordRejected."""
+        return self._applier.apply(line, entries, position)
+
+    def position(self, line: str) -> Position | None:
+        """How far the line's journal is stored, or None if nothing of it is."""
+        table = schema.journal_positions
+        query = sa.select(table).join(schema.lines).where(schema.lines.c.name == clean(line))
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None or row.journal is None else Position(row.journal, row.segment, row.byte_offset)
+
+    def last_sequence(self, line: str) -> int:
+        """Highest number of a stored verdict of the line; 0 if there is none."""
+        table = schema.inspections
+        with self._database.reading() as connection:
+            line_id = _line_id(connection, line)
+            query = sa.select(sa.func.max(table.c.sequence)).where(table.c.line_id == line_id)
+            return connection.execute(query).scalar() or 0
+
+    def station_marks(self, line: str) -> dict[str, StationMark]:
+        """What each station counts next, as far as stored; for `Journal.open` with a new directory."""
+        table = schema.stations
+        query = sa.select(table).join(schema.lines).where(schema.lines.c.name == clean(line))
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {row.name: StationMark(row.last_trigger + 1, row.last_station_sequence + 1) for row in rows}
+
+    # Inspections
+
+    def get(self, line: str, sequence: int) -> StoredInspection:
+        """One inspection. NotFound."""
+        return queries.get(self._database, line, sequence)
+
+    def list(self, where: InspectionFilter, page_size: int = 50, page_token: str = "") -> Page:
+        """Inspections by receive time, newest first, at most 1000 at once. PageTokenInvalid."""
+        return queries.list_page(self._database, where, page_size, page_token)
+
+    def after(
+        self, line: str, sequence: int, limit: int = 500, verdicts: frozenset[Verdict] = frozenset()
+    ) -> Sequence[StoredInspection]:
+        """Up to `limit` inspections with higher numbers than `sequence`, in their order."""
+        return queries.after(self._database, line, sequence, limit, verdicts)
+
+    # Bundles and recipes
+
+    def record_bundle(self, label: str, digest: str, manifest: Mapping[str, object], time: datetime) -> None:
+        """Keep what a bundle was, under the label that inspections name. A second time changes nothing."""
+        table = schema.bundles
+        values = {
+            "label": clean(label),
+            "digest": clean(digest),
+            "manifest": json.dumps(manifest, sort_keys=True, default=str),
+            "recorded_us": to_microseconds(time),
+        }
+        with self._database.writing() as connection:
+            # An inspection may have named it first.
+            insert = insert_for(connection, table).values(values)
+            rest = {key: insert.excluded[key] for key in ("digest", "manifest", "recorded_us")}
+            unknown = table.c.digest.is_(None)
+            connection.execute(insert.on_conflict_do_update(index_elements=[table.c.label], set_=rest, where=unknown))
+
+    def bundle_manifest(self, label: str) -> dict[str, object]:
+        """What was recorded of a bundle. NotFound."""
+        table = schema.bundles
+        with self._database.reading() as connection:
+            text = connection.execute(sa.select(table.c.manifest).where(table.c.label == clean(label))).scalar()
+        if text is None:
+            raise NotFound(f"bundle {label} is not on record: `inspector serve` records the bundles that it opens")
+        manifest: dict[str, object] = json.loads(text)
+        return manifest
+
+    def record_recipe(self, name: str, content: Mapping[str, object], time: datetime) -> str:
+        """Keep what a recipe says, if that is new; returns the SHA-256 of its content."""
+        text = json.dumps(content, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        with self._database.writing() as connection:
+            insert_new(connection, schema.recipes, [{"name": clean(name)}])
+            query = sa.select(schema.recipes.c.id).where(schema.recipes.c.name == clean(name))
+            version = {
+                "recipe_id": connection.execute(query).scalar_one(),
+                "digest": digest,
+                "content": text,
+                "recorded_us": to_microseconds(time),
+            }
+            insert_new(connection, schema.recipe_versions, [version])
+        return digest
+
+    # Labels and retention
+
+    def add_label(self, line: str, sequence: int, label: str, author: str, time: datetime) -> None:
+        """Note what a person says of a part; from then on retention keeps its pictures. NotFound."""
+        images, pictures = schema.inspection_images, schema.pictures
+        with self._database.writing() as connection:
+            line_id = _line_id(connection, line)
+            if _absent(connection, line_id, sequence):
+                raise NotFound(f"lines/{line}/inspections/{sequence} is not on record, so it cannot be labelled")
+            # Holds off a sweep that is about to remove these pictures; see `mark_removed`.
+            shown = sa.select(images.c.picture_id).where(images.c.line_id == line_id, images.c.sequence == sequence)
+            connection.execute(sa.select(pictures.c.id).where(pictures.c.id.in_(shown)).with_for_update())
+            values = {
+                "line_id": line_id,
+                "sequence": sequence,
+                "label": clean(label, NAME_LENGTH),
+                "author": clean(author),
+                "labelled_us": to_microseconds(time),
+            }
+            connection.execute(sa.insert(schema.labels).values(values))
+
+    def protected_pictures(self) -> frozenset[str]:
+        """SHA-256 of every picture of a labelled part."""
+        with self._database.reading() as connection:
+            return frozenset(bytes(sha256).hex() for sha256 in connection.execute(_LABELLED).scalars())
+
+    def mark_removed(self, sha256s: Collection[str], reason: str, time: datetime) -> frozenset[str]:
+        """Record that retention removes these pictures; returns those that it may remove: the ones without a label."""
+        table = schema.pictures
+        removed: set[str] = set()
+        with self._database.writing() as connection:
+            for chunk in chunks([bytes.fromhex(s) for s in sorted(sha256s)]):
+                mine = table.c.sha256.in_(chunk)
+                # Locked first and looked at after, so that a label comes either before the look or after the removal.
+                connection.execute(sa.select(table.c.id).where(mine).order_by(table.c.sha256).with_for_update())
+                kept = set(connection.execute(_LABELLED.where(mine)).scalars())
+                gone = [sha256 for sha256 in chunk if sha256 not in kept]
+                values = {"removed_us": to_microseconds(time), "removed_reason": reason}
+                connection.execute(sa.update(table).where(table.c.sha256.in_(gone)).values(values))
+                removed.update(sha256.hex() for sha256 in gone)
+        return frozenset(removed)
+
+    # Upkeep
+
+    def stats(self) -> StoreStats:
+        """What the database holds; reads all of an index, so it takes seconds with millions of rows."""
+        pictures, labels = schema.pictures, schema.labels
+        size = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        if not self._database.is_sqlite:
+            size = "SELECT pg_database_size(current_database())"
+        with self._database.reading() as connection:
+            lines = connection.execute(sa.select(schema.lines.c.id, schema.lines.c.name).order_by("name")).all()
+            return StoreStats(
+                version=schema.VERSIONS[-1],
+                size_bytes=connection.execute(sa.text(size)).scalar_one(),
+                lines=tuple(_line_stats(connection, id_, name) for id_, name in lines),
+                pictures=connection.execute(sa.select(sa.func.count()).select_from(pictures)).scalar_one(),
+                pictures_removed=connection.execute(sa.select(sa.func.count(pictures.c.removed_us))).scalar_one(),
+                labels=connection.execute(sa.select(sa.func.count()).select_from(labels)).scalar_one(),
+            )
+
+
+_LABELLED = (
+    sa.select(schema.pictures.c.sha256)
+    .distinct()
+    .join(schema.inspection_images, schema.inspection_images.c.picture_id == schema.pictures.c.id)
+    .join(
+        schema.labels,
+        (schema.labels.c.line_id == schema.inspection_images.c.line_id)
+        & (schema.labels.c.sequence == schema.inspection_images.c.sequence),
+    )
+)
+
+
+def _line_id(connection: Connection, line: str) -> int:
+    """Id of a line, or 0, which no line has."""
+    return connection.execute(sa.select(schema.lines.c.id).where(schema.lines.c.name == clean(line))).scalar() or 0
+
+
+def _absent(connection: Connection, line_id: int, sequence: int) -> bool:
+    table = schema.inspections
+    query = sa.select(table.c.sequence).where(table.c.line_id == line_id, table.c.sequence == sequence)
+    return connection.execute(query).first() is None
+
+
+def _line_stats(connection: Connection, line_id: int, name: str) -> LineStats:
+    table = schema.inspections
+    mine = table.c.line_id == line_id
+    counts = connection.execute(sa.select(table.c.verdict, sa.func.count()).where(mine).group_by(table.c.verdict))
+    verdicts = {Verdict(verdict): count for verdict, count in counts.tuples()}
+    ends = [
+        connection.execute(sa.select(end(table.c.receive_us)).where(mine)).scalar()
+        for end in (sa.func.min, sa.func.max)
+    ]
+    first, last = (None if us is None else from_microseconds(us) for us in ends)
+    return LineStats(name, verdicts, first, last)

@@ -1,0 +1,132 @@
+"""A real PostgreSQL server of the tests' own: a temporary cluster on a free port, started, stopped and thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from requires import require, require_tool
+
+_PASSWORD = "test-only"
+
+
+class PostgresServer:
+    """A cluster in a temporary folder. Each test takes a database of its own with `create`."""
+
+    def __init__(self, folder: Path, bin_folder: Path) -> None:
+        self.folder = folder
+        self._bin = bin_folder
+        self.port = _free_port()
+        # The server refuses to run as root.
+        self._user = "postgres" if os.geteuid() == 0 else None
+
+    def initialise(self) -> None:
+        if self._user is not None:
+            os.chown(self.folder, pwd.getpwnam(self._user).pw_uid, -1)
+        password = self.folder / "password"
+        password.write_text(_PASSWORD)
+        password.chmod(0o644)
+        self._call(
+            "initdb",
+            f"--pgdata={self.folder / 'data'}",
+            "--username=inspector",
+            f"--pwfile={password}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-sync",
+        )
+
+    def start(self) -> None:
+        """Start, and wait until it answers. Durable: what it has committed survives `kill`."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        self._control("start", "--wait", f"--log={self.folder / 'log'}", f"--options={options}")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop; mode "immediate" is a crash, without shutdown and with recovery at the next start."""
+        self._control("stop", "--wait", f"--mode={mode}")
+
+    def url(self, database: str = "postgres", *, password: str = _PASSWORD) -> str:
+        return f"postgresql://inspector:{password}@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> str:
+        """URL of a new, empty database."""
+        import psycopg
+
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+    def _control(self, *arguments: str) -> None:
+        self._call("pg_ctl", f"--pgdata={self.folder / 'data'}", *arguments)
+
+    def _call(self, program: str, *arguments: str) -> None:
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+        # Output goes to a file: the server keeps it open, so a pipe would never end.
+        with (self.folder / "calls.log").open("ab") as log:
+            done = subprocess.run(
+                [self._bin / program, *arguments],
+                user=self._user,
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
+                timeout=60,
+            )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {(self.folder / 'calls.log').read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server; skips the test if PostgreSQL or its driver is not installed."""
+    program = Path(require_tool("initdb"))
+    try:
+        import psycopg  # noqa: F401
+    except ModuleNotFoundError:
+        require(False, "psycopg is not installed; pip install 'inspector[postgres]'")
+    if os.geteuid() == 0:
+        require("postgres" in {entry.pw_name for entry in pwd.getpwall()}, "there is no user postgres to run a server")
+    # Not under pytest's own folder: that is closed to the user who runs the server.
+    folder = Path(tempfile.mkdtemp(prefix="inspector-postgres-"))
+    server = PostgresServer(folder, program.resolve().parent)
+    try:
+        server.initialise()
+        server.start()
+        yield server
+    finally:
+        with contextlib.suppress(RuntimeError):
+            server.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests that leave it running."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server for a test that stops or breaks it."""
+    with postgres_server() as server:
+        yield server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
