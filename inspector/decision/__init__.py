@@ -1,0 +1,1 @@
+"""Scores and limits to verdicts: pure."""

@@ -80,8 +80,8 @@ def _areas(anomaly_map: NDArray[np.float32], limit: float) -> list[tuple[Box, in
         return [(Box(int(column), int(row), 1, 1), 1, float(anomaly_map[row, column]))]
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     peaks = np.full(count, -np.inf, np.float32)
-    np.maximum.at(peaks, labels.ravel().astype(np.intp), anomaly_map.ravel())
-    peaks[0] = -np.inf  # label 0 is the background
+    cells_above = np.flatnonzero(above)  # the rest is label 0, the background, whose peak stays -inf
+    np.maximum.at(peaks, labels.ravel()[cells_above].astype(np.intp), anomaly_map.ravel()[cells_above])
     strongest = np.argsort(-peaks, kind="stable")[: min(MAX_FINDINGS, count - 1)]
     areas = []
     for label in strongest:

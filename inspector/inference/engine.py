@@ -93,7 +93,7 @@ class Model:
                 "normalise frames to the bundle's input"
             )
         try:
-            results = self._session.run(self._outputs, {_INPUT: np.ascontiguousarray(batch)})
+            results = self._session.run(self._outputs, {_INPUT: batch})
         except _ORT_ERRORS as error:
             raise EngineError(
                 f"{self._source} failed on {len(batch)} images with provider {self.provider}: {_first_line(error)}; "
@@ -191,15 +191,13 @@ def _open_session(onnx_file: bytes, provider: str, threads: int, source: str) ->
 def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # Waiting workers of the pool sleep, they do not spin. Spinning is ONNX Runtime's default and the fastest where the
-    # process has the cores to itself. A line's cores also decode, answer cameras and the PLC, and a spinning worker keeps
-    # those from the work that it is waiting for. Measured on 2 cores, lite0 features at 224 px, median of one run:
-    # both cores free 6.9 ms spinning; one core busy elsewhere 24.3 ms spinning, 15.2 ms when spins end after 20 µs, 14
-    # to 16 ms sleeping. At 30 parts/s, spinning burnt a whole core while idle (CPU share 1.0 against 0.35).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL  # has no second pool that could spin
+    # Workers of the pool that wait for the next operator spin for 20 µs and then sleep; ONNX Runtime's default spins for
+    # milliseconds, also when idle. A line's cores also decode, answer cameras and the PLC, and a spinning worker keeps
+    # them from the very work that it waits for. Measured on 2 cores (lite0 features at 224 px, one image, interleaved
+    # runs, ONNX Runtime 1.32), with both cores free | one busy elsewhere: default 6.2 | 30 ms; 20 µs 6.4 | 15 ms; no
+    # spinning at all 7.2 | 16 ms; one thread 11.4 | 14 ms. At 30 parts/s the default burnt a whole core while idle.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     # The arena keeps what the largest batch needed (lite0 at 224 px: 30 MiB for one image, 205 MiB for eight); without
     # it every run asks the system for its memory anew, which doubled the time of a batch of eight.
     options.enable_cpu_mem_arena = True

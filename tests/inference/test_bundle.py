@@ -196,6 +196,14 @@ def test_text_that_is_no_manifest(folder: Path, text: bytes) -> None:
         open_bundle(folder)
 
 
+def test_a_free_value_that_overflows_to_infinity_is_refused(folder: Path) -> None:
+    rewrite(folder, put("metrics", {"auroc": 12345.5}))
+    text = (folder / MANIFEST_FILE).read_bytes()
+    (folder / MANIFEST_FILE).write_bytes(text.replace(b"12345.5", b"1e999"))
+    with pytest.raises(BundleError, match="1e999 is out of range"):
+        open_bundle(folder)
+
+
 def test_every_problem_is_named_at_once(folder: Path) -> None:
     rewrite(folder, put("input", "channels", 2))
     rewrite(folder, put("classes", []))

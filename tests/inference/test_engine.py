@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,19 @@ def test_a_failure_inside_the_model_is_an_engine_error(capfd: pytest.CaptureFixt
         model.infer(np.full((1, 8, 8, 1), 255, np.uint8))
     assert model.infer(np.full((1, 8, 8, 1), 3, np.uint8))[0].score == 3
     assert capfd.readouterr() == ("", "")
+
+
+def test_threads_that_wait_for_work_use_no_cpu(tmp_path: Path) -> None:
+    engine = Engine(toy_bundle(tmp_path / "toy", delay_loops=5), threads=4)
+
+    def cpu_after_a_run_s() -> float:
+        engine.infer(images(1))
+        begin = time.process_time()
+        threading.Event().wait(0.1)  # long enough for ONNX Runtime's default to burn some 25 ms in each thread
+        return time.process_time() - begin
+
+    # The smallest of several: other threads of the test process may have work of their own.
+    assert min(cpu_after_a_run_s() for _ in range(5)) < 0.005
 
 
 def test_the_model_is_held_against_its_hash_once_more(bundle: Bundle) -> None:

@@ -41,6 +41,8 @@ def in_a_function(tensor: onnx.TensorProto) -> onnx.FunctionProto:
     return helper.make_function("own", "f", [], ["x"], [node], [helper.make_opsetid("", 18)])
 
 
+ENTRIES_ONLY = external("w")
+ENTRIES_ONLY.data_location = TensorProto.DEFAULT
 LOCATION_ONLY = onnx.numpy_helper.from_array(np.zeros(4, np.float32), "w")
 LOCATION_ONLY.data_location = TensorProto.EXTERNAL
 
@@ -59,6 +61,7 @@ LOCATION_ONLY.data_location = TensorProto.EXTERNAL
             model_of(initializers=(external("/etc/passwd"),)), "external data", id="weights at an absolute path"
         ),
         pytest.param(model_of(initializers=(external("../w.bin"),)), "external data", id="weights beside the bundle"),
+        pytest.param(model_of(initializers=(ENTRIES_ONLY,)), "external data", id="a location that is not in use"),
         pytest.param(model_of(initializers=(LOCATION_ONLY,)), "external data", id="external without a location"),
         pytest.param(model_of(inside_a_branch(external("w"))), "external data", id="external weights in a branch"),
         pytest.param(model_of(sparse(external("w"))), "external data", id="external sparse weights"),
