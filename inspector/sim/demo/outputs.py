@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,18 +99,15 @@ def _told(entry: dict[str, Any], time_key: str) -> Told:
 
 def read_database(url: str, line: str) -> tuple[list[Told], Storage]:
     """Read every inspection of the line from the quality database, and count what is stored."""
-    store = Store(url)
     told: list[Told] = []
-    rows = images = image_bytes = lost = 0
-    after = 0
-    while page := store.after(line, after, _PAGE):
-        for stored in page:
-            inspection = stored.inspection
-            told.append(Told(inspection.trigger, inspection.verdict, inspection.reason))
-            for image in stored.images:
-                lost += bool(image.lost_reason)
-                images += not image.lost_reason
-                image_bytes += 0 if image.lost_reason else image.size_bytes
-            after = inspection.sequence
-        rows += len(page)
-    return told, Storage(rows, images, image_bytes, lost)
+    images = image_bytes = lost = after = 0
+    with closing(Store(url)) as store:
+        while page := store.after(line, after, _PAGE):
+            for stored in page:
+                told.append(Told(stored.inspection.trigger, stored.inspection.verdict, stored.inspection.reason))
+                kept = [image for image in stored.images if not image.lost_reason]
+                lost += len(stored.images) - len(kept)
+                images += len(kept)
+                image_bytes += sum(image.size_bytes for image in kept)
+            after = page[-1].inspection.sequence
+    return told, Storage(len(told), images, image_bytes, lost)
