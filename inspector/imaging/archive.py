@@ -74,11 +74,12 @@ def heat_map_png(anomaly_map: NDArray[np.float32], limit: float, region: Box, fr
     size = (region.width_px, region.height_px)
     scale = 127.0 / max(abs(limit), float(np.finfo(np.float32).tiny))
     grey = np.nan_to_num(AT_LIMIT + (anomaly_map.astype(np.float64) - limit) * scale, nan=np.inf)
-    over_region = cv2.resize(np.clip(grey, 1.0, 255.0), size, interpolation=cv2.INTER_LINEAR)
+    levels = np.rint(np.clip(grey, 1.0, 255.0)).astype(np.uint8)
+    over_region = cv2.resize(levels, size, interpolation=cv2.INTER_LINEAR)
     picture = np.zeros((height, width), np.uint8)
     left, top = max(region.x_px, 0), max(region.y_px, 0)
     right, bottom = min(region.x_px + size[0], width), min(region.y_px + size[1], height)
     if left < right and top < bottom:
-        inside = over_region[top - region.y_px : bottom - region.y_px, left - region.x_px : right - region.x_px]
-        picture[top:bottom, left:right] = np.rint(inside)
+        rows, columns = slice(top - region.y_px, bottom - region.y_px), slice(left - region.x_px, right - region.x_px)
+        picture[top:bottom, left:right] = over_region[rows, columns]
     return write_png(picture)

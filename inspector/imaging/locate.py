@@ -23,7 +23,7 @@ from inspector.imaging.location_spec import (
     location_to_dict,
 )
 from inspector.imaging.normalise import resize, to_8_bit, to_grey
-from inspector.imaging.pixels import Pixels
+from inspector.imaging.pixels import Pixels, as_uint8
 from inspector.part import Box, Image, Reason
 
 __all__ = [
@@ -40,6 +40,10 @@ __all__ = [
 # A blob is looked for in a picture of at most this many pixels along its longer side, and light is estimated on a grid.
 _BLOB_SIDE_PX = 400
 _LIGHT_GRID = 32
+_GRID_V, _GRID_U = np.mgrid[-1 : 1 : _LIGHT_GRID * 1j, -1 : 1 : _LIGHT_GRID * 1j].reshape(2, -1)
+_GRID_TERMS = np.stack([_GRID_U**0, _GRID_U, _GRID_V, _GRID_U**2, _GRID_U * _GRID_V, _GRID_V**2], axis=-1)
+_GRID_EDGE = np.maximum(np.abs(_GRID_U), np.abs(_GRID_V)) > 1 - 3 / _LIGHT_GRID
+_EVERYWHERE = np.ones_like(_GRID_EDGE)
 # A template is first looked for where its shorter side still has this many pixels.
 _TEMPLATE_SIDE_PX = 12
 _CANDIDATES = 3
@@ -73,8 +77,9 @@ def _not_found(message: str) -> FrameError:
 
 def _locate_blob(image: Image, spec: BlobLocation) -> Box:
     """Box of the largest connected area that is darker or brighter than its surroundings, with margin, cut to the picture."""
-    scale = max(1.0, max(image.width_px, image.height_px) / _BLOB_SIDE_PX)
-    size = (max(1, round(image.width_px / scale)), max(1, round(image.height_px / scale)))
+    size = (image.width_px, image.height_px)
+    while max(size) > _BLOB_SIDE_PX:
+        size = (max(1, size[0] // 2), max(1, size[1] // 2))
     grey = to_grey(to_8_bit(resize(image.pixels, *size), image.bits))
     mask = _above_background(grey, spec) if spec.threshold is None else _beyond(grey, spec.threshold, spec.polarity)
     # Joins what a scratch or a specular spot cuts apart, and drops single pixels.
@@ -111,7 +116,7 @@ def _above_background(grey: NDArray[np.uint8], spec: BlobLocation) -> NDArray[np
     Uneven light would split the background, so a smooth surface is fitted to it and taken away first.
     Errors: FrameError PART_NOT_FOUND if nothing stands out by `spec.min_contrast`.
     """
-    difference = grey.astype(np.float32) - _background(grey, spec.polarity)
+    difference = grey.astype(np.float32) - _background(grey)
     if spec.polarity == "dark":
         difference = -difference
     standing_out = np.rint(np.clip(difference, 0, 255)).astype(np.uint8)
@@ -127,28 +132,24 @@ def _above_background(grey: NDArray[np.uint8], spec: BlobLocation) -> NDArray[np
     return np.asarray(mask, np.uint8)
 
 
-def _background(grey: NDArray[np.uint8], polarity: str) -> NDArray[np.float32]:
+def _background(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The background's brightness behind the part, float32 (height, width): a quadratic surface fitted to what is not part.
 
-    It starts from the picture's edge, where a part seldom is all around, and then takes in what proves to be background.
+    It starts from the picture's edge, where a part seldom is all around, and drops what does not fit; then it takes in
+    what proves to be background elsewhere.
     """
     height, width = grey.shape
-    cells = resize(grey, _LIGHT_GRID, _LIGHT_GRID)
-    v, u = np.mgrid[-1 : 1 : _LIGHT_GRID * 1j, -1 : 1 : _LIGHT_GRID * 1j]
-    terms = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1).reshape(-1, 6)
-    values = cells.reshape(-1).astype(np.float64)
-    edge = np.ones((_LIGHT_GRID, _LIGHT_GRID), bool)
-    edge[2:-2, 2:-2] = False
-    candidates = edge.reshape(-1)
-    surface = np.full_like(values, np.median(values[candidates]))
-    for _ in range(4):
-        residual = values - surface
-        spread = 1.4826 * float(np.median(np.abs(residual[candidates] - np.median(residual[candidates])))) + 1.0
-        kept = candidates & (np.abs(residual - np.median(residual[candidates])) < 3 * spread)
-        surface = terms @ np.linalg.lstsq(terms[kept], values[kept], rcond=None)[0]
-        part = values - surface if polarity == "bright" else surface - values
-        # Whatever lies close to the surface is background from here on, wherever it is.
-        candidates = candidates | (part < 3 * spread)
+    values = resize(grey, _LIGHT_GRID, _LIGHT_GRID).reshape(-1).astype(np.float64)
+    kept, surface = _GRID_EDGE, values
+    # A plane first: a curved surface could bend to a part that touches the edge.
+    for allowed, count in ((_GRID_EDGE, 3), (_GRID_EDGE, 3), (_GRID_EDGE, 6), (_EVERYWHERE, 6), (_EVERYWHERE, 6)):
+        terms = _GRID_TERMS[kept, :count]
+        # The ridge is far below any real term: it only keeps a fit to few cells solvable.
+        factors = np.linalg.solve(terms.T @ terms + 1e-6 * np.eye(count), terms.T @ values[kept])
+        surface = _GRID_TERMS[:, :count] @ factors
+        misfit = np.abs(values - surface)
+        # The median deviation times 1.4826 is the standard deviation of normal noise; one grey level for rounding.
+        kept = allowed & (misfit < 2.5 * (1.4826 * float(np.median(misfit[kept])) + 1.0))
     smooth = surface.reshape(_LIGHT_GRID, _LIGHT_GRID).astype(np.float32)
     return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,7 +115,7 @@ def location_from_dict(d: Mapping[str, Any], base: Path) -> LocationSpec:
     Errors: ConfigError.
     """
     kind = d.get("kind", "none")
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise ConfigError(f"location kind is {kind!r}, expected one of {', '.join(_KEYS)}")
     needed, optional = _KEYS[kind]
     given = set(d) - {"kind"}
@@ -179,19 +178,18 @@ def _template_pixels(values: dict[str, Any], base: Path) -> NDArray[np.uint8]:
         raise ConfigError(
             "location of kind 'template' needs either template (a file) or template_png (base64), not both"
         )
-    source = "template_png" if "template_png" in values else str(base / str(values["template"]))
+    embedded, file = values.get("template_png"), values.get("template")
+    source = "template_png" if file is None else f"the template {str(file)!r}"
     try:
-        if "template_png" in values:
-            data = base64.b64decode(str(values["template_png"]), validate=True)
-        else:
-            data = Path(source).read_bytes()
+        # Both readers say ValueError: for what is not base64, and for a name with a null byte.
+        data = (base / str(file)).read_bytes() if file is not None else base64.b64decode(str(embedded), validate=True)
         image = decode(unarchive(data, _TEMPLATE_LIMITS), _TEMPLATE_LIMITS)
     except OSError as error:
-        raise ConfigError(f"the template {source} cannot be read ({error.strerror}): check the path") from error
-    except binascii.Error as error:
-        raise ConfigError(f"template_png is not base64 ({error}): write it with the export tool") from error
+        raise ConfigError(f"{source} cannot be read ({error.strerror}): check the path") from error
+    except ValueError as error:
+        raise ConfigError(f"{source} cannot be read ({error}): give a file name, or a PNG file in base64") from error
     except FrameError as error:
-        raise ConfigError(f"the template {source} is no usable picture: {error}") from error
+        raise ConfigError(f"{source} is no usable picture: {error}") from error
     return to_grey(to_8_bit(image.pixels, image.bits))
 
 

@@ -37,14 +37,14 @@ def normalise(image: Image, region: Box, width_px: int, height_px: int, channels
 def resize(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
     """Resize (height, width[, 3]) pixels of any dtype: shrinks by area averaging, enlarges linearly, axis by axis.
 
-    While both axes are more than twice too long they are halved, which is exact area averaging and ten times as fast as
-    OpenCV's for arbitrary ratios; a last odd row or column is left out of a halving, at most half a pixel of the result.
+    While both axes are at least twice too long they are halved first, ten times as fast as averaging a camera frame at
+    once; the rest of the way then weighs groups of 2 × 2 pixels instead of single ones.
     """
     height, width = pixels.shape[:2]
     while width >= 2 * width_px and height >= 2 * height_px:
-        half = (width // 2, height // 2)
-        pixels = as_pixels(cv2.resize(pixels[: half[1] * 2, : half[0] * 2], half, interpolation=cv2.INTER_AREA))
-        width, height = half
+        # At a ratio of two, linear interpolation is the mean of 2 × 2 pixels; an odd axis is sampled evenly to its end.
+        width, height = (width + 1) // 2, (height + 1) // 2
+        pixels = as_pixels(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
     # INTER_AREA turns into something else when an axis grows, so axes that shrink and axes that grow take turns.
     shrunk = (min(width, width_px), min(height, height_px))
     if shrunk != (width, height):
