@@ -1,0 +1,64 @@
+# Needs only Python 3.11 or newer and make. Every target makes .venv if it must; `make PYTHON=python3.12 …` chooses another Python.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+CHAOS_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Versions are pinned in constraints.txt. Without --no-compile pip compiles every file of torch, most of which never run.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+.PHONY: install demo test bench chaos lint proto constraints clean
+
+install: $(DEMO)
+
+demo: $(DEMO)
+	$(BIN)/inspector demo
+
+test: $(DEV)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(DEV)
+	$(BIN)/python -m tests.benchmarks
+
+chaos: $(DEV)
+	$(BIN)/python -m pytest tests/chaos -m chaos $(CHAOS_ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	cd proto && ../$(BIN)/buf lint
+
+# Stubs of proto/ into inspector/v1; the tests check that they are those of the pinned generator.
+proto: $(DEV)
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. proto/inspector/v1/*.proto
+
+# Newest versions that fit pyproject.toml, tried in an environment of their own. Run the tests before you commit them.
+constraints:
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[training,postgres,elpv,dev]'
+	echo "# Exact versions that the tests ran with (Python 3.11, x86-64). Written by \`make constraints\`." > constraints.txt
+	build/constraints/bin/pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' >> constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the inspector and its training tools into $(VENV), about 250 MB: a minute or two …"
+	@$(INSTALL) -e '.[training]'
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the inspector, its training tools and what the tests need into $(VENV): a minute or three …"
+	@$(INSTALL) -e '.[training,postgres,dev]'
+	@touch $(DEMO) $@

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, make, Python's venv. Debian and Ubuntu.
+# Does nothing, quickly, when all of them are there.
+set -euo pipefail
+
+have_postgres() {
+    command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+packages=()
+have_postgres || packages+=(postgresql)
+command -v mbpoll >/dev/null || packages+=(mbpoll)
+command -v make >/dev/null || packages+=(make)
+python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+if [ ${#packages[@]} -eq 0 ]; then
+    exit 0
+fi
+
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "Missing: ${packages[*]}. Installing them needs root: run this script as root, or install them yourself." >&2
+        exit 1
+    fi
+    root=(sudo)
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "Missing: ${packages[*]}. This script knows only apt-get: install them with your own package manager." >&2
+    exit 1
+fi
+echo "Installing ${packages[*]} …"
+"${root[@]}" apt-get update -qq
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
