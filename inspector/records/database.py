@@ -74,6 +74,10 @@ class Database:
         with self.reading() as connection:
             return _version(connection)
 
+    def is_empty(self) -> bool:
+        """Whether there are no tables of this program, or no SQLite file. StoreUnavailable."""
+        return (self.file is not None and not self.file.exists()) or self.version() is None
+
     def check_schema(self) -> None:
         """SchemaOutdated unless the database has exactly this program's tables. StoreUnavailable."""
         self._check(self.version())

@@ -14,7 +14,7 @@ import os
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,15 +32,13 @@ from inspector.records.entries import (
     StationMark,
     StoredImage,
 )
+from inspector.records.keeper import SegmentKeeper
 from inspector.records.ledger import RECENT, JournalState, Ledger
 from inspector.records.lockfile import acquire
-from inspector.records.recovery import Recovered, SegmentInfo, recover
+from inspector.records.recovery import Recovered, SegmentInfo, has_journal, recover
 from inspector.records.segment import Damage, SegmentWriter, read_segment, scan, segment_path
 
 DEFAULT_SEGMENT_BYTES = 16 << 20
-# Apart, because the keeper may be preparing a spare while an append has to make its own segment.
-_SPARE = "spare.tmp"
-_DIRECT = "direct.tmp"
 _MAX_DAMAGE_KEPT = 1000
 
 _log = logging.getLogger(__name__)
@@ -54,18 +52,10 @@ class Journal:
         self._line = line
         self._lock_fd = lock_fd
         self._segment_bytes = segment_bytes
-        self._sync_interval_s = sync_interval_s
         self._lock = threading.Lock()
-        # Held while a segment is flushed or closed, never by an append.
-        self._upkeep = threading.Lock()
-        self._wake = threading.Event()
-        self._spare: SegmentWriter | None = None
-        self._spare_error: OSError | None = None
-        self._retired: list[SegmentWriter] = []
         self._closed = False
-        self._unsynced = False
-        self.sync_failures = 0
         self._take_over(recover(directory))
+        self._keeper = SegmentKeeper(directory, segment_bytes, sync_interval_s)
 
     @classmethod
     def open(
@@ -95,6 +85,11 @@ class Journal:
 
     # Recovery
 
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether an earlier run left a journal in `directory`."""
+        return has_journal(directory)
+
     def _take_over(self, found: Recovered) -> None:
         if found.line and found.line != self._line:
             raise JournalError(
@@ -115,7 +110,6 @@ class Journal:
         raised = self._ledger.raise_to(first_sequence, stations)
         self.state: JournalState = self._ledger.state(self._found.recent, is_new)
         try:
-            self._remove_leftovers()
             self._active = (None if raised else self._resume()) or self._next_segment()
         except OSError as error:
             raise JournalError(
@@ -123,9 +117,7 @@ class Journal:
                 "free some disk space or choose another directory"
             ) from error
         del self._found
-        self._keeper = threading.Thread(target=self._keep, name="journal-keeper", daemon=True)
-        self._keeper.start()
-        self._wake.set()
+        self._keeper.begin(self._active)
 
     def _resume(self) -> SegmentWriter | None:
         """The last segment, if it is whole and has its full size; a damaged one is left as it is, as evidence."""
@@ -136,11 +128,6 @@ class Journal:
         if path.stat().st_size != self._segment_bytes:
             return None
         return SegmentWriter.resume(path, number, self._found.end)
-
-    def _remove_leftovers(self) -> None:
-        """Segments that an earlier run prepared and did not come to use."""
-        for name in (_SPARE, _DIRECT):
-            (self._directory / name).unlink(missing_ok=True)
 
     # Appending
 
@@ -197,36 +184,27 @@ class Journal:
             self._roll(len(payload))
         self._active.append(payload, crc, self._ordinal)
         self._ordinal += 1
-        self._unsynced = True
+        self._keeper.unsynced = True
 
     def _roll(self, payload_bytes: int) -> None:
         """Go on in the next segment, which the keeper has normally prepared."""
-        if self._spare_error is not None:
-            self._wake.set()
-            raise self._full(self._spare_error) from self._spare_error
         try:
             successor = self._next_segment()
         except OSError as error:
-            self._spare_error = error
-            raise self._full(error) from error
-        self._retired.append(self._active)
+            raise JournalError(
+                f"journal {self._directory} is full: no next segment: {error.strerror or error}: free some disk space"
+            ) from error
         self._active = successor
-        self._wake.set()
+        self._keeper.succeed(successor)
         if not successor.has_room(payload_bytes):
             raise JournalError(
                 f"an entry of {payload_bytes} bytes does not fit into a segment of {self._segment_bytes} bytes: "
                 "set a larger segment size"
             )
 
-    def _full(self, error: OSError) -> JournalError:
-        return JournalError(
-            f"journal {self._directory} is full: no next segment: {error.strerror or error}: free some disk space"
-        )
-
     def _next_segment(self) -> SegmentWriter:
         """A segment with its header written, in its place. OSError."""
-        spare, self._spare = self._spare, None
-        segment = spare or SegmentWriter.create(self._directory / _DIRECT, self._segment_bytes)
+        segment = self._keeper.take()
         number = self._segments[-1].number + 1 if self._segments else 1
         header = encode(self._ledger.header(self._id, self._line, number))
         try:
@@ -242,6 +220,11 @@ class Journal:
         return segment
 
     # Reading
+
+    @property
+    def sync_failures(self) -> int:
+        """How often the disk failed in the background."""
+        return self._keeper.failures
 
     @property
     def id(self) -> str:
@@ -270,7 +253,7 @@ class Journal:
     def size_bytes(self) -> int:
         """Disk space of the segments, the prepared one included."""
         with self._lock:
-            files = [segment_path(self._directory, s.number) for s in self._segments] + [self._directory / _SPARE]
+            files = [segment_path(self._directory, s.number) for s in self._segments] + [self._keeper.spare_path]
         total = 0
         for file in files:
             with contextlib.suppress(FileNotFoundError):
@@ -347,8 +330,7 @@ class Journal:
     def flush(self) -> None:
         """Wait until everything appended so far is on the disk. JournalError."""
         try:
-            self._seal_retired()
-            self._sync()
+            self._keeper.flush()
         except OSError as error:
             raise JournalError(
                 f"journal {self._directory} cannot be flushed: {error.strerror}: check the disk"
@@ -360,55 +342,8 @@ class Journal:
             if self._closed:
                 return
             self._closed = True
-        self._wake.set()
-        self._keeper.join()
-        self._try(self._sync)
-        self._seal_retired()
-        self._active.close()
-        if self._spare is not None:
-            self._spare.close()
-            self._try((self._directory / _SPARE).unlink)
+        self._keeper.close()
         os.close(self._lock_fd)
-
-    def _keep(self) -> None:
-        while not self._closed:
-            self._seal_retired()
-            self._prepare_spare()
-            self._try(self._sync)
-            self._wake.wait(self._sync_interval_s)
-            self._wake.clear()
-
-    def _prepare_spare(self) -> None:
-        if self._spare is not None:
-            return
-        try:
-            spare = SegmentWriter.create(self._directory / _SPARE, self._segment_bytes)
-        except OSError as error:
-            if self._spare_error is None:
-                _log.error("journal %s: no next segment: %s: free some disk space", self._directory, error.strerror)
-            self._spare_error = error
-            return
-        with self._lock:
-            self._spare, self._spare_error = spare, None
-
-    def _seal_retired(self) -> None:
-        with self._upkeep:
-            while self._retired:
-                self._try(self._retired.pop(0).seal)
-
-    def _sync(self) -> None:
-        with self._upkeep:
-            if self._unsynced:
-                self._unsynced = False
-                self._active.sync()
-
-    def _try(self, action: Callable[[], object]) -> None:
-        """Upkeep goes on after a disk error; the count and the log tell of it."""
-        try:
-            action()
-        except OSError as error:
-            self.sync_failures += 1
-            _log.error("journal %s: %s: check the disk", self._directory, error)
 
 
 def _encoded(entry: Entry) -> bytes:

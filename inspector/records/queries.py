@@ -26,6 +26,7 @@ from inspector.records.entries import StoredImage
 from inspector.records.text import clean
 
 MAX_PAGE = 1000
+Terms = list[sa.ColumnElement[bool]]
 
 _i = schema.inspections
 _INSPECTIONS = (
@@ -106,7 +107,9 @@ def after(
     """Up to `limit` inspections of a line with higher numbers, in their order. StoreUnavailable, SchemaOutdated."""
     with database.reading() as connection:
         query = _INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence > sequence)
-        query = query.where(*_verdict_terms(verdicts)).order_by(_i.c.sequence).limit(limit)
+        query = query.order_by(_i.c.sequence).limit(limit)
+        if verdicts:
+            query = query.where(_aside(connection, _i.c.verdict).in_(sorted(int(v) for v in verdicts)))
         return _complete(connection, connection.execute(query).all())
 
 
@@ -115,7 +118,7 @@ def list_page(database: Database, where: InspectionFilter, page_size: int, page_
     size = min(max(page_size, 1), MAX_PAGE)
     before = _read_token(page_token, where) if page_token else None
     with database.reading() as connection:
-        # One query for each line and bundle, merged: so an index gives each in its order, and none reads past its page.
+        # Several queries, merged: so an index gives each in its order, and none reads past its page.
         parts = [connection.execute(query).all() for query in statements(connection, where, before, size + 1)]
         rows = list(itertools.islice(heapq.merge(*parts, key=_place, reverse=True), size + 1))
         found = _complete(connection, rows[:size])
@@ -126,54 +129,84 @@ def list_page(database: Database, where: InspectionFilter, page_size: int, page_
 def statements(
     connection: Connection, where: InspectionFilter, before: _Place | None, limit: int
 ) -> list[sa.Select[Any]]:
-    """The queries that together answer a list, each within one line and at most one bundle."""
+    """The queries that together answer a list: each reads one stretch of one index, in its order.
+
+    The narrowest of the filters picks the index: part, class, bundle, verdict, time, in this order.
+    """
     lines = _ids(connection, schema.lines, schema.lines.c.name == clean(where.line) if where.line else sa.true())
-    bundles: Sequence[int | None] = [None]
-    if where.bundle:
-        label, text = schema.bundles.c.label, clean(where.bundle)
-        exact = label == text
-        bundles = _ids(
-            connection, schema.bundles, exact if "@" in text else exact | label.startswith(f"{text}@", autoescape=True)
-        )
-    terms = _terms(where)
-    if where.defect_class:
-        classes = _ids(connection, schema.classes, schema.classes.c.name == clean(where.defect_class))
-        if not classes:
-            return []
-        terms.append(_i.c.class_id == classes[0])
     queries = []
-    for line_id, bundle_id in itertools.product(lines, bundles):
-        query = _INSPECTIONS.where(_i.c.line_id == line_id, *terms)
-        if bundle_id is not None:
-            query = query.where(_i.c.bundle_id == bundle_id)
+    for line_id, terms in itertools.product(lines, _stretches(connection, where)):
+        query = _INSPECTIONS.where(_i.c.line_id == line_id, *terms, *_time_terms(where))
         if before is not None:
             query = query.where(_before(before, line_id))
         queries.append(query.order_by(_i.c.receive_us.desc(), _i.c.sequence.desc()).limit(limit))
     return queries
 
 
+def _stretches(connection: Connection, where: InspectionFilter) -> list[Terms]:
+    """Terms that each pick one stretch of an index; together they are the filter without line and time."""
+    bundles, classes = _bundle_ids(connection, where.bundle), _class_ids(connection, where.defect_class)
+    verdicts = sorted(int(v) for v in where.verdicts or Verdict)
+    if where.part_id or classes is not None:
+        rest = _besides(connection, bundles, verdicts)
+        if not where.part_id:
+            return [[_i.c.class_id == id_, *rest] for id_ in classes or []]
+        if classes is not None:
+            rest.append(_aside(connection, _i.c.class_id).in_(classes))
+        return [[_i.c.part_id == clean(where.part_id), *rest]]
+    if bundles is not None:
+        return [[_i.c.bundle_id == id_, _i.c.verdict == v] for id_ in bundles for v in verdicts]
+    if Verdict.PASS not in verdicts:
+        # The second term is in the words of the partial index, so that the databases see that it applies.
+        not_passed = sa.literal_column("inspections.verdict") != sa.literal_column("1")
+        return [[_i.c.verdict == v, not_passed] for v in verdicts]
+    return [_besides(connection, None, verdicts)]
+
+
+def _besides(connection: Connection, bundles: Sequence[int] | None, verdicts: Sequence[int]) -> Terms:
+    """Filters that hold rows against what another index has found."""
+    terms: Terms = []
+    if bundles is not None:
+        terms.append(_aside(connection, _i.c.bundle_id).in_(bundles))
+    if len(verdicts) < len(Verdict):
+        terms.append(_aside(connection, _i.c.verdict).in_(verdicts))
+    return terms
+
+
+def _aside(connection: Connection, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """The column as a term that picks no index. SQLite, which knows no statistics, would take the index with most columns:
+    https://www.sqlite.org/optoverview.html#disqualifying_where_clause_terms_using_unary_
+    """
+    return sa.literal_column(f"+{column}", column.type) if connection.dialect.name == "sqlite" else column
+
+
+def _bundle_ids(connection: Connection, bundle: str) -> list[int] | None:
+    """Ids of the bundles meant, or None if there is no such filter."""
+    if not bundle:
+        return None
+    label, text = schema.bundles.c.label, clean(bundle)
+    exact = label == text
+    return _ids(
+        connection, schema.bundles, exact if "@" in text else exact | label.startswith(f"{text}@", autoescape=True)
+    )
+
+
+def _class_ids(connection: Connection, defect_class: str) -> list[int] | None:
+    if not defect_class:
+        return None
+    return _ids(connection, schema.classes, schema.classes.c.name == clean(defect_class))
+
+
 def _ids(connection: Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> list[int]:
     return list(connection.execute(sa.select(table.c.id).where(where)).scalars())
 
 
-def _terms(where: InspectionFilter) -> list[sa.ColumnElement[bool]]:
-    terms = _verdict_terms(where.verdicts)
-    if where.part_id:
-        terms.append(_i.c.part_id == clean(where.part_id))
+def _time_terms(where: InspectionFilter) -> Terms:
+    terms: Terms = []
     if where.start_time is not None:
         terms.append(_i.c.receive_us >= to_microseconds(where.start_time))
     if where.end_time is not None:
         terms.append(_i.c.receive_us < to_microseconds(where.end_time))
-    return terms
-
-
-def _verdict_terms(verdicts: frozenset[Verdict]) -> list[sa.ColumnElement[bool]]:
-    if not verdicts or verdicts == frozenset(Verdict):
-        return []
-    terms: list[sa.ColumnElement[bool]] = [_i.c.verdict.in_(sorted(int(v) for v in verdicts))]
-    if Verdict.PASS not in verdicts:
-        # In the words of the partial index, so that the databases see that it applies.
-        terms.append(sa.literal_column("inspections.verdict") != sa.literal_column("1"))
     return terms
 
 

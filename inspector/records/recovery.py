@@ -128,12 +128,17 @@ def _check_numbers(found: Recovered, directory: Path) -> None:
             found.damage.append(Damage(file, 0, 0, None, f"{after - before - 1} segment files missing"))
 
 
+def has_journal(directory: Path) -> bool:
+    """Whether an earlier run left a journal in `directory`."""
+    return directory.is_dir() and bool(segment_numbers(directory))
+
+
 class JournalReader:
     """Reads a journal without owning it, for tools; also while a service writes to it."""
 
     def __init__(self, directory: Path) -> None:
         """JournalError if there is no journal in `directory`."""
-        if not directory.is_dir() or not segment_numbers(directory):
+        if not has_journal(directory):
             raise JournalError(f"{directory} holds no journal: give the directory named in the line file")
         self._directory = directory
 

@@ -127,12 +127,13 @@ inspections = Table(
 
 _at = (inspections.c.receive_us, inspections.c.sequence)
 Index("ix_inspections_time", inspections.c.line_id, *_at)
-Index("ix_inspections_bundle", inspections.c.line_id, inspections.c.bundle_id, *_at)
-# Partial indexes: passed parts, which are nearly all, do not enter the two that look for the others.
+Index("ix_inspections_bundle", inspections.c.line_id, inspections.c.bundle_id, inspections.c.verdict, *_at)
+# Partial: passed parts, which are nearly all, do not enter the index that looks for the others.
 _NOT_PASSED = inspections.c.verdict != 1
 Index(
-    "ix_inspections_not_passed",
+    "ix_inspections_verdict",
     inspections.c.line_id,
+    inspections.c.verdict,
     *_at,
     sqlite_where=_NOT_PASSED,
     postgresql_where=_NOT_PASSED,

@@ -70,6 +70,16 @@ class Store:
         """Bring the tables up to date, or create them; returns the version before. SchemaOutdated if it is newer."""
         return self._database.upgrade()
 
+    def is_empty(self) -> bool:
+        """Whether the database has no tables of this program yet, or its SQLite file does not exist."""
+        return self._database.is_empty()
+
+    def create(self) -> None:
+        """Make the tables if the database has none, or the file if there is none; leaves any other database as it is."""
+        file = self._database.file
+        if (file is not None and not file.exists()) or self._database.version() is None:
+            self._database.upgrade()
+
     def check_schema(self) -> None:
         """SchemaOutdated unless the tables are those of this program."""
         self._database.check_schema()

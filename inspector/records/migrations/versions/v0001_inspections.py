@@ -145,7 +145,10 @@ def _create_inspections() -> None:
 
 def _index_inspections() -> None:
     op.create_index(
-        "ix_inspections_bundle", "inspections", ["line_id", "bundle_id", "receive_us", "sequence"], unique=False
+        "ix_inspections_bundle",
+        "inspections",
+        ["line_id", "bundle_id", "verdict", "receive_us", "sequence"],
+        unique=False,
     )
     op.create_index(
         "ix_inspections_class",
@@ -156,9 +159,9 @@ def _index_inspections() -> None:
         postgresql_where=sa.text("class_id IS NOT NULL"),
     )
     op.create_index(
-        "ix_inspections_not_passed",
+        "ix_inspections_verdict",
         "inspections",
-        ["line_id", "receive_us", "sequence"],
+        ["line_id", "verdict", "receive_us", "sequence"],
         unique=False,
         sqlite_where=sa.text("verdict != 1"),
         postgresql_where=sa.text("verdict != 1"),

@@ -1,0 +1,130 @@
+"""Looks after the journal's segments in the background: makes the next one ahead, flushes, closes full ones."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from inspector.records.segment import SegmentWriter
+
+# Apart, because a spare may be in the making while an append has to make its own segment.
+_SPARE = "spare.tmp"
+_DIRECT = "direct.tmp"
+_log = logging.getLogger(__name__)
+
+
+class SegmentKeeper:
+    """Owns the thread beside a journal's appends. `begin` and `succeed` are called under the journal's lock."""
+
+    def __init__(self, directory: Path, segment_bytes: int, sync_interval_s: float) -> None:
+        """Removes what an earlier run prepared and did not come to use. OSError."""
+        self.failures = 0
+        self.unsynced = False
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._sync_interval_s = sync_interval_s
+        self._active: SegmentWriter | None = None
+        self._retired: list[SegmentWriter] = []
+        self._spare: SegmentWriter | None = None
+        self._error: OSError | None = None
+        self._closing = False
+        self._spare_lock = threading.Lock()
+        # Held while a segment is flushed or closed, never by an append.
+        self._disk_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journal-keeper", daemon=True)
+        for name in (_SPARE, _DIRECT):
+            (directory / name).unlink(missing_ok=True)
+
+    @property
+    def spare_path(self) -> Path:
+        """Where the next segment is kept until it is needed."""
+        return self._directory / _SPARE
+
+    def begin(self, active: SegmentWriter) -> None:
+        """Look after `active` from now on."""
+        self._active = active
+        self._thread.start()
+
+    def take(self) -> SegmentWriter:
+        """The segment made ahead; if there is none yet, one made now. OSError, at once while the disk is known to be full."""
+        with self._spare_lock:
+            if self._spare is not None:
+                spare, self._spare = self._spare, None
+                return spare
+            error = self._error
+        if error is not None:
+            self._wake.set()
+            raise error
+        try:
+            return SegmentWriter.create(self._directory / _DIRECT, self._segment_bytes)
+        except OSError as failure:
+            self._error = failure
+            raise
+
+    def succeed(self, active: SegmentWriter) -> None:
+        """`active` takes the place of the one before, which is closed in the background."""
+        if self._active is not None:
+            self._retired.append(self._active)
+        self._active = active
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Everything written so far is on the disk when this returns. OSError."""
+        self._seal_retired()
+        self._sync()
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        self._seal_retired()
+        self._try(self._sync)
+        if self._active is not None:
+            self._active.close()
+        if self._spare is not None:
+            self._spare.close()
+            self._try(self.spare_path.unlink)
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._seal_retired()
+            self._prepare_spare()
+            self._try(self._sync)
+            self._wake.wait(self._sync_interval_s)
+            self._wake.clear()
+
+    def _prepare_spare(self) -> None:
+        if self._spare is not None:
+            return
+        try:
+            spare = SegmentWriter.create(self.spare_path, self._segment_bytes)
+        except OSError as error:
+            if self._error is None:
+                _log.error("journal %s: no next segment: %s: free some disk space", self._directory, error.strerror)
+            self._error = error
+            return
+        with self._spare_lock:
+            self._spare, self._error = spare, None
+
+    def _seal_retired(self) -> None:
+        with self._disk_lock:
+            while self._retired:
+                self._try(self._retired.pop(0).seal)
+
+    def _sync(self) -> None:
+        with self._disk_lock:
+            if self.unsynced and self._active is not None:
+                self.unsynced = False
+                self._active.sync()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """Upkeep goes on after a disk error; the count and the log tell of it."""
+        try:
+            action()
+        except OSError as error:
+            self.failures += 1
+            _log.error("journal %s: %s: check the disk", self._directory, error)
