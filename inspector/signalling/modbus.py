@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
-import structlog
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
@@ -27,7 +27,7 @@ from inspector.signalling.registers import IMAGE_SIZE
 from inspector.signalling.signal import StationState, always_alive
 from inspector.signalling.station import StationRegisters
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32
 _MAX_REGISTERS = 125  # of one answer: MODBUS Application Protocol V1.1b3, sections 6.3 and 6.4
@@ -164,7 +164,7 @@ class ModbusSignal:
             if self._ask(alive):
                 desk.beat()
             for station in set(self._unrouted) - reported:  # told here, because `publish` may not wait for a log
-                _log.error("station has no Modbus unit, its verdicts reach no PLC", station=station)
+                _log.error("station %s has no Modbus unit: its verdicts reach no PLC, give it one", station)
                 reported.add(station)
             # After a pause of the whole process beats are not made up for: each one says that the service lives now.
             due = max(due + self._heartbeat_s, loop.time())
@@ -281,7 +281,7 @@ class _Connection(asyncio.Protocol):
 
     def drop(self, why: str) -> None:
         """End the connection of a client that misbehaves, or that another needs the place of."""
-        _log.warning("Modbus client dropped", client=self._transport.get_extra_info("peername"), why=why)
+        _log.warning("Modbus client %s dropped: %s", self._transport.get_extra_info("peername"), why)
         self.hang_up()
 
     def hang_up(self) -> None:
