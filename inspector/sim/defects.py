@@ -68,8 +68,8 @@ def scratch(surface: Surface, rng: np.random.Generator, severity: float) -> Mask
     size = surface.coverage.shape[0]
     px = size / 256.0
     middle, heading = _place(surface, rng, 9 * px), float(rng.uniform(0, np.pi))
-    length = px * (18 + 62 * severity) * float(rng.uniform(0.8, 1.2))
-    width = px * (0.8 + 0.9 * severity)
+    length = px * (18 + 70 * severity) * float(rng.uniform(0.8, 1.2))
+    width = px * (0.8 + 1.2 * severity)
     path = _centred(_wander(rng, (0.0, 0.0), heading, length, float(rng.normal(0, 0.25)), 0.015, 24), middle)
     cut = _stroke(surface.coverage.shape, path, width)
     if rng.random() < 0.4:
@@ -101,7 +101,7 @@ def dent(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     square = np.asarray(along * along + across * across, np.float32)
     hollow = np.exp(-1.6 * square) - 0.22 * np.exp(-1.2 * np.square(np.sqrt(square) - 1.45) * 4)
     hollow = np.asarray(hollow * surface.coverage, np.float32)
-    surface.height_px -= (0.45 + 5.2 * severity) * px * hollow
+    surface.height_px -= (0.40 + 6.6 * severity) * px * hollow
     surface.sheen *= 1 - np.float32(0.15 + 0.55 * severity) * np.clip(hollow, 0, 1)
     return _mask(np.clip(hollow, 0, 1), surface)
 
@@ -115,10 +115,10 @@ def crack(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     y, x = divmod(int(rim[rng.integers(rim.size)]), shape[1])
     inward_y, inward_x = _slope_at(soften(distance, 3 * px), x, y)
     heading = float(np.arctan2(inward_y, inward_x) + rng.normal(0, 0.35))
-    length = px * (16 + 44 * severity) * float(rng.uniform(0.8, 1.2))
+    length = px * (15 + 55 * severity) * float(rng.uniform(0.8, 1.2))
     steps = max(6, int(length / (3.2 * px)))
     path = _wander(rng, (float(x), float(y)), heading, length, float(rng.normal(0, 0.4)), 0.33, steps)
-    width = px * (0.55 + 0.95 * severity)
+    width = px * (0.5 + 1.4 * severity)
     opened = _stroke(shape, path[: steps // 2 + 1], width)
     opened = np.maximum(opened, 0.8 * _stroke(shape, path[steps // 2 :], 0.7 * width))
     if rng.random() < 0.3 + 0.6 * severity:
@@ -150,10 +150,8 @@ def _slope_at(field: FloatField, x: int, y: int) -> tuple[float, float]:
     return float(dy), float(dx)
 
 
-_STAINS = np.array([[0.30, 0.18, 0.07], [0.10, 0.09, 0.08], [0.36, 0.20, 0.05]], np.float32)
-"""Reflectance of rust, oil and flux residue, RGB in linear light."""
-_RESIDUE = np.array([0.42, 0.40, 0.34], np.float32)
-"""Reflectance of dried mould-release agent, the stain that shows on dark parts."""
+_STAINS = np.array([[0.20, 0.10, 0.04], [0.07, 0.065, 0.06]], np.float32)
+"""Reflectance of rust and of burnt oil, RGB in linear light."""
 
 
 def stain(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
@@ -169,8 +167,7 @@ def stain(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     rim = np.exp(-np.square((edge - 0.15) / 0.20)) * wet
     mottled = 0.62 + 0.10 * noise(rng, size, 3.0 * px)
     blot = np.asarray(np.clip(mottled * wet + 0.40 * rim, 0, 1) * surface.coverage, np.float32)
-    dark_part = surface.albedo[surface.coverage > 0.9].mean() < 0.2
-    colour = _RESIDUE if dark_part else _STAINS[int(rng.integers(len(_STAINS)))]
+    colour = _STAINS[int(rng.integers(len(_STAINS)))]
     strength = np.float32(0.05 + 0.75 * severity) * blot
     surface.albedo += strength[..., None] * (colour - surface.albedo)
     surface.sheen *= 1 - strength

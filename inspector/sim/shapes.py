@@ -45,8 +45,8 @@ def flange(canvas: Canvas, rng: np.random.Generator, missing: float) -> Surface:
     height = 5.5 * soften(coverage, 1.6 * px) * px + 4.0 * soften(hub, 1.4 * px) * px + 0.05 * marks
     across = np.cos(angle - np.float32(0.9 + canvas.pose.angle))
     sheen = np.square(np.square(across)) * np.float32(0.34) + np.float32(0.05)
-    sheen = sheen * (1 + 0.17 * marks) * coverage
-    tone = 0.25 * (1 + 0.035 * marks + 0.02 * noise(rng, canvas.size_px, 9.0 * px))
+    sheen = sheen * (1 + 0.09 * marks) * coverage
+    tone = 0.25 * (1 + 0.025 * marks + 0.015 * noise(rng, canvas.size_px, 9.0 * px))
     albedo = tone[..., None] * np.array([0.97, 0.985, 1.0], np.float32)
     return Surface(coverage, height, albedo.astype(np.float32), np.full_like(body, 0.5), sheen, feature)
 
@@ -95,9 +95,9 @@ def tile(canvas: Canvas, rng: np.random.Generator, missing: float) -> Surface:
     ink = ink * np.clip(1 + 0.05 * noise(rng, size, 1.6 * px), 0, 1.1)
     glaze = np.array([0.66, 0.60, 0.50], np.float32) * float(rng.normal(1.0, 0.012))
     pigment = np.array([0.055, 0.12, 0.25], np.float32)
-    body = glaze * (1 + 0.022 * clouds - 0.42 * speckles)[..., None]
+    body = glaze * (1 + 0.016 * clouds - 0.26 * speckles)[..., None]
     albedo = body + (pigment - body) * ink[..., None]
-    height = 6.0 * px * soften(coverage, 3.2 * px) + 0.14 * px * noise(rng, size, 7.0 * px) - 0.10 * px * ink
+    height = 6.0 * px * soften(coverage, 3.2 * px) + 0.10 * px * noise(rng, size, 7.0 * px) - 0.10 * px * ink
     gloss = np.full_like(coverage, 0.62)
     return Surface(coverage, height, albedo.astype(np.float32), gloss, np.zeros_like(coverage), feature)
 
@@ -147,10 +147,10 @@ def gear(canvas: Canvas, rng: np.random.Generator, missing: float) -> Surface:
     height = (
         5.0 * px * soften(coverage, 1.8 * px) - 3.2 * px * soften(web, 1.8 * px) - 0.7 * px * soften(pins, 0.8 * px)
     )
-    height += 0.06 * px * noise(rng, size, 1.1 * px) + 0.12 * px * noise(rng, size, 14.0 * px)
+    height += 0.05 * px * noise(rng, size, 1.1 * px) + 0.06 * px * noise(rng, size, 14.0 * px)
     flow = 1 + 0.05 * noise(rng, size, 26.0 * px) + 0.03 * noise(rng, size, 1.4 * px)
-    albedo = flow[..., None] * np.array([0.085, 0.155, 0.175], np.float32) * float(rng.normal(1.0, 0.015))
-    gloss = np.full_like(coverage, 0.30)
+    albedo = flow[..., None] * np.array([0.15, 0.29, 0.33], np.float32) * float(rng.normal(1.0, 0.015))
+    gloss = np.full_like(coverage, 0.42)
     return Surface(coverage, height, albedo.astype(np.float32), gloss, np.zeros_like(coverage), feature)
 
 
