@@ -236,16 +236,5 @@ def _refine(picture: NDArray[np.uint8], template: NDArray[np.uint8], x: int, y: 
 
 
 def _correlate(picture: NDArray[np.uint8], template: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Normalised correlation at every position of the template; 0 where the picture is flat.
-
-    OpenCV divides rounding errors by each other where the picture has no contrast, and may answer 1 there.
-    """
-    scores = np.asarray(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED), np.float32)
-    height, width = template.shape
-    window = (slice(0, scores.shape[0]), slice(0, scores.shape[1]))
-    mean = cv2.boxFilter(picture, cv2.CV_64F, (width, height), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)[window]
-    square = cv2.sqrBoxFilter(picture, cv2.CV_64F, (width, height), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)[
-        window
-    ]
-    scores[(square - mean**2 < 1.0) | ~np.isfinite(scores)] = 0.0
-    return scores
+    """Normalised correlation at every position of the template; OpenCV answers 0 where the picture is flat."""
+    return np.asarray(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED), np.float32)

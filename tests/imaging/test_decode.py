@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 
 import cv2
@@ -319,6 +320,14 @@ def test_a_png_bomb_is_refused_by_its_header() -> None:
     bomb = png_file(40_000, 40_000, 8, 2, bytes(10_000_000))
     assert len(bomb) < 20_000
     assert refused(frame(PixelFormat.PNG, bomb)).reason is Reason.FRAME_TOO_LARGE
+
+
+def test_text_that_unpacks_to_gigabytes_costs_nothing() -> None:
+    bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(7_900_000)))
+    data = png_file(4, 4, 8, 0, bytes(20), *[bomb] * 300)
+    start = time.perf_counter()
+    decode(frame(PixelFormat.PNG, data), LIMITS)
+    assert time.perf_counter() - start < 2, "libpng alone takes ten seconds"
 
 
 # ---- both file formats
