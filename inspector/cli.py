@@ -1,7 +1,209 @@
-"""Command line of the runtime."""
+"""The `inspector` command. Each command reads its settings, calls one function of the house and prints what it returned."""
 
 from __future__ import annotations
 
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+from rich.console import Console
+
+from inspector import __version__
+from inspector.errors import InspectorError
+from inspector.settings import LineSettings, load_line_file
+
+if TYPE_CHECKING:
+    from inspector.records.store import Store
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+camera_app = typer.Typer(no_args_is_help=True, help="Programs that stand beside a camera and stream its frames.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Look at bundles and prove them on this machine.")
+db_app = typer.Typer(no_args_is_help=True, help="Look after the quality database.")
+app.add_typer(camera_app, name="camera")
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(db_app, name="db")
+
+LineFile = Annotated[Path, typer.Argument(help="The line file, as deploy/line.example.toml.", show_default=False)]
+out = Console()
+err = Console(stderr=True)
+
 
 def main() -> None:
-    """Entry point of the `inspector` command."""
+    """Entry point: an `InspectorError` is one message and exit status 2, an interrupt is 130."""
+    try:
+        app()
+    except InspectorError as error:
+        err.print(f"inspector: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Real-time visual inspection: camera frame to PLC verdict and quality record."""
+    if version:
+        out.print(f"inspector {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    line_file: LineFile,
+    verbose: Annotated[bool, typer.Option(help="Log every part.")] = False,
+) -> None:
+    """Run the line until it is told to stop (Ctrl-C or SIGTERM)."""
+    from inspector.service import run_service
+
+    _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    settings = load_line_file(line_file)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with run_service(settings) as service:
+        logging.getLogger(__name__).info(
+            "line %s is ready: gRPC on %s, Modbus TCP on %s, database %s",
+            settings.file.line.name,
+            settings.grpc_listen,
+            settings.modbus_listen,
+            service.database,
+        )
+        stopped.wait()
+
+
+@app.command()
+def check(line_file: LineFile) -> None:
+    """Say everything that would keep the line from running here: file, key, fact and next step."""
+    from inspector.checkup import check_line
+
+    with out.status("checking the line file and what it names"):
+        checkup = check_line(line_file)
+    for note in checkup.notes:
+        out.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
+    for problem in checkup.problems:
+        out.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if checkup.problems:
+        out.print(f"{len(checkup.problems)} problem(s)")
+        raise typer.Exit(1)
+    out.print("no problems: start it with `inspector serve`", style="green", markup=False)
+
+
+@app.command()
+def rejects(
+    line_file: LineFile,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many, newest first.")] = 20,
+    since: Annotated[datetime | None, typer.Option(help="Received at or after this time (UTC unless it says).")] = None,
+    defect_class: Annotated[str, typer.Option("--class", help="Only this class of the strongest finding.")] = "",
+    unknown: Annotated[bool, typer.Option(help="Also parts that were not judged.")] = True,
+) -> None:
+    """List the parts that were not passed."""
+    from inspector import reports
+
+    with _store(line_file) as (settings, store):
+        page = reports.not_passed(store, settings.file.line.name, limit, since, defect_class, unknown)
+    out.print(reports.inspection_table(page))
+
+
+@app.command()
+def show(
+    part: Annotated[str, typer.Argument(help="A part id, or the number of an inspection as #123.")],
+    line_file: Annotated[Path, typer.Option("--line", help="The line file.")] = Path("line.toml"),
+    save: Annotated[Path | None, typer.Option(help="Save the pictures to this folder.")] = None,
+) -> None:
+    """Tell everything about a part: verdict, reason, score, limit, findings, bundle and pictures."""
+    from inspector import reports
+    from inspector.service import open_image_store
+
+    with _store(line_file) as (settings, store):
+        found = reports.find_part(store, settings.file.line.name, part)
+        for stored in found:
+            out.print(reports.inspection_card(stored))
+        if save is not None:
+            for path in reports.save_pictures(found, open_image_store(settings), save):
+                out.print(f"saved {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@bundle_app.command("info")
+def bundle_info(path: Annotated[Path, typer.Argument(help="The bundle's folder.")]) -> None:
+    """Print what a bundle is, what it was fitted on and what its limits promise."""
+    from inspector import reports
+    from inspector.inference.bundle import open_bundle
+
+    out.print(reports.bundle_card(open_bundle(path)))
+
+
+@bundle_app.command("verify")
+def bundle_verify(
+    path: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    provider: Annotated[str, typer.Option(help="Execution provider.")] = "CPU",
+) -> None:
+    """Prove that a bundle is untouched and scores its golden images here as recorded."""
+    from inspector.inference.bundle import open_bundle
+    from inspector.service import prove_bundle
+
+    bundle = open_bundle(path)
+    _, test = prove_bundle(bundle, provider)
+    out.print(test.table(), markup=False, highlight=False)
+    out.print(f"{bundle.label} may go live on this machine with provider {provider}", style="green", markup=False)
+
+
+@db_app.command("upgrade")
+def db_upgrade(line_file: LineFile) -> None:
+    """Create the tables, or bring them to this program's version."""
+    from inspector.records.store import Store
+
+    store = Store(load_line_file(line_file).database_url)
+    before = store.upgrade()
+    out.print(f"{store.name}: {'created' if before is None else f'was at version {before}'}, now current", markup=False)
+
+
+@db_app.command("stats")
+def db_stats(line_file: LineFile) -> None:
+    """Print what the quality database holds."""
+    from inspector import reports
+
+    with _store(line_file) as (_, store):
+        out.print(reports.stats_table(store.stats()))
+
+
+@contextmanager
+def _store(line_file: Path) -> Iterator[tuple[LineSettings, Store]]:
+    from inspector.records.store import Store
+
+    settings = load_line_file(line_file)
+    store = Store(settings.database_url)
+    try:
+        store.check_schema()
+        yield settings, store
+    finally:
+        store.close()
+
+
+def _log_to_stderr(level: int) -> None:
+    """One line per event on standard error: time, level, room, message."""
+    processors: list[structlog.types.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler()
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.LogfmtRenderer()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=processors,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)

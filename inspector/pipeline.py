@@ -32,8 +32,9 @@ from inspector.imaging.decode import DecodeLimits, decode
 from inspector.imaging.locate import locate
 from inspector.imaging.normalise import normalise
 from inspector.part import Frame, ImageKind, Inspection, Judgement, Reason, Scores, Verdict
+from inspector.records.entries import Admission
 from inspector.records.evidence import EvidenceWriter
-from inspector.records.journal import Admission, Journal
+from inspector.records.journal import Journal
 from inspector.settlement import Settlement
 from inspector.signalling.signal import Signal, StationState
 from inspector.station import SessionInfo, Station

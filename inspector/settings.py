@@ -110,7 +110,7 @@ class InferenceTable(_Table):
 
     provider: Literal["CPU", "CUDA", "TensorRT", "OpenVINO"] = "CPU"
     threads: int = Field(default=0, ge=0, le=256)
-    max_batch: int = Field(default=8, ge=1, le=256)
+    max_batch: int = Field(default=2, ge=1, le=256)
 
 
 class StationTable(_Table):
@@ -149,7 +149,7 @@ class LineFile(_Table):
     modbus: ModbusTable = ModbusTable()
     records: RecordsTable = RecordsTable()
     inference: InferenceTable = InferenceTable()
-    station: tuple[StationTable, ...] = Field(min_length=1, max_length=247, strict=False)
+    station: list[StationTable] = Field(min_length=1, max_length=247)
     recipe: dict[Name, RecipeTable] = Field(min_length=1)
 
 

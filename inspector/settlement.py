@@ -108,8 +108,13 @@ class Settlement:
             except JournalError as error:
                 log.error("the journal fails, every part is UNKNOWN until it can be written: %s", error)
                 self._on_journal(False)
-                failed = {"verdict": Verdict.UNKNOWN, "reason": Reason.JOURNAL_FAILED, "detail": str(error)}
-                inspection = replace(inspection, findings=(), **failed)
+                inspection = replace(
+                    inspection,
+                    verdict=Verdict.UNKNOWN,
+                    reason=Reason.JOURNAL_FAILED,
+                    detail=str(error),
+                    findings=(),
+                )
         self._unwritten.append((inspection, kept))
         return inspection
 

@@ -1,0 +1,170 @@
+"""What the command line prints of records and bundles, as rich tables."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from inspector.errors import ConfigError, NotFound
+from inspector.inference.bundle import Bundle
+from inspector.part import Inspection, Verdict
+from inspector.records.images import ImageStore
+from inspector.records.queries import InspectionFilter, StoredInspection
+from inspector.records.store import Store, StoreStats
+
+_STYLES = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.UNKNOWN: "yellow"}
+MAX_SHOWN = 50
+
+
+def not_passed(
+    store: Store, line: str, limit: int, since: datetime | None, defect_class: str, unknown: bool
+) -> Sequence[StoredInspection]:
+    """The newest inspections of the line that are not PASS, at most `limit`; a naive `since` is taken as UTC."""
+    verdicts = {Verdict.REJECT, Verdict.UNKNOWN} if unknown else {Verdict.REJECT}
+    start = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
+    where = InspectionFilter(line=line, verdicts=frozenset(verdicts), defect_class=defect_class, start_time=start)
+    return store.list(where, limit).inspections
+
+
+def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
+    """Inspections of a part id, newest first, or the one numbered "#123". Raises NotFound or ConfigError."""
+    if part.startswith("#"):
+        if not part[1:].isdigit():
+            raise ConfigError(f'"{part}" is no number of an inspection: give "#" and digits, such as "#123"')
+        return [store.get(line, int(part[1:]))]
+    found = store.list(InspectionFilter(line=line, part_id=part), MAX_SHOWN).inspections
+    if not found:
+        raise NotFound(f'line {line} has no inspection of part "{part}": `inspector rejects` lists what there is')
+    return found
+
+
+def inspection_table(inspections: Sequence[StoredInspection]) -> Table:
+    """One row an inspection."""
+    table = Table(title=f"{len(inspections)} part(s) not passed, newest first")
+    for column in (
+        "number",
+        "received (UTC)",
+        "station",
+        "trigger",
+        "part",
+        "verdict",
+        "class",
+        "score / limit",
+        "pictures",
+    ):
+        table.add_column(column, overflow="fold")
+    for stored in inspections:
+        i = stored.inspection
+        kept = sum(1 for image in stored.images if image.sha256)
+        table.add_row(
+            f"#{i.sequence}",
+            _time(i.receive_time),
+            _plain(i.station),
+            str(i.trigger),
+            _plain(i.part_id) or "–",
+            f"[{_STYLES[i.verdict]}]{i.verdict.name}[/] {i.reason.name}",
+            _plain(i.defect_class) or "–",
+            _score(i),
+            f"{kept} of {len(stored.images)}",
+        )
+    return table
+
+
+def inspection_card(stored: StoredInspection) -> Table:
+    """Everything that is on record of one inspection."""
+    i = stored.inspection
+    card = Table(title=_plain(i.name), show_header=False, title_justify="left")
+    card.add_column(style="bold")
+    card.add_column(overflow="fold")
+    card.add_row("verdict", f"[{_STYLES[i.verdict]}]{i.verdict.name}[/] {i.reason.name}")
+    card.add_row("why", _plain(i.detail) or "–")
+    card.add_row(
+        "part",
+        f"{_plain(i.part_id) or '–'}, trigger {i.trigger} of station {_plain(i.station)}, camera {_plain(i.camera)}",
+    )
+    card.add_row("score / limit", _score(i))
+    if stored.late_score is not None:
+        card.add_row("late score", f"{stored.late_score:.4f} (after the deadline: changed nothing)")
+    for finding in i.findings:
+        box = finding.box
+        where = f"x {box.x_px}, y {box.y_px}, {box.width_px} × {box.height_px} px, area {finding.area_px:.0f} px"
+        card.add_row("finding", f"{_plain(finding.defect_class)}: {where}, score {finding.score:.4f}")
+    card.add_row("recipe, bundle", f"{_plain(i.recipe)}, {_plain(i.bundle) or '–'}")
+    card.add_row("captured", _time(i.capture_time) if i.capture_time else "–")
+    card.add_row("received, decided", f"{_time(i.receive_time)}, {_time(i.decide_time)} ({i.latency_ms:.2f} ms)")
+    for image in stored.images:
+        kept = (
+            f"{image.sha256} ({image.media_type}, {image.size_bytes:,} bytes)"
+            if image.sha256
+            else f"lost: {image.lost_reason}"
+        )
+        card.add_row(image.kind.name.lower().replace("_", " "), _plain(kept))
+    return card
+
+
+def save_pictures(inspections: Sequence[StoredInspection], images: ImageStore, folder: Path) -> Iterator[Path]:
+    """Write the pictures of inspections to a folder, named by number and kind; yields each path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stored in inspections:
+        for image in stored.images:
+            if not image.sha256:
+                continue
+            data, media_type = images.get(image.sha256)
+            suffix = mimetypes.guess_extension(media_type) or ".bin"
+            path = folder / f"{stored.inspection.sequence}-{image.kind.name.lower()}{suffix}"
+            path.write_bytes(data)
+            yield path
+
+
+def bundle_card(bundle: Bundle) -> Table:
+    """What a bundle is and promises."""
+    manifest = bundle.manifest
+    card = Table(title=_plain(bundle.label), show_header=False, title_justify="left")
+    card.add_column(style="bold")
+    card.add_column(overflow="fold")
+    spec = manifest.input
+    card.add_row("model", f"{manifest.model_kind}, made {_time(manifest.created_time)}")
+    card.add_row(
+        "input",
+        f"{spec.width_px} × {spec.height_px} px, {spec.channels} channel(s), location {dict(spec.location) or 'none'}",
+    )
+    card.add_row("classes", _plain(", ".join(manifest.classes)))
+    card.add_row("limits", f"score {manifest.limits.score:.4f}, region {manifest.limits.region:.4f}")
+    card.add_row("basis", _plain(manifest.basis.statement))
+    card.add_row("golden images", f"{len(manifest.golden)}, tolerance {manifest.score_tolerance:g}")
+    card.add_row("data set", manifest.dataset_digest or "–")
+    for key, value in {**manifest.provenance, **manifest.metrics}.items():
+        card.add_row(_plain(str(key)), _plain(str(value)))
+    return card
+
+
+def stats_table(stats: StoreStats) -> Table:
+    """What the quality database holds."""
+    table = Table(title=f"schema {stats.version}, {stats.size_bytes / 2**20:.1f} MiB")
+    for column in ("line", "PASS", "REJECT", "UNKNOWN", "from (UTC)", "to (UTC)"):
+        table.add_column(column)
+    for line in stats.lines:
+        counts = [str(line.verdicts.get(verdict, 0)) for verdict in Verdict]
+        first, last = (_time(time) if time else "–" for time in (line.first_time, line.last_time))
+        table.add_row(_plain(line.line), *counts, first, last)
+    table.caption = f"{stats.pictures} pictures, {stats.pictures_removed} removed by retention, {stats.labels} labels"
+    return table
+
+
+def _score(inspection: Inspection) -> str:
+    if inspection.score is None:
+        return "–"
+    return f"{inspection.score:.4f}" + (f" / {inspection.limit:.4f}" if inspection.limit is not None else "")
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _plain(text: str) -> str:
+    """Text from outside, so that it cannot be markup or move the cursor."""
+    return "".join(c if c.isprintable() else "�" for c in text).replace("[", r"\[")

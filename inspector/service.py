@@ -1,0 +1,246 @@
+"""A running line, put together from its settings: the one place that knows every room.
+
+Order of start: quality database, journal, models with their self-test, PLC outputs (NOT_READY), pipeline, gRPC. The line says
+READY only when all of it works. Order of stop is the reverse, with the parts in flight judged first.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import BundleError, ConfigError, EngineError, FrameError, InspectorError, StoreUnavailable
+from inspector.imaging.archive import unarchive
+from inspector.imaging.check import CheckSpec
+from inspector.imaging.decode import DecodeLimits, decode
+from inspector.imaging.locate import locate
+from inspector.imaging.location_spec import LocationSpec, NoLocation, location_from_dict
+from inspector.imaging.normalise import normalise
+from inspector.inference.batching import Batcher
+from inspector.inference.bundle import Bundle, open_bundle
+from inspector.inference.engine import Engine
+from inspector.inference.self_test import SelfTest, self_test
+from inspector.part import Limits
+from inspector.pipeline import Pipeline
+from inspector.records.entries import StationMark
+from inspector.records.evidence import EvidenceWriter, record_missing_evidence
+from inspector.records.forwarding import Forwarder
+from inspector.records.images import ImageStore
+from inspector.records.journal import Journal
+from inspector.records.retention import RetentionKeeper
+from inspector.records.store import Store
+from inspector.registrar import Registrar
+from inspector.rpc.server import RpcServer
+from inspector.settings import LineSettings, RecipeTable, StationTable
+from inspector.signalling.modbus import ModbusSignal
+from inspector.station import Recipe, Station
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0
+# A thread that computes gives way to one that answers a camera after this long (CPython's default is 5 ms).
+SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A bundle that passed its self-test on this machine, ready to judge parts located by `location`."""
+
+    bundle: Bundle
+    location: LocationSpec
+    engine: Engine
+    test: SelfTest
+
+
+def load_model(settings: LineSettings, recipe: RecipeTable) -> Model:
+    """Open and self-test the bundle of a recipe, and warm it up.
+
+    Raises BundleError or EngineError if it may not go live here, ConfigError if the recipe's location is wrong.
+    """
+    inference = settings.file.inference
+    bundle = open_bundle(settings.resolve(recipe.bundle))
+    engine, test = prove_bundle(bundle, inference.provider, inference.threads)
+    engine.warm_up(inference.max_batch)
+    if recipe.location is None:
+        location = location_from_dict(bundle.manifest.input.location, bundle.path)
+    else:
+        location = location_from_dict(recipe.location, settings.path.parent)
+    return Model(bundle, location, engine, test)
+
+
+def prove_bundle(bundle: Bundle, provider: str = "CPU", threads: int = 0) -> tuple[Engine, SelfTest]:
+    """An engine whose golden images gave their recorded scores and verdicts here; BundleError or EngineError if not."""
+    location = location_from_dict(bundle.manifest.input.location, bundle.path)
+    engine = Engine(bundle, provider=provider, threads=threads)
+    try:
+        return engine, self_test(engine, functools.partial(_prepare_golden, bundle, location))
+    except FrameError as error:
+        raise BundleError(
+            f"a golden image of bundle {bundle.label} cannot be read: {error}; export it again"
+        ) from error
+
+
+def _prepare_golden(bundle: Bundle, location: LocationSpec, data: bytes) -> NDArray[np.uint8]:
+    """A golden picture file → model input, by the same steps as a frame of the line."""
+    image = decode(unarchive(data), DecodeLimits())
+    spec = bundle.manifest.input
+    return normalise(image, locate(image, location), spec.width_px, spec.height_px, spec.channels)
+
+
+class Service:
+    """A line at work, stopped by closing `stack`. Use `run_service`."""
+
+    def __init__(self, settings: LineSettings, stack: ExitStack) -> None:
+        file = settings.file
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        open_store = functools.partial(Store, settings.database_url)
+        store = open_store()
+        stack.callback(store.close)
+        self.database = store.name
+        journal = open_journal(settings, store)
+        stack.callback(journal.close)
+        record_missing_evidence(journal)
+        models, faults = _load_models(settings)
+        listen = settings.modbus_listen
+        units = {station.name: station.unit for station in file.station}
+        modbus = ModbusSignal(
+            listen.host, listen.port, units, heartbeat_ms=file.modbus.heartbeat_ms, start_history=journal.state.recent
+        )
+        images = open_image_store(settings)
+        evidence = EvidenceWriter(images, journal)
+        # Every station may fill its own bound; the model's queue is never the tighter one.
+        waiting = sum(station.max_in_flight for station in file.station)
+        batchers = {name: Batcher(m.engine, file.inference.max_batch, waiting) for name, m in models.items()}
+        stations = [_station(table, file.recipe[table.recipe], models, batchers, faults) for table in file.station]
+        decode_limits = DecodeLimits(file.grpc.max_frame_mib << 20, file.grpc.max_pixels)
+        self.pipeline = Pipeline(
+            file.line.name,
+            stations,
+            journal,
+            [modbus],
+            evidence,
+            decode_limits=decode_limits,
+            pass_sampling=file.records.pass_sampling,
+        )
+        modbus.start(self.pipeline.alive)
+        stack.callback(modbus.close)
+        forwarder = Forwarder(journal, open_store, file.line.name)
+        stack.callback(forwarder.stop, DRAIN_S)
+        stack.callback(evidence.stop, DRAIN_S)
+        for batcher in batchers.values():
+            stack.callback(batcher.close)
+        stack.callback(self.pipeline.stop, DRAIN_S)
+        self.server = RpcServer(
+            self.pipeline,
+            store,
+            images,
+            host=settings.grpc_listen.host,
+            port=settings.grpc_listen.port,
+            max_frame_bytes=decode_limits.max_frame_bytes,
+            max_streams=file.grpc.max_streams,
+        )
+        self.pipeline.start()
+        self.server.start()
+        stack.callback(self.server.stop)
+        recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
+        stack.callback(Registrar(open_store, [m.bundle for m in models.values()], recipes).stop)
+        stack.callback(RetentionKeeper(images, open_store).stop)
+
+
+@contextmanager
+def run_service(settings: LineSettings) -> Iterator[Service]:
+    """Start the line; leaving the context judges what is in flight and stops it.
+
+    Raises InspectorError if it cannot start.
+    """
+    with ExitStack() as stack:
+        yield Service(settings, stack)
+
+
+def open_image_store(settings: LineSettings) -> ImageStore:
+    """The pictures of a line."""
+    records = settings.file.records
+    return ImageStore(
+        settings.data_dir / "images",
+        max_age_days=records.image_max_age_days,
+        quota_bytes=records.image_quota_mib << 20,
+    )
+
+
+def open_journal(settings: LineSettings, store: Store) -> Journal:
+    """The line's journal, which goes on counting where the quality database stands.
+
+    The database may be away if the journal is there; a new journal needs it once, or numbers would be given twice. An empty
+    database gets its tables here. Raises SchemaOutdated, JournalError or StoreUnavailable.
+    """
+    line, folder = settings.file.line.name, settings.data_dir / "journal"
+    first_sequence, marks = 1, dict[str, StationMark]()
+    try:
+        store.create()
+        store.check_schema()
+        first_sequence, marks = store.last_sequence(line) + 1, store.station_marks(line)
+    except StoreUnavailable as error:
+        if not Journal.exists(folder):
+            raise StoreUnavailable(
+                f"{error}; a new journal must once ask the database where the line's numbers stand: start it first"
+            ) from error
+        log.warning(
+            "the line starts without its quality database, the journal keeps the records until it answers: %s", error
+        )
+    return Journal.open(folder, line, first_sequence=first_sequence, stations=marks)
+
+
+def _load_models(settings: LineSettings) -> tuple[dict[str, Model], dict[str, str]]:
+    """Models by recipe, and why those that are missing were refused; raises if none is left."""
+    models: dict[str, Model] = {}
+    refused: dict[str, InspectorError] = {}
+    for name in dict.fromkeys(station.recipe for station in settings.file.station):
+        try:
+            models[name] = load_model(settings, settings.file.recipe[name])
+            log.info("recipe %s: bundle %s reproduces its golden images", name, models[name].bundle.label)
+        except (BundleError, EngineError, ConfigError) as error:
+            refused[name] = error
+            log.error("recipe %s cannot be used, its stations give UNKNOWN: %s", name, error)
+    if not models:
+        raise next(iter(refused.values()))
+    return models, {name: str(error) for name, error in refused.items()}
+
+
+def _station(
+    table: StationTable,
+    recipe: RecipeTable,
+    models: Mapping[str, Model],
+    batchers: Mapping[str, Batcher],
+    faults: Mapping[str, str],
+) -> Station:
+    model = models.get(table.recipe)
+    check = recipe.check
+    common = Recipe(
+        name=table.recipe,
+        bundle=model.bundle.label if model else "",
+        classes=model.bundle.manifest.classes if model else (),
+        limits=model.bundle.manifest.limits if model else Limits(0.0, 0.0),
+        width_px=model.bundle.manifest.input.width_px if model else 1,
+        height_px=model.bundle.manifest.input.height_px if model else 1,
+        channels=model.bundle.manifest.input.channels if model else 1,
+        deadline_ms=recipe.deadline_ms,
+        location=model.location if model else NoLocation(),
+        check=CheckSpec(check.min_mean, check.max_saturated_share, check.min_sharpness),
+    )
+    return Station(
+        name=table.name,
+        camera=table.camera,
+        recipe=common,
+        batcher=batchers.get(table.recipe),
+        max_in_flight=table.max_in_flight,
+        max_gap=table.max_gap,
+        fault=faults.get(table.recipe, ""),
+    )
