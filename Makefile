@@ -1,7 +1,8 @@
 # Needs only Python 3.11 or newer and make. Every target makes .venv if it must; `make PYTHON=python3.12 …` chooses another Python.
 
 PYTHON ?= python3
-PYTEST_ARGS ?=
+# Two workers take a third off the time; a file stays on one worker, so its servers and fixtures are made once.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 CHAOS_ARGS ?=
 
 VENV := .venv
