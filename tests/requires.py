@@ -1,4 +1,4 @@
-"""Skips a test when something outside the project is missing; under INSPECTOR_REQUIRE_ALL=1 it fails instead."""
+"""Skips a test when something outside the project is missing; a missing tool fails it under INSPECTOR_REQUIRE_ALL=1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def require_tool(name: str) -> str:
 
 
 def require_data(name: str) -> Path:
-    """Folder of a real data set beside the checkout, or skip."""
+    """Folder of a real data set beside the checkout, or skip: no script may fetch those, so nothing makes this a failure."""
     folder = DATA / name
-    require(folder.is_dir(), f"no real images at {folder}")
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}")
     return folder
