@@ -12,6 +12,9 @@
     │   ├── UnknownCamera      no station of this line has that camera
     │   ├── CameraBusy         another client streams as that camera
     │   └── TriggerOutOfRange  a trigger number that cannot be of this line's counting
+    ├── InvalidRequest         a request that the API does not allow
+    ├── Overloaded             more clients, or more unread answers, than the service holds
+    ├── ServiceStopping        the service is being stopped
     ├── SignalError            an output to the PLC cannot start
     ├── RecordsError           journal, quality database or image store
     │   ├── JournalError       the journal cannot be read or written
@@ -81,6 +84,18 @@ class CameraBusy(SessionError):
 
 class TriggerOutOfRange(SessionError):
     """A trigger number that cannot be of this line's counting."""
+
+
+class InvalidRequest(InspectorError):
+    """A request that the API does not allow."""
+
+
+class Overloaded(InspectorError):
+    """More clients, or more unread answers, than the service holds."""
+
+
+class ServiceStopping(InspectorError):
+    """The service is being stopped."""
 
 
 class SignalError(InspectorError):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,6 +101,8 @@ class Service:
     def __init__(self, settings: LineSettings, stack: ExitStack) -> None:
         file = settings.file
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # Frames are small work in many threads; OpenCV's own pool would only take the cores from the model.
+        cv2.setNumThreads(1)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         open_store = functools.partial(Store, settings.database_url)
         store = open_store()
