@@ -253,8 +253,8 @@ class Journal:
     def size_bytes(self) -> int:
         """Disk space of the segments, the prepared one included."""
         with self._lock:
-            files = [segment_path(self._directory, s.number) for s in self._segments] + [self._keeper.spare_path]
-        total = 0
+            files = [segment_path(self._directory, s.number) for s in self._segments]
+        total = self._keeper.spare_bytes
         for file in files:
             with contextlib.suppress(FileNotFoundError):
                 total += file.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -9,9 +10,6 @@ from pathlib import Path
 
 from inspector.records.segment import SegmentWriter
 
-# Apart, because a spare may be in the making while an append has to make its own segment.
-_SPARE = "spare.tmp"
-_DIRECT = "direct.tmp"
 _log = logging.getLogger(__name__)
 
 
@@ -35,13 +33,14 @@ class SegmentKeeper:
         self._disk_lock = threading.Lock()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-keeper", daemon=True)
-        for name in (_SPARE, _DIRECT):
-            (directory / name).unlink(missing_ok=True)
+        self._names = itertools.count(1)
+        for leftover in directory.glob("next-*.tmp"):
+            leftover.unlink(missing_ok=True)
 
     @property
-    def spare_path(self) -> Path:
-        """Where the next segment is kept until it is needed."""
-        return self._directory / _SPARE
+    def spare_bytes(self) -> int:
+        """Disk space of the segment made ahead."""
+        return 0 if self._spare is None else self._segment_bytes
 
     def begin(self, active: SegmentWriter) -> None:
         """Look after `active` from now on."""
@@ -59,7 +58,7 @@ class SegmentKeeper:
             self._wake.set()
             raise error
         try:
-            return SegmentWriter.create(self._directory / _DIRECT, self._segment_bytes)
+            return self._create()
         except OSError as failure:
             self._error = failure
             raise
@@ -87,7 +86,7 @@ class SegmentKeeper:
             self._active.close()
         if self._spare is not None:
             self._spare.close()
-            self._try(self.spare_path.unlink)
+            self._try(self._spare.path.unlink)
 
     def _run(self) -> None:
         while not self._closing:
@@ -97,11 +96,15 @@ class SegmentKeeper:
             self._wake.wait(self._sync_interval_s)
             self._wake.clear()
 
+    def _create(self) -> SegmentWriter:
+        # A name of its own each time: the one before may be taken and not yet renamed, and must not be touched any more.
+        return SegmentWriter.create(self._directory / f"next-{next(self._names)}.tmp", self._segment_bytes)
+
     def _prepare_spare(self) -> None:
         if self._spare is not None:
             return
         try:
-            spare = SegmentWriter.create(self.spare_path, self._segment_bytes)
+            spare = self._create()
         except OSError as error:
             if self._error is None:
                 _log.error("journal %s: no next segment: %s: free some disk space", self._directory, error.strerror)

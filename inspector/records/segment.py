@@ -163,7 +163,7 @@ class SegmentWriter:
     @classmethod
     def create(cls, path: Path, size_bytes: int) -> SegmentWriter:
         """A new segment with all its blocks reserved, so that no later write can meet a full disk. OSError."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             os.posix_fallocate(fd, 0, size_bytes)
             # Brings the pages into memory, so that an append does not wait for the filesystem to find them.
