@@ -1,7 +1,233 @@
-"""Command line of the runtime."""
+"""Command line of training: inspector-train fit | evaluate | export | check-data."""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from inspector.errors import ConfigError, DataError, InspectorError
+from inspector.imaging.locate import LocationSpec, NoLocation, location_from_dict
+from training.data.files import write_whole
+from training.data.layouts import open_dataset
+from training.data.reading import Preparation
+
+app = typer.Typer(
+    name="inspector-train",
+    help="From a folder of images to a bundle whose limit says what it promises.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_console = Console()
+_EXIT_ERROR, _EXIT_CANCELLED = 2, 130
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of images (good/ and one per defect class), or elpv.")]
+Location = Annotated[
+    Path | None, typer.Option("--location", help="TOML file that says where the part is: the table [location].")
+]
+BundleFolder = Annotated[Path, typer.Option("--out", metavar="BUNDLE_DIR", help="New folder for the bundle.")]
+Name = Annotated[str, typer.Option("--name", help="Name of the bundle; the folder's name if not given.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+
+
+@app.command("fit")
+def fit_command(
+    data: Data,
+    out: BundleFolder,
+    name: Name = "",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels.")] = "224x224",
+    channels: Annotated[int, typer.Option(help="1 grey, 3 colour, 0 as the images are.")] = 0,
+    location: Location = None,
+    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
+    false_reject_rate: Annotated[float, typer.Option(help="Share of good parts that the limit may reject.")] = 0.01,
+    confidence: Annotated[float, typer.Option(help="Confidence of that promise.")] = 0.95,
+    test_fraction: Annotated[float, typer.Option(help="Share of the good images kept for testing.")] = 0.2,
+    calibration_fraction: Annotated[float, typer.Option(help="Share of the good images that set the limit.")] = 0.3,
+    split_out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write which image was for what, JSON.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also keep the fitted model, for `export`.")
+    ] = None,
+) -> None:
+    """Fit a model on good parts, set its limit, test it and write its bundle."""
+    started = time.perf_counter()
+    # Here and below: torch takes seconds to import, which `--help` and mistyped paths should not wait for.
+    bundle_name = _bundle_name(name, out)
+    width, height = _size(size)
+    place = _location(location)
+    dataset = open_dataset(data)
+    from training.checkpoint import check_free, save_fitted
+    from training.data.splits import SplitShares, write_split
+    from training.export import export_bundle
+    from training.fit import FitPlan, fit
+    from training.tables import fit_view
+
+    for path in filter(None, (out, checkpoint)):
+        check_free(path)
+    plan = FitPlan(
+        width_px=width,
+        height_px=height,
+        channels=channels,
+        location=place,
+        seed=seed,
+        false_reject_rate=false_reject_rate,
+        confidence=confidence,
+        shares=SplitShares(test_fraction, calibration_fraction),
+    )
+    with _progress() as progress:
+        outcome = fit(dataset, plan, progress)
+        if checkpoint is not None:
+            save_fitted(outcome.fitted, checkpoint)
+        if split_out is not None:
+            write_split(split_out, outcome.split)
+        bundle, parity = export_bundle(outcome.fitted, out, bundle_name, progress)
+    _console.print(fit_view(outcome))
+    _say(f"parity         torch and ONNX Runtime differ by {parity.score:.1e} of the limit on {parity.images} images")
+    _say(f"bundle         {bundle.label} in {out}, after {time.perf_counter() - started:.0f} s")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    data: Data,
+    split: Annotated[Path | None, typer.Option(metavar="FILE", help="Judge only its test images.")] = None,
+    json_file: JsonFile = None,
+    provider: Annotated[str, typer.Option(help="ONNX Runtime provider.")] = "CPU",
+    threads: Annotated[int, typer.Option(help="Threads of the engine, 0 for one per core.")] = 0,
+) -> None:
+    """Judge images of known truth as the line would, and count escapes and false rejects."""
+    from inspector.inference.bundle import open_bundle
+    from training.data.splits import read_split
+    from training.evaluate import evaluate
+    from training.tables import evaluation_view
+
+    opened = open_bundle(bundle)
+    chosen = None if split is None else read_split(split)
+    with _progress() as progress:
+        dataset = open_dataset(data)
+        result = evaluate(opened, dataset, chosen, provider=provider, threads=threads, progress=progress)
+    _console.print(evaluation_view(result))
+    if chosen is None:
+        _say("All images were judged. If the bundle was fitted on some of them this flatters it: give --split.")
+    _write_json(json_file, result.to_json())
+
+
+@app.command("export")
+def export_command(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FITTED_DIR", help="Folder that `fit --checkpoint` wrote.")],
+    out: BundleFolder,
+    name: Name = "",
+) -> None:
+    """Make a bundle of a fitted model again, with this machine's versions, parity check and golden scores."""
+    bundle_name = _bundle_name(name, out)
+    from training.checkpoint import check_free, load_fitted
+    from training.export import export_bundle
+
+    check_free(out)
+    with _progress() as progress:
+        bundle, parity = export_bundle(load_fitted(checkpoint), out, bundle_name, progress)
+    _say(f"parity  torch and ONNX Runtime differ by {parity.score:.1e} of the limit on {parity.images} images")
+    _say(f"bundle  {bundle.label} in {out}")
+
+
+@app.command("check-data")
+def check_data_command(data: Data, location: Location = None, json_file: JsonFile = None) -> None:
+    """Report what a person should know of a data set before fitting on it."""
+    from training.data.report import report
+    from training.data.survey import survey
+    from training.tables import report_view
+
+    preparation = Preparation(224, 224, 3, _location(location))
+    with _progress() as progress:
+        result = report(survey(open_dataset(data), preparation, progress), progress)
+    _console.print(report_view(result))
+    _write_json(json_file, result.to_json())
+
 
 def main() -> None:
-    """Entry point of the `inspector` command."""
+    """Entry point of `inspector-train`: errors are one message and exit code 2, Ctrl-C is 130."""
+    try:
+        app(standalone_mode=False)
+    except InspectorError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _say("cancelled; nothing was left half-written", error=True)
+        sys.exit(_EXIT_CANCELLED)
+    except typer.TyperError as error:
+        error.show()
+        sys.exit(_EXIT_ERROR)
+
+
+def _fail(message: str) -> None:
+    _say(f"error: {message}", error=True)
+    sys.exit(_EXIT_ERROR)
+
+
+def _say(text: str, *, error: bool = False) -> None:
+    """Print plain text: file names may hold what rich would take for markup."""
+    Console(stderr=error).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.lower().partition("x")
+    if not separator or not width.isdecimal() or not height.isdecimal():
+        raise ConfigError(f"--size is {text!r}, expected width x height in pixels, such as 224x224")
+    return int(width), int(height)
+
+
+def _bundle_name(name: str, out: Path) -> str:
+    return name or out.absolute().name
+
+
+def _location(path: Path | None) -> LocationSpec:
+    """The table [location] of a TOML file. Raises ConfigError."""
+    if path is None:
+        return NoLocation()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}; check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML file: {error}") from error
+    table = document.get("location")
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} has no table [location]; add one with kind, as in a line file")
+    return location_from_dict(table, path.parent)
+
+
+def _write_json(path: Path | None, document: dict[str, Any]) -> None:
+    if path is not None:
+        write_whole(path, json.dumps(document, indent=1).encode("ascii"))
+
+
+class _Bars:
+    """Shows one bar per stage; is the `Progress` that the work reports to."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+
+@contextmanager
+def _progress() -> Iterator[_Bars]:
+    columns = (TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _Bars(bars)
+
+
+if __name__ == "__main__":
+    main()

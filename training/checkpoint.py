@@ -1,0 +1,121 @@
+"""A fitted model on disk before it is a bundle: safetensors and JSON, so that loading runs no code.
+
+    tiles.fitted/
+        fitted.json          how it was fitted, limit and basis, golden frames
+        network.safetensors  whitening, bank, held-out images for the parity gate
+        golden/…             frames as received
+
+Exporting it again makes a bundle with the graph and golden scores of the machine and versions that export.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from inspector.errors import DataError, InspectorError
+from inspector.imaging.locate import location_from_dict, location_to_dict
+from inspector.inference.manifest import LimitBasis
+from inspector.part import Limits
+from training.data.reading import Preparation
+from training.fit import Fitted, GoldenFrame
+from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
+
+VERSION = 1
+_DOCUMENT, _TENSORS, _HELD_OUT = "fitted.json", "network.safetensors", "held_out"
+_BUFFERS = ("mean", "whitening", "bank")
+
+
+def check_free(path: Path) -> None:
+    """Raise DataError if something is at `path`: nothing is ever overwritten."""
+    if os.path.lexists(path):
+        raise DataError(f"{path} exists already and is not overwritten; choose another name or remove it")
+
+
+def save_fitted(fitted: Fitted, path: Path) -> None:
+    """Write a fitted model to a new folder, whole or not at all. Raises DataError."""
+    check_free(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            _write(fitted, draft)
+            draft.chmod(0o755)
+            draft.rename(path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}; free space or choose another") from error
+
+
+def load_fitted(path: Path) -> Fitted:
+    """Read a fitted model that `save_fitted` wrote. Raises DataError if it is none or damaged."""
+    try:
+        document = json.loads((path / _DOCUMENT).read_bytes())
+        tensors = load_file(path / _TENSORS)
+        return _parse(path, document, tensors)
+    except InspectorError as error:
+        raise DataError(f"{path} is no fitted model: {error}") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path} is no fitted model: {reason}; give a folder that `fit --checkpoint` wrote") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
+        raise DataError(f"{path} is damaged or of another version ({type(error).__name__}: {error}); fit again") from error
+
+
+def _write(fitted: Fitted, folder: Path) -> None:
+    network, preparation = fitted.network, fitted.preparation
+    tensors = {name: network.get_buffer(name).contiguous() for name in _BUFFERS}
+    save_file({**tensors, _HELD_OUT: torch.from_numpy(fitted.held_out)}, folder / _TENSORS)
+    document = {
+        "version": VERSION,
+        "spec": asdict(network.features.spec),
+        "width_px": preparation.width_px,
+        "height_px": preparation.height_px,
+        "channels": preparation.channels,
+        "location": location_to_dict(preparation.location),
+        "limits": {"score": fitted.limits.score, "region": fitted.limits.region},
+        "basis": asdict(fitted.basis),
+        "golden": [[frame.file, frame.media_type] for frame in fitted.golden],
+        "dataset_digest": fitted.dataset_digest,
+        "provenance": fitted.provenance,
+        "metrics": fitted.metrics,
+    }
+    (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (folder / "golden").mkdir()
+    for frame in fitted.golden:
+        (folder / frame.file).write_bytes(frame.data)
+
+
+def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted:
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']}, this program reads {VERSION}")
+    spec = MemoryBankSpec(**{**document["spec"], "levels": tuple(document["spec"]["levels"])})
+    network = MemoryBank(PatchFeatures(spec), *(tensors[name] for name in _BUFFERS)).eval()
+    location = location_from_dict(document["location"], path)
+    held_out = tensors[_HELD_OUT].numpy()
+    if held_out.dtype != np.uint8 or held_out.ndim != 4:
+        raise ValueError(f"held-out images are {held_out.dtype} of {held_out.ndim} dimensions, expected uint8 of 4")
+    return Fitted(
+        network=network,
+        preparation=Preparation(document["width_px"], document["height_px"], document["channels"], location),
+        limits=Limits(**document["limits"]),
+        basis=LimitBasis(**document["basis"]),
+        golden=tuple(
+            GoldenFrame(file, media_type, (path / file).read_bytes()) for file, media_type in document["golden"]
+        ),
+        held_out=held_out,
+        dataset_digest=document["dataset_digest"],
+        provenance=document["provenance"],
+        metrics=document["metrics"],
+    )

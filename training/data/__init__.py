@@ -1,0 +1,1 @@
+"""Data sets: layouts, reading, survey, near-duplicates, splits, cards."""

@@ -1,0 +1,143 @@
+"""Finds images of one physical part, so that no split has it on two sides, and images with two labels.
+
+Two exposures of one part share their texture; two parts of one product share only their design. Images are reduced to
+texture of even contrast (difference of Gaussians over its local strength) and each is compared with its nearest by
+normalised cross-correlation under small shifts. How alike is alike enough depends on how alike the product's parts are
+anyway, see `_needed`. Measured (`inspector-train check-data DATA` prints the groups):
+
+    magnetic tiles, 917 images    186 groups, largest 15; of the pairs that the film's frame numbers place on one tile 93 %
+                                  share a group, the rest are mostly two tiles filmed in one go
+    simulated parts, 680          674 groups, largest 2 (all are different parts of three designs)
+    screw 480, X-SDD 1,360        479 and 1,355 groups, largest 2
+    solar cells, 2,624            2,254 groups, largest 15 (bare cells differ by little more than noise)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.survey import Surveyed
+from training.progress import Progress, silent, track
+
+MIN_CORRELATION = 0.7
+"""No pair that correlates less shows one part, however unlike the others are."""
+_MAX_EXPOSURES = 20
+"""Images of one part that there may be for the nearest others still to show what unlike parts have in common."""
+_CLOSENESS = 0.15
+_FINE, _COARSE = 1.0, 4.0
+"""Standard deviations, in thumbnail pixels, of the Gaussians whose difference is the texture."""
+_DESCRIPTOR_PX = 48
+_NEIGHBOURS = 24
+_OVERLAP = 0.85
+"""Share of a thumbnail's width and height that is slid over the other's: allows for ± 7 % of shift."""
+_BLOCK = 512
+
+Texture = NDArray[np.float32]
+
+
+def group_by_part(images: Sequence[Surveyed], progress: Progress = silent) -> tuple[int, ...]:
+    """A group number per image, the same for images that show one part: linked by equal bytes or by texture, directly
+    or through others. Numbers count up in the order of first members.
+
+    Time grows with the number of images, at about 10 ms each, and slowly with its square.
+    """
+    same = _equal_bytes(images)
+    if len(images) < 3:
+        return _components(len(images), same)
+    textures = [_texture(image.thumbnail) for image in images]
+    pairs = track(sorted(_neighbours(images)), "Comparing images", progress)
+    correlations = {(a, b): _correlation(textures[a], textures[b]) for a, b in pairs}
+    needed = _needed(len(images), correlations)
+    alike = [(a, b) for (a, b), value in correlations.items() if value >= max(needed[a], needed[b])]
+    return _components(len(images), [*same, *alike])
+
+
+def label_conflicts(images: Sequence[Surveyed]) -> list[tuple[Surveyed, ...]]:
+    """Images of equal bytes under different labels: at least one label of each is wrong."""
+    by_content: dict[str, list[Surveyed]] = defaultdict(list)
+    for image in images:
+        by_content[image.sha256].append(image)
+    return [tuple(same) for same in by_content.values() if len({image.sample.label for image in same}) > 1]
+
+
+def _equal_bytes(images: Sequence[Surveyed]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(first.setdefault(image.sha256, index), index) for index, image in enumerate(images)]
+
+
+def _texture(grey: NDArray[np.uint8]) -> Texture:
+    """Texture of even contrast, float32 in the shape of `grey`."""
+    pixels = grey.astype(np.float32)
+    detail = cv2.GaussianBlur(pixels, (0, 0), _FINE) - cv2.GaussianBlur(pixels, (0, 0), _COARSE)
+    strength = cv2.GaussianBlur(detail * detail, (0, 0), 2 * _COARSE)
+    # 0.5 is about the variance that 8-bit rounding leaves: flat areas stay flat.
+    return np.asarray(detail / np.sqrt(strength + 0.5), np.float32)
+
+
+def _correlation(a: Texture, b: Texture) -> float:
+    """Largest normalised cross-correlation of the middle of one with the other, the better way round."""
+    height, width = (max(int(min(sides) * _OVERLAP), 4) for sides in zip(a.shape, b.shape, strict=True))
+
+    def slide(middle_of: Texture, over: Texture) -> float:
+        y, x = (middle_of.shape[0] - height) // 2, (middle_of.shape[1] - width) // 2
+        matches = cv2.matchTemplate(over, middle_of[y : y + height, x : x + width], cv2.TM_CCOEFF_NORMED)
+        # A flat area has no correlation: OpenCV gives infinity or whatever rounding left.
+        return float(np.where(np.abs(matches) <= 1.001, matches, 0.0).max())
+
+    return slide(a, b) if a.shape == b.shape else max(slide(a, b), slide(b, a))
+
+
+def _needed(count: int, correlations: Mapping[tuple[int, int], float]) -> list[float]:
+    """For each image the correlation from which another shows the same part.
+
+    Parts with a strong design (teeth, print, bus bars) correlate without being one part. What an image's twentieth
+    nearest reaches is taken for the design, as no part is expected to have twenty exposures; a pair must come much closer
+    to full agreement than that.
+    """
+    reached: list[list[float]] = [[] for _ in range(count)]
+    for (a, b), value in correlations.items():
+        reached[a].append(value)
+        reached[b].append(value)
+    designs = (sorted(values, reverse=True)[min(_MAX_EXPOSURES, len(values)) - 1] for values in reached)
+    return [max(MIN_CORRELATION, 1.0 - _CLOSENESS * (1.0 - design)) for design in designs]
+
+
+def _neighbours(images: Sequence[Surveyed]) -> set[tuple[int, int]]:
+    """Pairs worth a closer look: each image with its nearest by a coarse descriptor, from which the mean is taken."""
+    squares = (
+        _texture(cv2.resize(image.thumbnail, (_DESCRIPTOR_PX, _DESCRIPTOR_PX), interpolation=cv2.INTER_AREA))
+        for image in images
+    )
+    descriptors = np.stack([square.ravel() for square in squares])
+    descriptors -= descriptors.mean(axis=0)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True) + 1e-9
+    count = min(_NEIGHBOURS + 1, len(images))
+    pairs: set[tuple[int, int]] = set()
+    for start in range(0, len(images), _BLOCK):
+        cosines = descriptors[start : start + _BLOCK] @ descriptors.T
+        nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        for index, others in enumerate(nearest.tolist(), start=start):
+            pairs.update((min(index, other), max(index, other)) for other in others if other != index)
+    return pairs
+
+
+def _components(count: int, links: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    """Connected components, numbered in the order of their first member."""
+    parent = list(range(count))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for a, b in links:
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    numbers: dict[int, int] = {}
+    return tuple(numbers.setdefault(root(node), len(numbers)) for node in range(count))

@@ -1,0 +1,89 @@
+"""What a person should know of a data set before fitting on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.data.duplicates import group_by_part, label_conflicts
+from training.data.samples import GOOD, printable
+from training.data.survey import Survey, Surveyed, sizes
+from training.progress import Progress, silent
+
+_OUTLIER = 6.0
+"""Robust standard deviations (1.4826 × MAD) from the median brightness of a label: about none of normal spread."""
+_MIN_SPREAD = 2.0
+"""Grey levels: images lit alike to the last level do not make the next one an outlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """Paths are relative to the data set's root, groups of paths are images of one part."""
+
+    root: str
+    layout: str
+    digest: str
+    labels: dict[str, int]
+    sizes: dict[str, int]
+    modes: dict[str, int]
+    unreadable: tuple[tuple[str, str], ...]
+    mask_problems: tuple[tuple[str, str], ...]
+    masks: int
+    brightness_outliers: tuple[tuple[str, float], ...]
+    equal_under_two_labels: tuple[tuple[str, ...], ...]
+    good_like_defective: tuple[tuple[str, ...], ...]
+    parts: int
+    good_parts: int
+    largest_groups: tuple[tuple[str, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values under the names of the fields."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def report(seen: Survey, progress: Progress = silent) -> DataReport:
+    """Sum up a survey. Groups images by part, which takes most of the time."""
+    groups = group_by_part(seen.images, progress)
+    members: dict[int, list[Surveyed]] = {}
+    for image, group in zip(seen.images, groups, strict=True):
+        members.setdefault(group, []).append(image)
+    mixed = [images for images in members.values() if {i.sample.is_good for i in images} == {True, False}]
+    largest = sorted((images for images in members.values() if len(images) > 1), key=len, reverse=True)
+    labels = Counter(image.sample.label for image in seen.images)
+    return DataReport(
+        root=printable(str(seen.dataset.root)),
+        layout=seen.dataset.layout,
+        digest=seen.digest,
+        labels={printable(k): labels[k] for k in sorted(labels, key=lambda name: (name != GOOD, name))},
+        sizes={f"{width} × {height}": count for (width, height), count in sizes(seen.images).most_common()},
+        modes=dict(Counter(image.mode for image in seen.images).most_common()),
+        unreadable=tuple((printable(item.sample.path), item.reason) for item in seen.unreadable),
+        mask_problems=tuple((printable(item.sample.path), item.reason) for item in seen.mask_problems),
+        masks=sum(bool(image.sample.mask) for image in seen.images),
+        brightness_outliers=tuple((printable(i.sample.path), i.brightness) for i in brightness_outliers(seen.images)),
+        equal_under_two_labels=tuple(_paths(images) for images in label_conflicts(seen.images)),
+        good_like_defective=tuple(_paths(images) for images in mixed),
+        parts=len(members),
+        good_parts=sum(all(image.sample.is_good for image in images) for images in members.values()),
+        largest_groups=tuple(_paths(images) for images in largest[:10]),
+    )
+
+
+def brightness_outliers(images: Sequence[Surveyed]) -> list[Surveyed]:
+    """Images far darker or brighter than others of their label: lamp off, exposure wrong, another camera."""
+    outliers: list[Surveyed] = []
+    for label in sorted({image.sample.label for image in images}):
+        same = [image for image in images if image.sample.label == label]
+        values = np.array([image.brightness for image in same])
+        median = float(np.median(values))
+        spread = max(1.4826 * float(np.median(np.abs(values - median))), _MIN_SPREAD)
+        outliers += [i for i, value in zip(same, values, strict=True) if abs(value - median) > _OUTLIER * spread]
+    return outliers
+
+
+def _paths(images: Sequence[Surveyed]) -> tuple[str, ...]:
+    return tuple(printable(image.sample.path) for image in images)

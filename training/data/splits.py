@@ -1,0 +1,150 @@
+"""Which images fit the model, which calibrate its limit and which test it: decided by part, never by image."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inspector.errors import DataError
+from training.data.files import write_whole
+from training.data.samples import GOOD, Sample, printable
+
+MIN_GROUPS = 4
+"""Good parts needed: two to fit, one to calibrate, one to test."""
+
+
+class Role(enum.StrEnum):
+    """What an image is for."""
+
+    FIT = "fit"
+    CALIBRATION = "calibration"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEntry:
+    """One image with its label, its part (images of one part share `group`) and what it is for."""
+
+    path: str
+    label: str
+    group: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Every usable image of the data set at `root` with its role; `digest` names the data set."""
+
+    root: Path
+    seed: int
+    digest: str
+    entries: tuple[SplitEntry, ...]
+
+    def of(self, role: Role) -> tuple[SplitEntry, ...]:
+        return tuple(entry for entry in self.entries if entry.role is role)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images by role and label."""
+        counts: dict[str, Counter[str]] = {role.value: Counter() for role in Role}
+        for entry in self.entries:
+            counts[entry.role][entry.label] += 1
+        return {role: dict(sorted(count.items())) for role, count in counts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SplitShares:
+    """Shares of the good images, 0 to 1; what is left fits the model. Test may be 0, calibration may not."""
+
+    test: float = 0.2
+    calibration: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.test < 0.9 or not 0 < self.calibration < 0.9 or self.test + self.calibration > 0.9:
+            raise DataError(
+                f"test share {self.test} and calibration share {self.calibration} leave too little to fit on: give shares "
+                "whose sum is at most 0.9"
+            )
+
+
+def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitShares, seed: int) -> list[Role]:
+    """A role for each sample, the same for all of a group.
+
+    Groups with a defective image are for testing. So are those with an image of the published test set, if the data set
+    comes with one; the test share then does not count. Good groups are dealt out in a seeded order.
+    Raises DataError if there are too few different good parts.
+    """
+    members: dict[int, list[Sample]] = defaultdict(list)
+    for sample, group in zip(samples, groups, strict=True):
+        members[group].append(sample)
+    tests = {group for group, images in members.items() if not all(image.is_good for image in images)}
+    published = any(sample.published_split == "test" for sample in samples if sample.is_good)
+    if published:
+        tests |= {g for g, images in members.items() if any(image.published_split == "test" for image in images)}
+    free = [group for group in sorted(members) if group not in tests]
+    _check_enough(free, members, samples)
+    order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
+    count = sum(len(members[group]) for group in order)
+    if not published and shares.test > 0:
+        tests |= _deal(order, members, shares.test * count)
+    calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count)
+    return [Role.TEST if g in tests else Role.CALIBRATION if g in calibration else Role.FIT for g in groups]
+
+
+def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float) -> set[int]:
+    """Groups, in order, that together come closest to `wanted` images from below; at least the smallest group."""
+    dealt: set[int] = set()
+    count = 0
+    for group in order:
+        if count + len(members[group]) <= wanted:
+            dealt.add(group)
+            count += len(members[group])
+    return dealt or {min(order, key=lambda group: len(members[group]))}
+
+
+def _check_enough(free: Sequence[int], members: Mapping[int, Sequence[Sample]], samples: Sequence[Sample]) -> None:
+    good = sum(sample.is_good for sample in samples)
+    if good == 0:
+        labels = ", ".join(sorted({printable(sample.label) for sample in samples})[:8])
+        raise DataError(
+            f"there are no readable images of good parts, only of {labels}: put good parts into a folder {GOOD}/"
+        )
+    if len(free) < MIN_GROUPS:
+        images = sum(len(members[group]) for group in free)
+        raise DataError(
+            f"the {good} good images show {len(free)} different parts that are free to fit on ({images} images): at least "
+            f"{MIN_GROUPS} are needed. Add images of more good parts; equal or nearly equal images count as one part"
+        )
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write the split as JSON, whole or not at all. Raises DataError."""
+    document = {
+        "root": str(split.root),
+        "seed": split.seed,
+        "dataset_digest": split.digest,
+        "images": [asdict(entry) for entry in split.entries],
+    }
+    write_whole(path, json.dumps(document, indent=1).encode("ascii"))
+
+
+def read_split(path: Path) -> Split:
+    """Read a split that `write_split` wrote. Raises DataError if it is none."""
+    try:
+        document = json.loads(path.read_bytes())
+        entries = tuple(
+            SplitEntry(str(image["path"]), str(image["label"]), int(image["group"]), Role(image["role"]))
+            for image in document["images"]
+        )
+        return Split(Path(document["root"]), int(document["seed"]), str(document["dataset_digest"]), entries)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}; check the path") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{path} is no split ({type(error).__name__}: {error}); give a file that `fit --split-out` wrote"
+        ) from error

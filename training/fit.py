@@ -1,0 +1,251 @@
+"""From a data set to a fitted model with its limit: survey, split by part, fit, calibrate, test."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import inspector
+from inspector.errors import DataError
+from inspector.imaging.locate import LocationSpec, NoLocation
+from inspector.inference.manifest import LimitBasis
+from inspector.part import Limits
+from training.calibrate import good_limit, region_limit
+from training.data.duplicates import group_by_part, label_conflicts
+from training.data.reading import MEDIA_TYPES, Preparation, read_frame
+from training.data.samples import Dataset, printable
+from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
+from training.data.survey import Survey, survey
+from training.models.memory_bank.fitting import FitSettings, fit_memory_bank, score_images
+from training.models.memory_bank.network import MemoryBank
+from training.progress import Progress, silent
+from training.statistics import Rate, auroc, clopper_pearson, worst_by_group
+
+CLASSES = ("anomaly",)
+"""What a model that knows good parts alone calls whatever is not good."""
+MODEL_KIND = "memory-bank"
+MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
+_GOLDEN_GOOD, _GOLDEN_DEFECTIVE, _HELD_OUT = 4, 8, 16
+_GOLDEN_MARGIN = 0.02
+"""Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """What the caller decides. `seed` decides every random choice."""
+
+    width_px: int = 224
+    height_px: int = 224
+    channels: int = 0
+    """1 or 3; 0 takes 1 if all images are grey, else 3."""
+    location: LocationSpec = field(default_factory=NoLocation)
+    seed: int = 0
+    false_reject_rate: float = 0.01
+    confidence: float = 0.95
+    shares: SplitShares = field(default_factory=SplitShares)
+    model: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        for side in (self.width_px, self.height_px):
+            if not MIN_SIDE_PX <= side <= MAX_SIDE_PX:
+                raise DataError(
+                    f"the model's input would be {self.width_px} × {self.height_px} px: give sides from {MIN_SIDE_PX} to "
+                    f"{MAX_SIDE_PX}"
+                )
+        if self.channels not in (0, 1, 3):
+            raise DataError(f"got {self.channels} channels: give 1 (grey), 3 (colour) or 0 (as the images are)")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenFrame:
+    """A frame that the bundle brings along, as received."""
+
+    file: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """How the limit judged the parts that neither fitted the model nor set the limit. Counts are of images."""
+
+    auroc: float | None
+    escapes: Rate
+    false_rejects: Rate
+    escapes_by_class: dict[str, Rate]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted model with all that a bundle needs; `held_out` is uint8 (n, h, w, c), inputs it was not fitted on."""
+
+    network: MemoryBank
+    preparation: Preparation
+    limits: Limits
+    basis: LimitBasis
+    golden: tuple[GoldenFrame, ...]
+    held_out: NDArray[np.uint8]
+    dataset_digest: str
+    provenance: dict[str, object]
+    metrics: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class FitOutcome:
+    """A fitted model, the split it was fitted by and what was seen on the way."""
+
+    fitted: Fitted
+    survey: Survey
+    split: Split
+    test: TestResult
+
+
+def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
+    """Fit a memory bank on the good parts of a data set and set its limit. Raises DataError."""
+    preparation = Preparation(plan.width_px, plan.height_px, max(plan.channels, 1), plan.location)
+    seen = survey(dataset, preparation, progress)
+    if not plan.channels:
+        colour = any("colour" in image.mode for image in seen.images)
+        preparation = replace(preparation, channels=3 if colour else 1)
+    split = split_survey(seen, plan.shares, plan.seed, progress)
+
+    def read(index: int) -> NDArray[np.uint8]:
+        return preparation.read(dataset.root / split.entries[index].path)
+
+    fit_on = _indices(split, Role.FIT)
+    settings = replace(plan.model, seed=plan.seed)
+    network = fit_memory_bank(len(fit_on), lambda i: read(fit_on[i]), settings, progress)
+    calibration = _indices(split, Role.CALIBRATION)
+    scores, maps = score_images(network, calibration, read, "Setting the limit", progress)
+    parts = worst_by_group(scores.tolist(), [split.entries[i].group for i in calibration])
+    score_limit, basis = good_limit(list(parts.values()), plan.false_reject_rate, plan.confidence)
+    limits = Limits(score_limit, region_limit(maps, score_limit))
+    tested = _indices(split, Role.TEST)
+    test_scores, _ = score_images(network, tested, read, "Testing", progress)
+    test = _test_result([split.entries[i] for i in tested], test_scores, score_limit)
+    scored = [*zip(calibration, scores, strict=True), *zip(tested, test_scores, strict=True)]
+    fitted = Fitted(
+        network=network,
+        preparation=preparation,
+        limits=limits,
+        basis=basis,
+        golden=_golden_frames(split, scored, score_limit, preparation),
+        held_out=np.stack([read(index) for index in calibration[:_HELD_OUT]]),
+        dataset_digest=seen.digest,
+        provenance=_provenance(seen, split, plan),
+        metrics=_metrics(test),
+    )
+    return FitOutcome(fitted, seen, split, test)
+
+
+def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progress = silent) -> Split:
+    """Group the surveyed images by part and deal the groups out. Raises DataError, also for contradicting labels."""
+    if conflicts := label_conflicts(seen.images):
+        pairs = "; ".join(
+            " = ".join(printable(f"{image.sample.path} ({image.sample.label})") for image in same)
+            for same in conflicts[:3]
+        )
+        raise DataError(
+            f"{len(conflicts)} pictures are in the data set under two labels: {pairs}. Remove the wrong copies; "
+            "`inspector-train check-data` lists all"
+        )
+    samples = [image.sample for image in seen.images]
+    groups = group_by_part(seen.images, progress)
+    roles = make_split(samples, groups, shares, seed)
+    entries = tuple(
+        SplitEntry(sample.path, sample.label, group, role)
+        for sample, group, role in zip(samples, groups, roles, strict=True)
+    )
+    return Split(seen.dataset.root, seed, seen.digest, entries)
+
+
+def _indices(split: Split, role: Role) -> list[int]:
+    return [index for index, entry in enumerate(split.entries) if entry.role is role]
+
+
+def _test_result(entries: Sequence[SplitEntry], scores: NDArray[np.float32], limit: float) -> TestResult:
+    good = np.array([score for entry, score in zip(entries, scores, strict=True) if entry.label == "good"])
+    by_class: dict[str, list[float]] = {}
+    for entry, score in zip(entries, scores, strict=True):
+        if entry.label != "good":
+            by_class.setdefault(entry.label, []).append(float(score))
+    defective = np.array([score for scores in by_class.values() for score in scores])
+    return TestResult(
+        auroc=auroc(good, defective),
+        escapes=clopper_pearson(int((defective <= limit).sum()), len(defective)),
+        false_rejects=clopper_pearson(int((good > limit).sum()), len(good)),
+        escapes_by_class={
+            name: clopper_pearson(sum(score <= limit for score in values), len(values))
+            for name, values in sorted(by_class.items())
+        },
+    )
+
+
+def _golden_frames(
+    split: Split, scored: Sequence[tuple[int, np.float32]], limit: float, preparation: Preparation
+) -> tuple[GoldenFrame, ...]:
+    """A few good and defective frames, spread over classes and over scores, clear of the limit if any are."""
+    clear = [pair for pair in scored if abs(pair[1] - limit) > _GOLDEN_MARGIN * abs(limit)] or list(scored)
+    by_label: dict[str, list[int]] = {}
+    for index, _ in sorted(clear, key=lambda pair: float(pair[1])):
+        by_label.setdefault(split.entries[index].label, []).append(index)
+    good = _spread(by_label.pop("good", []), _GOLDEN_GOOD)
+    per_class = max(1, _GOLDEN_DEFECTIVE // max(len(by_label), 1))
+    defective = [index for name in sorted(by_label) for index in _spread(by_label[name], per_class)]
+    chosen = [("good", index) for index in good]
+    chosen += [("defective", index) for index in _spread(defective, _GOLDEN_DEFECTIVE)]
+    numbers: Counter[str] = Counter()
+    frames = []
+    for kind, index in chosen:
+        frame = read_frame(split.root / split.entries[index].path, preparation.limits)
+        media_type = MEDIA_TYPES[frame.pixel_format]
+        numbers[kind] += 1
+        file = f"golden/{kind}-{numbers[kind]}.{'jpg' if media_type == 'image/jpeg' else 'png'}"
+        frames.append(GoldenFrame(file, media_type, frame.data))
+    return tuple(frames)
+
+
+def _spread(items: Sequence[int], count: int) -> list[int]:
+    """At most `count` items, evenly over the sequence and with both ends."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(position)] for position in np.linspace(0, len(items) - 1, count)]
+
+
+def _provenance(seen: Survey, split: Split, plan: FitPlan) -> dict[str, object]:
+    spec = plan.model.spec
+    return {
+        "data_set": printable(seen.dataset.root.name),
+        "layout": seen.dataset.layout,
+        "images": split.counts(),
+        "parts": {role.value: len({entry.group for entry in split.of(role)}) for role in Role},
+        "unreadable": len(seen.unreadable),
+        "seed": plan.seed,
+        "backbone": "tf_efficientnet_lite0",
+        "levels": list(spec.levels),
+        "bank_size": plan.model.bank_size,
+        "inspector": inspector.__version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def _metrics(test: TestResult) -> dict[str, object]:
+    def rate(value: Rate) -> dict[str, object]:
+        return {"count": value.count, "total": value.total, "low": value.low, "high": value.high}
+
+    return {
+        "test": {
+            "auroc": test.auroc,
+            "escapes": rate(test.escapes),
+            "false_rejects": rate(test.false_rejects),
+            "interval": "Clopper-Pearson, 95 %",
+        }
+    }

@@ -1,0 +1,106 @@
+"""The memory bank as a pure network: uint8 images in, score and anomaly map out, all of it exportable to ONNX.
+
+Source: Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler, "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.backbones import efficientnet_lite0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBankSpec:
+    """What shapes the network and is not learned.
+
+    `levels` are the backbone's stages (strides 16 and 32 for 4 and 5), `neighbourhood` the window of local averaging,
+    `smoothing` the standard deviation of the map's blur, both in cells of the map; `top_share` the share of the map, the
+    highest, that the score averages.
+    """
+
+    levels: tuple[int, ...] = (4, 5)
+    neighbourhood: int = 3
+    smoothing: float = 1.0
+    top_share: float = 0.05
+
+
+class PatchFeatures(nn.Module):
+    """uint8 images (n, height, width, 1 or 3) → float32 features (n, channels, rows, columns) of patches.
+
+    Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less.
+    """
+
+    CONTRAST = 0.4
+    """Standard deviation the backbone sees, about that of photographs on its scale of -1 to 1."""
+    NOISE = 8.0
+    """Grey levels of 255 added to the contrast before dividing by it, so that a blank image does not become noise."""
+
+    def __init__(self, spec: MemoryBankSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = efficientnet_lite0(spec.levels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = pixels - pixels.mean((1, 2, 3), keepdim=True)
+        contrast = pixels.square().mean((1, 2, 3), keepdim=True).sqrt()
+        pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
+        levels = self.trunk(pixels.expand(-1, 3, -1, -1))
+        window = self.spec.neighbourhood
+        pooled = [F.avg_pool2d(x, window, 1, window // 2, count_include_pad=False) for x in levels]
+        size = list(pooled[0].shape[-2:])
+        return torch.cat([pooled[0], *(F.interpolate(x, size, mode="bilinear") for x in pooled[1:])], dim=1)
+
+
+class MemoryBank(nn.Module):
+    """uint8 images (n, height, width, 1 or 3) → score float32 (n,), anomaly_map float32 (n, rows, columns).
+
+    A map value is the distance from the patch's whitened features to the nearest in the bank, blurred. The distances to
+    the whole bank are one matrix product: the nearest has the largest q·b - b²/2.
+
+    `mean` (channels,) and `whitening` (channels, dimensions) map features to the space in which `bank` (size, dimensions)
+    lies.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+    bank: Tensor
+    blur: Tensor
+
+    def __init__(self, features: PatchFeatures, mean: Tensor, whitening: Tensor, bank: Tensor) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("mean", mean)
+        self.register_buffer("whitening", whitening)
+        self.register_buffer("bank", bank)
+        self.register_buffer("blur", gaussian(features.spec.smoothing))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(images)
+        rows, columns = features.shape[-2:]
+        queries = features.permute(0, 2, 3, 1).flatten(0, 2).sub(self.mean).matmul(self.whitening)
+        alike = F.linear(queries, self.bank, self.bank.square().sum(1).mul(-0.5)).amax(dim=1)
+        squared = (queries.square().sum(1) - 2.0 * alike).clamp_min(0.0)
+        anomaly_map = self.blurred(squared.sqrt().reshape(-1, 1, rows, columns)).squeeze(1)
+        highest = max(1, round(self.features.spec.top_share * rows * columns))
+        score = anomaly_map.flatten(1).topk(highest, dim=1).values.mean(dim=1)
+        return score, anomaly_map
+
+    def blurred(self, maps: Tensor) -> Tensor:
+        """Gaussian blur of float32 (n, 1, rows, columns), axis by axis; edges are continued."""
+        reach = self.blur.numel() // 2
+        maps = F.conv2d(F.pad(maps, (0, 0, reach, reach), mode="replicate"), self.blur.reshape(1, 1, -1, 1))
+        return F.conv2d(F.pad(maps, (reach, reach, 0, 0), mode="replicate"), self.blur.reshape(1, 1, 1, -1))
+
+
+def gaussian(sigma: float) -> Tensor:
+    """Weights of a Gaussian over ± 3 sigma, summing to 1: float32 (odd,)."""
+    reach = max(1, math.ceil(3 * sigma))
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float32) / sigma).square())
+    return weights / weights.sum()

@@ -1,0 +1,102 @@
+"""What the command line shows: rich tables of reports and results, made of plain text only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from inspector.part import Verdict
+from training.data.report import DataReport
+from training.data.samples import printable
+from training.evaluate import Evaluation
+from training.fit import FitOutcome
+from training.statistics import Rate
+
+_SHOWN = 5
+
+
+def rate_text(rate: Rate) -> str:
+    """"3 of 120 = 2.5 % (0.5 to 7.1 %)", with the 95 % interval."""
+    if not rate.total:
+        return "no images"
+    return f"{rate.count} of {rate.total} = {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+
+
+def evaluation_view(evaluation: Evaluation) -> RenderableType:
+    """Verdicts by label, with escape and false-reject rates."""
+    table = Table("label", "images", "PASS", "REJECT", "UNKNOWN", "escapes or false rejects", title=evaluation.bundle)
+    for label, counts in evaluation.verdicts().items():
+        rate = evaluation.false_rejects if label == "good" else evaluation.escapes_of(label)
+        numbers = [str(counts[verdict]) for verdict in Verdict]
+        table.add_row(Text(printable(label)), str(counts.total()), *numbers, rate_text(rate))
+    lines = [
+        f"false rejects  {rate_text(evaluation.false_rejects)}",
+        f"escapes        {rate_text(evaluation.escapes)}",
+        f"AUROC          {'needs good and defective images' if evaluation.auroc is None else f'{evaluation.auroc:.4f}'}",
+        f"limit          {evaluation.limit:.4g}",
+        "Rates count images; intervals are of 95 % (Clopper-Pearson).",
+    ]
+    return Group(table, Text("\n".join(lines)))
+
+
+def fit_view(outcome: FitOutcome) -> RenderableType:
+    """Images by role and label, the limit with its promise, and how it did on the test images."""
+    counts = outcome.split.counts()
+    table = Table("label", *counts, title="Images")
+    for label in sorted({label for labels in counts.values() for label in labels}, key=lambda x: (x != "good", x)):
+        table.add_row(Text(printable(label)), *(str(labels.get(label, 0)) for labels in counts.values()))
+    test = outcome.test
+    lines = []
+    if outcome.survey.unreadable:
+        lines.append(f"{len(outcome.survey.unreadable)} images were left out, `check-data` says why")
+    lines += [
+        f"limit          {outcome.fitted.limits.score:.4g}. {outcome.fitted.basis.statement}",
+        f"false rejects  {rate_text(test.false_rejects)}",
+        f"escapes        {rate_text(test.escapes)}",
+        f"AUROC          {'needs good and defective test images' if test.auroc is None else f'{test.auroc:.4f}'}",
+    ]
+    return Group(table, Text("\n".join(lines)))
+
+
+def report_view(report: DataReport) -> RenderableType:
+    """The data report, the worst first and long lists cut."""
+    table = Table(show_header=False, title=Text(report.root))
+    table.add_row("layout", report.layout)
+    table.add_row("images", Text(_counts(report.labels)))
+    table.add_row("masks", f"{report.masks}, of which {len(report.mask_problems)} look wrong")
+    table.add_row("sizes", _counts(report.sizes))
+    table.add_row("kinds", _counts(report.modes))
+    table.add_row("parts", f"{report.parts}, of which {report.good_parts} good (images of one part count as one)")
+    table.add_row("digest", report.digest)
+    problems = {
+        "cannot be read": [f"{path}: {reason}" for path, reason in report.unreadable],
+        "masks that look wrong": [f"{path}: {reason}" for path, reason in report.mask_problems],
+        "equal pictures under two labels (fit refuses these)": [" = ".join(x) for x in report.equal_under_two_labels],
+        "good and defective images that look like one part (kept for testing)": [
+            " ~ ".join(x[:4]) for x in report.good_like_defective
+        ],
+        "far darker or brighter than others of their label": [
+            f"{path}: mean {value:.0f} of 255" for path, value in report.brightness_outliers
+        ],
+        "images that look like one part": [f"{len(x)} images: {', '.join(x[:3])} …" for x in report.largest_groups],
+    }
+    shown = [Text(line) for title, items in problems.items() for line in _cut(title, items)]
+    return Group(table, *shown)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    text = ", ".join(f"{count} {name}" for name, count in list(counts.items())[:_SHOWN])
+    rest = len(counts) - _SHOWN
+    return text + (f" and {rest} more" if rest > 0 else "")
+
+
+def _cut(title: str, items: list[str]) -> Iterable[str]:
+    if not items:
+        return
+    yield f"{len(items)} {title}:"
+    yield from (f"  {item}" for item in items[:_SHOWN])
+    if len(items) > _SHOWN:
+        yield f"  … and {len(items) - _SHOWN} more (--json has all)"
