@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from inspector.errors import ConfigError, NotFound
@@ -44,32 +45,23 @@ def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
 
 def inspection_table(inspections: Sequence[StoredInspection]) -> Table:
     """One row an inspection."""
-    table = Table(title=f"{len(inspections)} part(s) not passed, newest first")
-    for column in (
-        "number",
-        "received (UTC)",
-        "station",
-        "trigger",
-        "part",
-        "verdict",
-        "class",
-        "score / limit",
-        "pictures",
-    ):
-        table.add_column(column, overflow="fold")
+    table = Table(title=f"{len(inspections)} part(s) not passed, newest first", title_justify="left", box=SIMPLE_HEAD)
+    for column in ("number", "received (UTC)", "station", "trigger", "part", "why", "class", "score", "limit"):
+        table.add_column(
+            column, overflow="fold", justify="right" if column in {"number", "trigger", "score"} else "left"
+        )
     for stored in inspections:
         i = stored.inspection
-        kept = sum(1 for image in stored.images if image.sha256)
         table.add_row(
             f"#{i.sequence}",
-            _time(i.receive_time),
+            i.receive_time.astimezone(UTC).strftime("%m-%d %H:%M:%S"),
             _plain(i.station),
             str(i.trigger),
             _plain(i.part_id) or "–",
-            f"[{_STYLES[i.verdict]}]{i.verdict.name}[/] {i.reason.name}",
+            f"[{_STYLES[i.verdict]}]{'REJECT' if i.verdict is Verdict.REJECT else i.reason.name}[/]",
             _plain(i.defect_class) or "–",
-            _score(i),
-            f"{kept} of {len(stored.images)}",
+            "–" if i.score is None else f"{i.score:.4g}",
+            "–" if i.limit is None else f"{i.limit:.4g}",
         )
     return table
 

@@ -46,6 +46,7 @@ from inspector.station import Recipe, Station
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
+HANG_UP_S = 0.5
 # A thread that computes gives way to one that answers a camera after this long (CPython's default is 5 ms).
 SWITCH_INTERVAL_S = 0.0005
 
@@ -140,7 +141,6 @@ class Service:
         stack.callback(evidence.stop, DRAIN_S)
         for batcher in batchers.values():
             stack.callback(batcher.close)
-        stack.callback(self.pipeline.stop, DRAIN_S)
         self.server = RpcServer(
             self.pipeline,
             store,
@@ -150,9 +150,11 @@ class Service:
             max_frame_bytes=decode_limits.max_frame_bytes,
             max_streams=file.grpc.max_streams,
         )
+        stack.callback(self.server.stop, HANG_UP_S)
+        # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
+        stack.callback(self.pipeline.stop, DRAIN_S)
         self.pipeline.start()
         self.server.start()
-        stack.callback(self.server.stop)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
         stack.callback(Registrar(open_store, [m.bundle for m in models.values()], recipes).stop)
         stack.callback(RetentionKeeper(images, open_store).stop)
