@@ -58,6 +58,27 @@ def _options(
 
 
 @app.command()
+def demo(
+    data: Annotated[
+        str | None, typer.Option(help="Your images: good/ and a folder per defect, MVTec AD, or elpv.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("demo-run"),
+    count: Annotated[
+        int | None, typer.Option(help="Parts to stream.  [default: 500, or every test image once]")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Parts per second.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="Decides the parts, the split and their order.")] = 0,
+    size: Annotated[int | None, typer.Option(help="Side of the model's input in pixels.")] = None,
+    keep: Annotated[bool, typer.Option(help="Use the images and the bundle of the last run.")] = False,
+) -> None:
+    """Run a whole line on this machine: data, model, service, camera and PLC, and account for every part."""
+    from inspector.sim.demo.options import DemoOptions
+    from inspector.sim.demo.run import run_demo
+
+    raise typer.Exit(run_demo(DemoOptions(data, folder, count, rate, seed, size, keep), out))
+
+
+@app.command()
 def serve(
     line_file: LineFile,
     verbose: Annotated[bool, typer.Option(help="Log every part.")] = False,

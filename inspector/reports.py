@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from inspector.errors import ConfigError, NotFound
@@ -45,11 +44,10 @@ def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
 
 def inspection_table(inspections: Sequence[StoredInspection]) -> Table:
     """One row an inspection."""
-    table = Table(title=f"{len(inspections)} part(s) not passed, newest first", title_justify="left", box=SIMPLE_HEAD)
-    for column in ("number", "received (UTC)", "station", "trigger", "part", "why", "class", "score", "limit"):
-        table.add_column(
-            column, overflow="fold", justify="right" if column in {"number", "trigger", "score"} else "left"
-        )
+    title = f"{len(inspections)} part(s) not passed, newest first"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("number", "received (UTC)", "station", "trigger", "part", "why", "class", "score / limit"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"number", "received (UTC)", "trigger", "why"})
     for stored in inspections:
         i = stored.inspection
         table.add_row(
@@ -60,8 +58,7 @@ def inspection_table(inspections: Sequence[StoredInspection]) -> Table:
             _plain(i.part_id) or "–",
             f"[{_STYLES[i.verdict]}]{'REJECT' if i.verdict is Verdict.REJECT else i.reason.name}[/]",
             _plain(i.defect_class) or "–",
-            "–" if i.score is None else f"{i.score:.4g}",
-            "–" if i.limit is None else f"{i.limit:.4g}",
+            _score(i),
         )
     return table
 
@@ -150,7 +147,7 @@ def stats_table(stats: StoreStats) -> Table:
 def _score(inspection: Inspection) -> str:
     if inspection.score is None:
         return "–"
-    return f"{inspection.score:.4f}" + (f" / {inspection.limit:.4f}" if inspection.limit is not None else "")
+    return f"{inspection.score:.4g}" + (f" / {inspection.limit:.4g}" if inspection.limit is not None else "")
 
 
 def _time(time: datetime) -> str:
