@@ -1,0 +1,225 @@
+"""The line as its users meet it: the real service on loopback, and the commands around it."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from pathlib import Path
+
+import grpc
+import pytest
+from toys import toy_bundle, toy_png
+from typer.testing import CliRunner
+
+from inspector.checkup import check_line
+from inspector.cli import app
+from inspector.errors import BundleError, StoreUnavailable
+from inspector.records.store import Store
+from inspector.service import open_journal, run_service
+from inspector.settings import LineSettings, load_line_file
+from inspector.signalling.registers import STATION_BLOCK_SIZE, unpack_block
+from inspector.v1 import inspection_pb2 as values
+from inspector.v1 import inspection_service_pb2 as api
+from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def line_file(tmp_path: Path) -> Path:
+    toy_bundle(tmp_path / "toy")
+    path = tmp_path / "line.toml"
+    path.write_text(
+        f"""
+[line]
+name = "l1"
+[grpc]
+listen = "127.0.0.1:{free_port()}"
+[modbus]
+listen = "127.0.0.1:{free_port()}"
+[[station]]
+name = "s1"
+camera = "c1"
+unit = 1
+recipe = "toy"
+[recipe.toy]
+bundle = "toy"
+deadline_ms = 5000
+"""
+    )
+    return path
+
+
+@pytest.fixture
+def settings(line_file: Path) -> LineSettings:
+    return load_line_file(line_file)
+
+
+@pytest.fixture
+def judged(settings: LineSettings, line_file: Path) -> Path:
+    """A line file whose line has judged four parts: PASS, REJECT, UNKNOWN (a gap), REJECT."""
+    with run_service(settings):
+        parts = stream(settings, [(1, 20, "A-1"), (2, 240, "A-2"), (4, 250, "A-4")])
+        assert [part.trigger for part in parts] == [1, 2, 3, 4]
+    return line_file
+
+
+def stream(settings: LineSettings, parts: list[tuple[int, int, str]]) -> list[values.Inspection]:
+    """Send (trigger, brightness, part id) one after the other; return all inspections that came."""
+    requests: queue.SimpleQueue[api.InspectRequest | None] = queue.SimpleQueue()
+    came: list[values.Inspection] = []
+    with grpc.insecure_channel(str(settings.grpc_listen)) as channel:
+        call = InspectionServiceStub(channel).Inspect(iter(requests.get, None), timeout=20)
+        requests.put(api.InspectRequest(hello=api.Hello(line="l1", camera="c1", client="test")))
+        assert next(call).HasField("session")
+        for trigger, value, part_id in parts:
+            frame = values.Frame(
+                trigger=trigger, part_id=part_id, pixel_format=values.PIXEL_FORMAT_PNG, data=toy_png(value)
+            )
+            requests.put(api.InspectRequest(frame=frame))
+            while not came or came[-1].trigger != trigger:
+                came.append(next(call).inspection)
+        requests.put(None)
+    return came
+
+
+def test_camera_plc_and_database_agree(settings: LineSettings) -> None:
+    from pymodbus.client import ModbusTcpClient
+
+    with run_service(settings):
+        replies = stream(settings, [(1, 20, "A"), (2, 240, "B")])
+        plc = ModbusTcpClient(settings.modbus_listen.host, port=settings.modbus_listen.port)
+        assert plc.connect()
+        block = unpack_block(plc.read_holding_registers(0, count=STATION_BLOCK_SIZE, device_id=1).registers)
+        plc.close()
+    store = Store(settings.database_url)
+    rows = {stored.inspection.trigger: stored for stored in store.after("l1", 0, 10)}
+    store.close()
+    assert [reply.verdict for reply in replies] == [values.VERDICT_PASS, values.VERDICT_REJECT]
+    assert (block.trigger, block.verdict, block.state, block.sequence) == (2, 2, 1, 2)
+    assert [rows[t].inspection.verdict for t in (1, 2)] == [1, 2]
+    assert [len(rows[t].images) for t in (1, 2)] == [0, 2]
+    assert store.name
+
+
+def test_a_restart_goes_on_counting(settings: LineSettings) -> None:
+    with run_service(settings):
+        first = stream(settings, [(1, 20, "A")])
+    with run_service(settings):
+        second = stream(settings, [(1, 240, "A"), (2, 20, "B")])
+    assert second[0] == first[0], "the first verdict stands"
+    assert [i.sequence for i in second] == [1, 2]
+
+
+def test_a_bundle_that_fails_its_self_test_keeps_the_line_from_starting(settings: LineSettings, tmp_path: Path) -> None:
+    (tmp_path / "toy" / "model.onnx").write_bytes(b"another model")
+    with pytest.raises(BundleError, match=r"model\.onnx"), run_service(settings):
+        pass
+
+
+def test_one_bad_bundle_leaves_the_other_stations_at_work(line_file: Path) -> None:
+    text = (
+        line_file.read_text()
+        + '[[station]]\nname="s2"\ncamera="c2"\nunit=2\nrecipe="bad"\n[recipe.bad]\nbundle="none"\n'
+    )
+    line_file.write_text(text)
+    settings = load_line_file(line_file)
+    with run_service(settings):
+        assert stream(settings, [(1, 20, "A")])[0].verdict == values.VERDICT_PASS
+        with grpc.insecure_channel(str(settings.grpc_listen)) as channel:
+            frame = values.Frame(trigger=1, pixel_format=values.PIXEL_FORMAT_PNG, data=toy_png(20))
+            request = api.InspectFrameRequest(line="l1", camera="c2", frame=frame)
+            told = InspectionServiceStub(channel).InspectFrame(request, timeout=20).inspection
+    assert told.reason == values.REASON_NOT_READY
+    assert "none" in told.detail
+
+
+def test_a_new_journal_asks_the_database_where_the_numbers_stand(settings: LineSettings, tmp_path: Path) -> None:
+    with run_service(settings):
+        stream(settings, [(1, 20, "A"), (2, 20, "B")])
+    (tmp_path / "var" / "journal").rename(tmp_path / "lost")
+    with run_service(settings):
+        assert [i.sequence for i in stream(settings, [(3, 20, "C")])] == [3]
+
+
+def test_a_new_journal_without_its_database_is_refused(settings: LineSettings) -> None:
+    store = Store("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    with pytest.raises(StoreUnavailable, match="start it first"):
+        open_journal(settings, store)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "says"),
+    [
+        pytest.param(('bundle = "toy"', 'bundle = "none"'), "recipe.toy.bundle", "none", id="no such bundle"),
+        pytest.param(("127.0.0.1", "0.0.0.0"), "grpc.listen", "neither TLS nor a login", id="open door"),
+        pytest.param(
+            ("[modbus]", '[records]\ndatabase = "mysql://x"\n[modbus]'),
+            "records.database",
+            "mysql",
+            id="unknown database",
+        ),
+        pytest.param(
+            ("[recipe.toy]", '[recipe.toy]\nlocation.kind = "magic"'), "recipe.toy.location", "magic", id="location"
+        ),
+    ],
+)
+def test_check_tells_what_would_keep_the_line_from_running(
+    line_file: Path, change: tuple[str, str], key: str, says: str
+) -> None:
+    line_file.write_text(line_file.read_text().replace(*change, 1))
+    told = {problem.key: str(problem) for problem in check_line(line_file).problems}
+    assert list(told) == [key]
+    assert says in told[key]
+
+
+def test_check_finds_a_taken_port(line_file: Path, settings: LineSettings) -> None:
+    with run_service(settings):
+        keys = {problem.key for problem in check_line(line_file).problems}
+    assert keys == {"grpc.listen", "modbus.listen"}
+
+
+def test_check_of_a_good_line_says_so(line_file: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(line_file)])
+    assert result.exit_code == 0, result.output
+    assert "reproduces its golden images" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["rejects", "LINE"], ["#4", "#3", "#2", "TRIGGER_GAP"], id="all that was not passed"),
+        pytest.param(["rejects", "LINE", "--no-unknown", "--limit", "1"], ["#4", "A-4"], id="the newest reject"),
+        pytest.param(
+            ["show", "A-2", "--line", "LINE", "--save", "PICTURES"], ["REJECT", "finding", "saved"], id="a part"
+        ),
+        pytest.param(["show", "#3", "--line", "LINE"], ["trigger 3 was skipped"], id="an inspection by number"),
+        pytest.param(["db", "stats", "LINE"], ["l1", "pictures"], id="what the database holds"),
+        pytest.param(["db", "upgrade", "LINE"], ["now current"], id="upgrade of a current database"),
+    ],
+)
+def test_records_can_be_read_on_the_command_line(
+    judged: Path, tmp_path: Path, arguments: list[str], says: list[str]
+) -> None:
+    places = {"LINE": str(judged), "PICTURES": str(tmp_path / "pictures")}
+    result = CliRunner().invoke(app, [places.get(argument, argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    for text in says:
+        assert text in result.output
+
+
+def test_bundles_can_be_looked_at_and_verified(line_file: Path, tmp_path: Path) -> None:
+    info = CliRunner().invoke(app, ["bundle", "info", str(tmp_path / "toy")])
+    verified = CliRunner().invoke(app, ["bundle", "verify", str(tmp_path / "toy")])
+    assert "a toy promises nothing" in info.output
+    assert "may go live" in verified.output
+
+
+def test_text_from_outside_cannot_be_markup_or_move_the_cursor() -> None:
+    from inspector.reports import _plain
+
+    assert _plain("[red]x[/]\x1b[2J") == r"\[red]x\[/]�\[2J"
