@@ -10,6 +10,8 @@ import socket
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -185,7 +187,8 @@ def test_unfinished_last_run_is_not_kept(tmp_path: Path) -> None:
 
 
 def _split(path: Path, *rows: tuple[str, str, str]) -> Path:
-    path.write_text(json.dumps([{"path": p, "label": label, "group": p, "role": role} for p, label, role in rows]))
+    images = [{"path": p, "label": label, "group": n, "role": role} for n, (p, label, role) in enumerate(rows)]
+    path.write_text(json.dumps({"root": str(path.parent), "images": images}))
     return path
 
 
@@ -197,8 +200,10 @@ def test_split_gives_test_images_alone(tmp_path: Path) -> None:
         ("good/0.png", "good", "calibration"),
         ("dent/1.png", "dent", "test"),
     )
-    images = read_split(split, tmp_path)
-    assert images == [TestImage(tmp_path / "dent/1.png", "dent", ""), TestImage(tmp_path / "good/2.png", "good", "")]
+    assert read_split(split) == [
+        TestImage(tmp_path / "dent/1.png", "dent", ""),
+        TestImage(tmp_path / "good/2.png", "good", ""),
+    ]
 
 
 def test_bands_come_from_the_table_of_simulated_parts(tmp_path: Path) -> None:
@@ -206,7 +211,7 @@ def test_bands_come_from_the_table_of_simulated_parts(tmp_path: Path) -> None:
         "file,part_type,defect,severity,seed\ngood/1.png,gear,,0.0,1\ndent/1.png,gear,dent,0.9,2\n"
     )
     split = _split(tmp_path / "split.json", ("good/1.png", "good", "test"), ("dent/1.png", "dent", "test"))
-    assert [image.band for image in read_split(split, tmp_path)] == ["clearly visible", ""]
+    assert [image.band for image in read_split(split)] == ["clearly visible", ""]
 
 
 @pytest.mark.parametrize(
@@ -214,15 +219,18 @@ def test_bands_come_from_the_table_of_simulated_parts(tmp_path: Path) -> None:
     [
         pytest.param("", id="empty"),
         pytest.param("{}", id="no images"),
-        pytest.param('[{"path": "a.png"}]', id="no role"),
-        pytest.param("[1]", id="not an entry"),
-        pytest.param('[{"path": "a.png", "label": "good", "role": "fit"}]', id="nothing left to show"),
+        pytest.param("[1]", id="not a split"),
+        pytest.param('{"root": ".", "images": [{"path": "a.png"}]}', id="no role"),
+        pytest.param('{"root": ".", "images": [1]}', id="not an entry"),
+        pytest.param(
+            '{"root": ".", "images": [{"path": "a.png", "label": "good", "role": "fit"}]}', id="nothing left to show"
+        ),
     ],
 )
 def test_unusable_split_is_a_data_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(DataError, match=r"split\.json"):
-        read_split(tmp_path / "split.json", tmp_path)
+        read_split(tmp_path / "split.json")
 
 
 IMAGES = [TestImage(Path(f"/images/{index}.png"), "good" if index % 2 else "dent", "") for index in range(10)]
@@ -252,6 +260,21 @@ def test_stream_folder_sorts_in_the_order_of_the_triggers(tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "stream").iterdir()) == [part.file for part in shown]
     for part, (image, _) in zip(shown, stream, strict=True):
         assert (tmp_path / "stream" / part.file).resolve() == image.path
+
+
+def test_other_file_formats_are_sent_as_png_of_the_same_pixels(tmp_path: Path) -> None:
+    pixels = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    cv2.imwrite(str(tmp_path / "deep.tif"), pixels)
+    (part,) = lay_out([(TestImage(tmp_path / "deep.tif", "good", ""), False)], tmp_path / "stream")
+    sent = cv2.imread(str(tmp_path / "stream" / part.file), cv2.IMREAD_UNCHANGED)
+    assert part.file.endswith(".png")
+    assert sent is not None
+    assert np.array_equal(sent, pixels)
+
+
+def test_image_that_vanished_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read any more"):
+        lay_out([(TestImage(tmp_path / "gone.bmp", "good", ""), False)], tmp_path / "stream")
 
 
 def test_line_file_is_one_that_the_inspector_accepts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from inspector.errors import DataError
@@ -18,6 +19,7 @@ from inspector.sim.parts import band_of
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MIN_GOOD = 20
 """Fewer good images than this cannot be split into some to learn from, some to set the limit with, and some to show."""
+_SENT_AS_THEY_ARE = frozenset({".png", ".jpg", ".jpeg"})
 _GOOD_FOLDERS = ("good", "train/good", "MT_Free/Imgs")
 
 
@@ -59,23 +61,18 @@ class TestImage:
     band: str
 
 
-def read_split(split_file: Path, data: Path | None) -> list[TestImage]:
-    """The test images of `split.json`, sorted by path; relative paths count from `data`. Raises DataError."""
+def read_split(split_file: Path) -> list[TestImage]:
+    """The test images of a split that `inspector-train fit --split-out` wrote, sorted by path. Raises DataError."""
     try:
-        entries = json.loads(split_file.read_text(encoding="utf-8"))
-        if isinstance(entries, dict):
-            entries = entries["images"]
-        rows = [(Path(str(entry["path"])), str(entry["label"])) for entry in entries if entry["role"] == "test"]
+        split = json.loads(split_file.read_text(encoding="utf-8"))
+        root = Path(str(split["root"]))
+        rows = [(root / str(one["path"]), str(one["label"])) for one in split["images"] if one["role"] == "test"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{split_file} is not the split of an inspector-train fit ({error!r}): fit again") from error
     if not rows:
-        raise DataError(f"{split_file} leaves no image to show: give more images, or a larger --test-fraction")
-    bands = _severity_bands(data) if data is not None else {}
-    base = data if data is not None else Path()
-    images = [TestImage((base / path).resolve(), label, "") for path, label in rows]
-    return sorted(
-        (TestImage(image.path, image.label, bands.get(image.path, "")) for image in images), key=lambda one: one.path
-    )
+        raise DataError(f"{split_file} leaves no image to show: give more images")
+    bands = _severity_bands(root)
+    return [TestImage(path, label, bands.get(path, "")) for path, label in sorted(rows)]
 
 
 def _severity_bands(data: Path) -> dict[Path, str]:
@@ -87,7 +84,7 @@ def _severity_bands(data: Path) -> dict[Path, str]:
         rows = csv.DictReader(file)
         if not {"file", "defect", "severity"} <= set(rows.fieldnames or ()):
             return {}
-        return {(data / row["file"]).resolve(): band_of(float(row["severity"])) for row in rows if row["defect"]}
+        return {data / row["file"]: band_of(float(row["severity"])) for row in rows if row["defect"]}
 
 
 def order_stream(images: Sequence[TestImage], count: int | None, seed: int) -> list[tuple[TestImage, bool]]:
@@ -105,15 +102,38 @@ def order_stream(images: Sequence[TestImage], count: int | None, seed: int) -> l
 
 
 def lay_out(stream: Sequence[tuple[TestImage, bool]], folder: Path) -> list[ShownPart]:
-    """Put the stream into `folder` as links (copies where links cannot be made), named so that they sort in its order."""
+    """Put the stream into `folder`, named so that the files sort in its order. Raises DataError.
+
+    PNG and JPEG files are linked (copied where links cannot be made); others become PNG of the same pixels, since a camera
+    sends no other file formats.
+    """
     folder.mkdir(parents=True)
     width = len(str(len(stream)))
     shown = []
     for trigger, (image, again) in enumerate(stream, start=1):
         name = f"{trigger:0{width}d}_{image.label}_{image.path.name}"
-        try:
-            (folder / name).symlink_to(image.path)
-        except OSError:
-            shutil.copyfile(image.path, folder / name)
+        if image.path.suffix.lower() not in _SENT_AS_THEY_ARE:
+            name += ".png"
+            _convert(image.path, folder / name)
+        else:
+            _link(image.path, folder / name)
         shown.append(ShownPart(trigger, name, image.label, image.band, again))
     return shown
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.symlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _convert(source: Path, target: Path) -> None:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(source.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise DataError(f"{source} is no picture any more: run the demo again")
+        _, data = cv2.imencode(".png", pixels)
+        target.write_bytes(data.tobytes())
+    except (OSError, cv2.error) as error:
+        raise DataError(f"{source} cannot be read any more ({error}): run the demo again") from error

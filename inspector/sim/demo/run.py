@@ -37,9 +37,11 @@ from inspector.sim.demo.report import Run, faults_of, print_next_steps, print_re
 from inspector.sim.parts import write_data_set
 
 LINE, CAMERA, STATION = "demo", "cam1", "station1"
-GOOD_PARTS, PARTS_PER_DEFECT, TEST_FRACTION = 640, 36, 0.5
-"""Simulated parts: 320 good ones to learn from and to set the limit with; 320 good and 180 defective ones to show."""
-POLL_MS = 2.0
+GOOD_PARTS, PARTS_PER_DEFECT = 780, 36
+TEST_SHARE, CALIBRATION_SHARE = 320 / GOOD_PARTS, 310 / GOOD_PARTS
+"""Simulated parts: 150 good ones to learn from, 310 to set the limit with (299 are what a promise of 1 % false rejects
+with 95 % confidence takes), 320 good and 180 defective ones to show."""
+POLL_MS = 5.0
 _MARKER = ".inspector-demo.json"
 _READY_S, _SETTLE_S = 60.0, 20.0
 
@@ -115,9 +117,8 @@ def _run(options: DemoOptions, console: Console) -> int:
     else:
         _make_images(options, files, console)
         _fit(options, files, console)
-    data = files.parts if options.data is None else None if options.data == ELPV else Path(options.data).resolve()
     count = DEFAULT_PARTS if options.data is None and options.count is None else options.count
-    shown = lay_out(order_stream(read_split(files.split, data), count, options.seed), files.stream)
+    shown = lay_out(order_stream(read_split(files.split), count, options.seed), files.stream)
     if any(part.again for part in shown):
         console.print(f"There are fewer than {len(shown)} test images: some will be shown again.")
     troubles = _stream(options, files, shown, console)
@@ -180,8 +181,11 @@ def _make_images(options: DemoOptions, files: Files, console: Console) -> None:
 def _fit(options: DemoOptions, files: Files, console: Console) -> None:
     data = str(files.parts) if options.data is None else options.data
     command = [sys.executable, "-m", "training.cli", "fit", data, "--out", str(files.bundle), "--name", "demo"]
-    command += ["--seed", str(options.seed), "--split-out", str(files.split), "--test-fraction", str(TEST_FRACTION)]
-    command += ["--size", str(options.size_px)] if options.size_px else []
+    command += ["--seed", str(options.seed), "--split-out", str(files.split)]
+    if options.data is None:
+        command += ["--test-fraction", f"{TEST_SHARE:.4f}", "--calibration-fraction", f"{CALIBRATION_SHARE:.4f}"]
+    if options.size_px is not None:
+        command += ["--size", f"{options.size_px}x{options.size_px}"]
     console.print("Fitting a model on good parts alone …")
     run_visibly(command, "fitting the model", "what it said above tells why")
 
@@ -224,13 +228,12 @@ def _stream(options: DemoOptions, files: Files, shown: Sequence[ShownPart], cons
     grpc_port, modbus_port = free_ports(2)
     write_line_file(files, grpc_port, modbus_port)
     target = f"127.0.0.1:{grpc_port}"
-    inspector, python = [sys.executable, "-m", "inspector.cli"], sys.executable
-    total = len(shown)
+    inspector, total = [sys.executable, "-m", "inspector"], len(shown)
     with Children() as children:
         serve = children.start("the inspector", [*inspector, "serve", str(files.line_file)], files.logs / "serve.log")
         wait_serving(target, serve, _READY_S)
         plc_command = [
-            python,
+            sys.executable,
             "-m",
             "inspector.sim.plc",
             "--host",
