@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
 import typer
@@ -152,6 +152,28 @@ def show(
         if save is not None:
             for path in reports.save_pictures(found, open_image_store(settings), save):
                 out.print(f"saved {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@camera_app.command("folder")
+def camera_folder(
+    folder: Annotated[Path, typer.Argument(help="PNG and JPEG files, shown in natural order.")],
+    line: Annotated[str, typer.Option(help="The line's name.")],
+    camera: Annotated[str, typer.Option(help="The camera's name in the line file.")],
+    target: Annotated[str, typer.Option(help="Address of the service.")] = "127.0.0.1:50051",
+    rate: Annotated[float | None, typer.Option(help="Parts per second.  [default: as fast as they are judged]")] = None,
+    count: Annotated[int | None, typer.Option(help="Stop after this many.  [default: all]")] = None,
+    loop: Annotated[bool, typer.Option(help="Begin again at the end.")] = False,
+    raw: Annotated[Literal["Mono8", "RGB8"] | None, typer.Option(help="Decode here and send raw pixels.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Write one JSON line a verdict to this file.")] = None,
+) -> None:
+    """Stream the images of a folder as if a camera saw them; every picture is a trigger."""
+    from inspector.cameras.program import run_camera
+    from inspector.cameras.sources.folder import FolderSource
+
+    _log_to_stderr(logging.INFO)
+    source = FolderSource(folder, raw=raw, loop=loop, on_note=logging.getLogger(__name__).warning)
+    run = run_camera(target, line, camera, source, rate_hz=rate, count=count, results=results)
+    out.print(str(run), markup=False, highlight=False)
 
 
 @bundle_app.command("info")

@@ -1,0 +1,94 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from inspector.cli import app
+from inspector.part import Reason
+from inspector.settings import (
+    CheckTable,
+    GrpcTable,
+    InferenceTable,
+    LineTable,
+    ModbusTable,
+    RecipeTable,
+    RecordsTable,
+    StationTable,
+)
+from inspector.signalling.registers import RING_ENTRY, STATION_BLOCK, register_table
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(group: typer.Typer, prefix: str) -> list[str]:
+    """Every command line of a typer application, without options."""
+    own = [
+        f"{prefix} {c.name or c.callback.__name__.replace('_', '-')}" for c in group.registered_commands if c.callback
+    ]
+    below = [
+        name
+        for g in group.registered_groups
+        if g.typer_instance
+        for name in commands(g.typer_instance, f"{prefix} {g.name}")
+    ]
+    return own + below
+
+
+@pytest.mark.parametrize("command", commands(app, "inspector"))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert command in README
+
+
+@pytest.mark.parametrize("block", [pytest.param(STATION_BLOCK, id="station"), pytest.param(RING_ENTRY, id="ring")])
+def test_the_register_map_in_the_readme_is_that_of_the_code(block: tuple[object, ...]) -> None:
+    assert register_table(block) in README  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.name)
+def test_every_reason_is_in_the_readme_with_number_and_verdict(reason: Reason) -> None:
+    assert f"| {int(reason)} | {reason.name} | {reason.verdict.name} |" in README
+
+
+@pytest.mark.parametrize(
+    "room", sorted(f"inspector/{p.name}/" for p in (ROOT / "inspector").iterdir() if (p / "__init__.py").exists())
+)
+def test_every_room_is_in_the_room_map(room: str) -> None:
+    assert f"`{room}`" in README
+
+
+@pytest.mark.parametrize(
+    "table",
+    [LineTable, GrpcTable, ModbusTable, RecordsTable, InferenceTable, StationTable, RecipeTable, CheckTable],
+    ids=lambda table: table.__name__,
+)
+def test_the_example_line_file_shows_every_key(table: type) -> None:
+    example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
+    for key in table.model_fields:  # type: ignore[attr-defined]
+        assert re.search(rf"^#? ?(\[recipe\.tiles\.)?{key}\b", example, re.MULTILINE), key
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (GrpcTable, "grpc"),
+        (ModbusTable, "modbus"),
+        (RecordsTable, "records"),
+        (InferenceTable, "inference"),
+        (CheckTable, "recipe.tiles.check"),
+    ],
+)
+def test_the_defaults_in_the_example_line_file_are_those_of_the_code(table: type, name: str) -> None:
+    example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
+    section = re.search(rf"^#? ?\[{re.escape(name)}\].*\n((?:#? ?\w+ = .*\n)+)", example, re.MULTILINE)
+    assert section is not None
+    shown = tomllib.loads("\n".join(line.removeprefix("# ") for line in section[1].splitlines()))
+    shown.pop("database", None)  # the example shows a server, the default is a file
+    model = table.model_validate(shown)  # type: ignore[attr-defined]
+    assert model == table()
