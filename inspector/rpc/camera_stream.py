@@ -1,0 +1,136 @@
+"""One camera's stream: hello, session, then frames in and inspections out.
+
+A reader thread takes the frames and submits them, decoding included; the call's own thread sends what comes into the outbox.
+When the client goes away the reader ends with the call, and parts already submitted are judged all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import grpc
+
+from inspector.errors import InvalidRequest, ServiceStopping, SessionError
+from inspector.rpc.convert import FrameFault, frame_of, inspection_message, is_sound_text, session_message
+from inspector.rpc.outbox import Outbox
+from inspector.rpc.ports import Inspector
+from inspector.v1 import inspection_service_pb2
+from inspector.wire import decode_request
+
+log = logging.getLogger(__name__)
+
+HELLO_TIMEOUT_S = 10.0
+# A client that reads nothing may start again within this time and is then told why; else the call is cut.
+OVERFLOW_GRACE_S = 2.0
+_STOPPING = "the service is being stopped: connect again, and send again what was not answered"
+
+
+class CameraStreams:
+    """Serves the `Inspect` call and knows the streams that are open."""
+
+    def __init__(self, inspector: Inspector, max_unread: int) -> None:
+        self._inspector = inspector
+        self._max_unread = max_unread
+        self._lock = threading.Lock()
+        self._open: set[Outbox] = set()
+        self._stopping = False
+
+    def serve(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[inspection_service_pb2.InspectResponse]:
+        """The answers to one stream of serialised InspectRequests. Raises the error that it ends with."""
+        hello = _read_hello(requests, context)
+        if hello is None:
+            return
+        with self._inspector.open_session(hello.line, hello.camera, hello.client) as session:
+            outbox = Outbox(self._max_unread, lambda: _cut_off(context, hello.camera))
+            self._enlist(outbox)
+            try:
+                if not context.add_callback(outbox.abandon):
+                    return
+                log.info("camera %s streams, client %s", hello.camera, hello.client)
+                yield inspection_service_pb2.InspectResponse(session=session_message(session))
+                reader = threading.Thread(
+                    target=self._read, args=(requests, hello.camera, outbox), name=f"camera-{hello.camera}", daemon=True
+                )
+                reader.start()
+                for inspection in outbox:
+                    yield inspection_service_pb2.InspectResponse(inspection=inspection_message(inspection))
+            finally:
+                outbox.abandon()
+                with self._lock:
+                    self._open.discard(outbox)
+                log.info("camera %s streams no more", hello.camera)
+
+    def stop(self) -> None:
+        """Take in no more frames; every stream ends when its parts in flight are answered."""
+        with self._lock:
+            self._stopping = True
+            streams = list(self._open)
+        for outbox in streams:
+            outbox.finish(ServiceStopping(_STOPPING))
+
+    def _enlist(self, outbox: Outbox) -> None:
+        with self._lock:
+            if self._stopping:
+                raise ServiceStopping(_STOPPING)
+            self._open.add(outbox)
+
+    def _read(self, requests: Iterator[bytes], camera: str, outbox: Outbox) -> None:
+        """The reader thread: until the client has sent all, broke the protocol or went away."""
+        try:
+            for message in requests:
+                if not outbox.owe():
+                    return
+                try:
+                    self._submit(message, camera, outbox)
+                except Exception:
+                    outbox.forgive()
+                    raise
+            outbox.finish()
+        except grpc.RpcError:  # the call is over
+            outbox.abandon()
+        except Exception as error:  # noqa: BLE001 the reader's outermost edge: the call tells client and log
+            outbox.finish(error)
+
+    def _submit(self, message: bytes, camera: str, outbox: Outbox) -> None:
+        request, pixels = decode_request(message)
+        kind = request.WhichOneof("message")
+        if kind == "hello":
+            raise SessionError("hello came twice: one stream is one camera; open another stream for another camera")
+        if kind is None:
+            raise InvalidRequest("a message with neither hello nor frame came: set one of them")
+        frame = frame_of(request.frame, pixels)
+        reply = outbox.reply_to(frame.trigger)
+        if isinstance(frame, FrameFault):
+            self._inspector.submit_fault(camera, frame.trigger, frame.part_id, frame.reason, frame.detail, reply)
+        else:
+            self._inspector.submit(camera, frame, reply)
+
+
+def _read_hello(requests: Iterator[bytes], context: grpc.ServicerContext) -> inspection_service_pb2.Hello | None:
+    """The first message; None if the client left without one. Raises InvalidRequest."""
+    patience = threading.Timer(HELLO_TIMEOUT_S, context.cancel)
+    patience.daemon = True
+    patience.start()
+    try:
+        message = next(requests, None)
+    finally:
+        patience.cancel()
+    if message is None:
+        return None
+    request, _ = decode_request(message)
+    if request.WhichOneof("message") != "hello":
+        raise InvalidRequest("the first message must be hello, with line and camera: send it before any frame")
+    if not is_sound_text(request.hello.client):
+        raise InvalidRequest("hello.client has characters that do not print, or too many: send program and version")
+    return request.hello
+
+
+def _cut_off(context: grpc.ServicerContext, camera: str) -> None:
+    log.warning("camera %s sends but reads no answers: its stream is cut off", camera)
+    timer = threading.Timer(OVERFLOW_GRACE_S, context.cancel)
+    timer.daemon = True
+    timer.start()

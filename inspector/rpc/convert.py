@@ -1,0 +1,250 @@
+"""Between the messages of the API and the values of the house. Pure; everything that comes in is checked here, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inspector.errors import InvalidRequest
+from inspector.part import Frame, Inspection, PixelFormat, Reason, Verdict
+from inspector.records.queries import InspectionFilter, StoredInspection
+from inspector.station import SessionInfo
+from inspector.v1 import inspection_pb2, inspection_service_pb2
+
+MAX_TEXT = 128
+MAX_SEQUENCE = (1 << 63) - 1
+DEFAULT_PAGE, MAX_PAGE = 50, 1000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799  # years 1 to 9999: google/protobuf/timestamp.proto
+_PIXEL_FORMATS = frozenset(int(one) for one in PixelFormat)
+_NAME = re.compile(r"lines/([^/]{1,256})/inspections/([0-9]{1,19})", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFault:
+    """A frame that contradicts the API. Its trigger is real, so its part is UNKNOWN for `reason`."""
+
+    trigger: int
+    part_id: str
+    reason: Reason
+    detail: str
+
+
+# In
+
+
+def frame_of(message: inspection_pb2.Frame, pixels: bytes | memoryview) -> Frame | FrameFault:
+    """A camera's frame, or why it cannot be judged. `pixels` stand for `message.data`.
+
+    Raises InvalidRequest for trigger 0, which numbers no part.
+    """
+    if message.trigger == 0:
+        raise InvalidRequest("trigger 0 came, and triggers count from 1: set the frame's trigger number")
+    part_id_is_sound = is_sound_text(message.part_id)
+    part_id = message.part_id if part_id_is_sound else ""
+    fault = _frame_fault(message, part_id_is_sound)
+    if fault is not None:
+        return FrameFault(message.trigger, part_id, Reason.FRAME_INVALID, fault)
+    pixel_format = PixelFormat(message.pixel_format)
+    if pixel_format in (PixelFormat.JPEG, PixelFormat.PNG) and isinstance(pixels, memoryview):
+        pixels = bytes(pixels)
+    return Frame(
+        trigger=message.trigger,
+        pixel_format=pixel_format,
+        width_px=message.width,
+        height_px=message.height,
+        stride_bytes=message.stride,
+        # Raw pixels stay a view of the received message: decoding wraps them in an array and never asks for more.
+        data=cast(bytes, pixels),
+        part_id=part_id,
+        view=message.view,
+        capture_time=_time_of(message.capture_time) if message.HasField("capture_time") else None,
+    )
+
+
+def _frame_fault(message: inspection_pb2.Frame, part_id_is_sound: bool) -> str | None:
+    if not part_id_is_sound:
+        return _text_fault("part_id", message.part_id)
+    if not is_sound_text(message.view):
+        return _text_fault("view", message.view)
+    if message.pixel_format not in _PIXEL_FORMATS:
+        known = ", ".join(f"{one.name} = {int(one)}" for one in PixelFormat)
+        return f"pixel format {message.pixel_format} is unknown: expected one of {known}"
+    if message.HasField("capture_time") and not _is_sound_time(message.capture_time):
+        at = message.capture_time
+        return (
+            f"capture_time of {at.seconds} s and {at.nanos} ns is no time between the years 1 and 9999: check the clock"
+        )
+    return None
+
+
+def is_sound_text(text: str) -> bool:
+    """Whether a camera's text can go on record and on screens as it is."""
+    return len(text) <= MAX_TEXT and (not text or text.isprintable())
+
+
+def _text_fault(field: str, text: str) -> str:
+    if len(text) > MAX_TEXT:
+        return f"{field} has {len(text)} characters, the most is {MAX_TEXT}: send the id alone"
+    return f"{field} {text[:MAX_TEXT]!a} has characters that do not print: send plain text"
+
+
+def _is_sound_time(at: Timestamp) -> bool:
+    return _FIRST_S <= at.seconds <= _LAST_S and 0 <= at.nanos < 1_000_000_000
+
+
+def _time_of(at: Timestamp) -> datetime:
+    return _EPOCH + timedelta(seconds=at.seconds, microseconds=at.nanos // 1000)
+
+
+def name_of(name: str) -> tuple[str, int]:
+    """Line and sequence number of a resource name. InvalidRequest."""
+    match = _NAME.fullmatch(name)
+    if match is None or not 1 <= int(match[2]) <= MAX_SEQUENCE:
+        raise InvalidRequest(
+            f'got the name {name[:80]!a}, expected "lines/LINE/inspections/SEQUENCE" with a number from 1'
+        )
+    return match[1], int(match[2])
+
+
+def check_line(asked: str, line: str) -> None:
+    """Raise InvalidRequest unless `asked` is the line of this service, or empty."""
+    if asked not in ("", line):
+        raise InvalidRequest(f'this service inspects line "{line}", not {asked[:80]!a}: ask that line\'s service')
+
+
+def sha256_of(text: str) -> str:
+    """The key of a stored picture. InvalidRequest."""
+    if not _SHA256.fullmatch(text):
+        raise InvalidRequest(
+            f"got the picture key {text[:80]!a}, expected the 64 lower-case hexadecimal digits of ImageReference.sha256"
+        )
+    return text
+
+
+def verdicts_of(values: Iterable[int]) -> frozenset[Verdict]:
+    """A filter by verdict; empty means all. InvalidRequest."""
+    found = set(values)
+    unknown = found - set(Verdict)
+    if unknown:
+        raise InvalidRequest(f"got verdict {min(unknown)} to filter by, expected any of 1 PASS, 2 REJECT, 3 UNKNOWN")
+    return frozenset(Verdict(value) for value in found)
+
+
+def after_of(request: inspection_service_pb2.WatchInspectionsRequest) -> int | None:
+    """The sequence number to resume from, if any. InvalidRequest."""
+    if not request.HasField("after_sequence"):
+        return None
+    if request.after_sequence > MAX_SEQUENCE:
+        raise InvalidRequest(
+            f"after_sequence {request.after_sequence} is no sequence number: the most is {MAX_SEQUENCE}"
+        )
+    return request.after_sequence
+
+
+def page_size_of(size: int) -> int:
+    """0 means the default; more than the most means the most. InvalidRequest."""
+    if size < 0:
+        raise InvalidRequest(f"got page_size {size}, expected 0 for {DEFAULT_PAGE}, or up to {MAX_PAGE}")
+    return min(size or DEFAULT_PAGE, MAX_PAGE)
+
+
+def filter_of(request: inspection_service_pb2.ListInspectionsRequest) -> InspectionFilter:
+    """Which inspections to list. InvalidRequest."""
+    for field in ("line", "part_id", "defect_class", "bundle"):
+        if len(getattr(request, field)) > 2 * MAX_TEXT:
+            length = len(getattr(request, field))
+            raise InvalidRequest(f"{field} has {length} characters, and none on record has more than {2 * MAX_TEXT}")
+    times = {}
+    for field in ("start_time", "end_time"):
+        at = getattr(request, field)
+        if request.HasField(field) and not _is_sound_time(at):
+            raise InvalidRequest(f"{field} of {at.seconds} s and {at.nanos} ns is no time between the years 1 and 9999")
+        times[field] = _time_of(at) if request.HasField(field) else None
+    return InspectionFilter(
+        line=request.line,
+        part_id=request.part_id,
+        verdicts=verdicts_of(request.verdicts),
+        defect_class=request.defect_class,
+        bundle=request.bundle,
+        **times,
+    )
+
+
+# Out
+
+
+def session_message(session: SessionInfo) -> inspection_service_pb2.Session:
+    """What a camera is told when its stream opens."""
+    return inspection_service_pb2.Session(
+        station=session.station,
+        recipe=session.recipe,
+        bundle=session.bundle,
+        deadline_ms=session.deadline_ms,
+        max_frame_bytes=session.max_frame_bytes,
+        next_trigger=session.next_trigger,
+    )
+
+
+def inspection_message(inspection: Inspection) -> inspection_pb2.Inspection:
+    """An inspection, without what only the database knows."""
+    message = inspection_pb2.Inspection(
+        name=inspection.name,
+        sequence=inspection.sequence,
+        line=inspection.line,
+        station=inspection.station,
+        camera=inspection.camera,
+        station_sequence=inspection.station_sequence,
+        trigger=inspection.trigger,
+        part_id=inspection.part_id,
+        verdict=cast(inspection_pb2.Verdict, inspection.verdict),
+        reason=cast(inspection_pb2.Reason, inspection.reason),
+        detail=inspection.detail,
+        score=inspection.score,
+        limit=inspection.limit,
+        defect_class=inspection.defect_class,
+        recipe=inspection.recipe,
+        bundle=inspection.bundle,
+        latency_ms=inspection.latency_ms,
+    )
+    for finding in inspection.findings:
+        box = finding.box
+        message.findings.add(
+            defect_class=finding.defect_class,
+            box=inspection_pb2.Box(x_px=box.x_px, y_px=box.y_px, width_px=box.width_px, height_px=box.height_px),
+            area_px=finding.area_px,
+            score=finding.score,
+        )
+    if inspection.capture_time is not None:
+        _set_time(message.capture_time, inspection.capture_time)
+    _set_time(message.receive_time, inspection.receive_time)
+    _set_time(message.decide_time, inspection.decide_time)
+    return message
+
+
+def stored_message(stored: StoredInspection) -> inspection_pb2.Inspection:
+    """An inspection with its pictures and late score."""
+    message = inspection_message(stored.inspection)
+    if stored.late_score is not None:
+        message.late_score = stored.late_score
+    for image in stored.images:
+        message.images.add(
+            kind=cast(inspection_pb2.ImageKind, image.kind),
+            sha256=image.sha256,
+            media_type=image.media_type,
+            size_bytes=image.size_bytes,
+            lost_reason=image.lost_reason,
+        )
+    return message
+
+
+def _set_time(at: Timestamp, time: datetime) -> None:
+    since = time - _EPOCH
+    at.seconds, at.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1000
