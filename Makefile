@@ -26,7 +26,7 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks
 
 chaos: $(DEV)
-	$(BIN)/python -m pytest tests/chaos -m chaos $(CHAOS_ARGS)
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
