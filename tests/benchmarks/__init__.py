@@ -1,0 +1,1 @@
+"""What the issue promises of speed and memory, measured: `make bench`."""
