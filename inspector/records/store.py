@@ -263,7 +263,7 @@ def _line_stats(connection: Connection, line_id: int, name: str) -> LineStats:
     table = schema.inspections
     mine = table.c.line_id == line_id
     counts = connection.execute(sa.select(table.c.verdict, sa.func.count()).where(mine).group_by(table.c.verdict))
-    verdicts = {Verdict(verdict): count for verdict, count in counts.tuples()}
+    verdicts = {Verdict(verdict): count for verdict, count in counts}
     ends = [
         connection.execute(sa.select(end(table.c.receive_us)).where(mine)).scalar()
         for end in (sa.func.min, sa.func.max)

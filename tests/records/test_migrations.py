@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from inspector.records import database, schema
+from inspector.records.store import Store
+
+SECOND = '''
+"""A step of the future."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.create_table("notes", sa.Column("id", sa.Integer(), primary_key=True))
+    {then}
+'''
+
+
+@pytest.fixture
+def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The migrations with a second step, whose file is returned for the test to write."""
+    migrations = tmp_path / "migrations with 100% odd path"
+    shutil.copytree(database.MIGRATIONS, migrations)
+    monkeypatch.setattr(database, "MIGRATIONS", migrations)
+    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0002"))
+    return migrations / "versions" / "v0002_notes.py"
+
+
+def tables(store: Store) -> set[str]:
+    return set(sa.inspect(store._database.engine).get_table_names())
+
+
+def test_the_migrations_lead_to_the_tables_of_the_schema(store: Store) -> None:
+    with store._database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        differences = compare_metadata(context, schema.metadata)
+        found = {index["name"]: index for index in sa.inspect(connection).get_indexes("inspections")}
+    assert [d for d in differences if "alembic_version" not in str(d)] == []
+    partial = {name for name, index in found.items() if any(k.endswith("_where") for k in index["dialect_options"])}
+    assert partial == {"ix_inspections_class", "ix_inspections_part", "ix_inspections_verdict"}
+
+
+def test_the_versions_are_those_of_the_migrations() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    steps = list(ScriptDirectory.from_config(config).walk_revisions())
+    assert [step.revision for step in reversed(steps)] == list(schema.VERSIONS)
+
+
+def test_an_upgrade_goes_from_version_to_version(store: Store, future: Path) -> None:
+    future.write_text(SECOND.format(then="pass"))
+    assert store.upgrade() == "0001"
+    assert "notes" in tables(store)
+    store.check_schema()
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(store: Store, future: Path) -> None:
+    future.write_text(SECOND.format(then='raise RuntimeError("power cut")'))
+    before = tables(store)
+    with pytest.raises(RuntimeError, match="power cut"):
+        store.upgrade()
+    assert tables(store) == before
+    assert store._database.version() == "0001"
+
+
+def test_a_first_step_that_fails_leaves_an_empty_database(url: str, future: Path) -> None:
+    future.write_text(SECOND.format(then='raise RuntimeError("power cut")'))
+    with closing(Store(url)) as store:
+        with pytest.raises(RuntimeError, match="power cut"):
+            store.upgrade()
+        assert tables(store) == set()
+        assert store.is_empty()
+
+
+def test_sqlite_keeps_readers_and_the_writer_apart(tmp_path: Path) -> None:
+    with closing(Store(f"sqlite:///{tmp_path / 'new folder' / 'quality.db'}")) as store:
+        store.upgrade()
+        with store._database.reading() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
