@@ -6,7 +6,6 @@ an earlier one is dropped, and a later one means that something lies between, wh
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
 import threading
@@ -94,35 +93,37 @@ class Watch:
         """Everything after the cursor that journal or database have."""
         while self._cursor is not None and not self._feed.closed:
             before = self._cursor
+            hole, failure = None, None
             try:
-                if (yield from self._journalled(may_jump=False)):
+                hole = yield from self._journalled()
+                if hole is None:
                     return
-                failure = None
             except JournalError as error:  # its files are discarded once they are stored, also while they are read
                 failure = error
             if (yield from self._stored()) or self._cursor > before:
                 continue
             if failure is not None:
                 raise failure
-            # Asked after the journal, the database has nothing either: what lies between is nowhere.
-            if (yield from self._journalled(may_jump=True)):
+            if not hole:
                 return
+            # The database was asked after the journal, so what lies between was not merely on its way from one to the other.
+            log.warning("verdicts %d to %d are nowhere on record", before + 1, hole - 1)
+            self._cursor = hole - 1
 
-    def _journalled(self, *, may_jump: bool) -> Generator[Inspection, None, bool]:
-        """What the journal has after the cursor; False if it starts later than that, and then nothing is delivered."""
+    def _journalled(self) -> Generator[Inspection, None, int | None]:
+        """What the journal has after the cursor, up to the first hole.
+
+        Returns the number behind the hole, 0 if the journal does not reach the cursor at all, None if there was no hole.
+        """
         assert self._cursor is not None
+        reaches = False
         # From the cursor's own verdict on: if the journal has it, then nothing lies between.
-        tail = self._inspector.replay(max(self._cursor - 1, 0))
-        first = next(tail, None)
-        if first is None:
-            return may_jump
-        if first.sequence > self._cursor + 1:
-            if not may_jump:
-                return False
-            log.warning("verdicts %d to %d are nowhere on record", self._cursor + 1, first.sequence - 1)
-        for inspection in itertools.chain((first,), tail):
+        for inspection in self._inspector.replay(max(self._cursor - 1, 0)):
+            if inspection.sequence > self._cursor + 1:
+                return inspection.sequence
+            reaches = True
             yield from self._deliver(inspection)
-        return True
+        return None if reaches else 0
 
     def _stored(self) -> Generator[Inspection, None, bool]:
         """What the database has after the cursor; False if that is nothing."""

@@ -1,0 +1,343 @@
+"""The client that camera programs use: numbers every part that passes, and brings its verdict.
+
+    with CameraClient("127.0.0.1:50051", "line1", "cam1", on_answer) as camera:
+        trigger = camera.send(Frame(0, PixelFormat.MONO8, 1280, 1024, 0, pixels))
+        camera.wait_answered(timeout_s=5)
+
+A part that passes while the service cannot be reached still gets its number. When the connection is back, frames within
+their deadline are sent, older ones are left out, and the service then gives those parts their UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from inspector.cameras.connection import Connection, translate
+from inspector.cameras.ledger import Ledger, Shown
+from inspector.errors import CameraBusy, SessionError, TriggerOutOfRange
+from inspector.part import Frame, PixelFormat
+from inspector.v1 import inspection_pb2, inspection_service_pb2
+from inspector.wire import encode_frame
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+# Steps in which a long run of numbers without frames is told to the service, which takes no larger gap than its max_gap.
+STRIDE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one trigger. Times are CLOCK_MONOTONIC in ns: when the part was shown, when its answer came.
+
+    `inspection` is None if the service will never tell, and then `lost` says why.
+    """
+
+    trigger: int
+    sent_ns: int
+    received_ns: int
+    inspection: inspection_pb2.Inspection | None
+    lost: str = ""
+
+
+class CameraClient:
+    """One camera's stream to the service. `on_answer` is called once for every trigger, from the client's own threads.
+
+    `max_in_flight` bounds the frames held here without an answer. A camera that another client streams as is tried for
+    `busy_patience_s`, because the service may need that long to see that our own last connection is dead.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        line: str,
+        camera: str,
+        on_answer: Callable[[Answer], None],
+        *,
+        client: str = "",
+        max_in_flight: int = 64,
+        connect_timeout_s: float = 10.0,
+        busy_patience_s: float = 20.0,
+    ) -> None:
+        self._connect = partial(Connection, target, line, camera, client, connect_timeout_s)
+        self._target = target
+        self._on_answer = on_answer
+        self._max_in_flight = max_in_flight
+        self._connect_timeout_s = connect_timeout_s
+        self._busy_patience_s = busy_patience_s
+        self._state = threading.Condition(threading.Lock())
+        self._sending = threading.Lock()
+        self._ledger = Ledger()
+        self._session: inspection_service_pb2.Session | None = None
+        self._attempt: Connection | None = None
+        self._link: Connection | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self._told = 0
+        self._stride = STRIDE
+        self._fetches = True
+        self._refused_again = False
+        self._busy_since_s: float | None = None
+        self._error: SessionError | None = None
+        self._closing = threading.Event()
+        self._streamer = threading.Thread(target=self._run, name=f"camera-client-{camera}", daemon=True)
+        self.reconnects = 0
+
+    # ---------------------------------------------------------------------------------------------- for the program
+
+    def __enter__(self) -> Self:
+        """Connect. Raises SessionError if the service does not answer or refuses this camera."""
+        self._started_s = time.monotonic()
+        self._streamer.start()
+        with self._state:
+            self._state.wait_for(lambda: self._session is not None or self._error is not None)
+        try:
+            self._check()
+        except SessionError:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def session(self) -> inspection_service_pb2.Session:
+        """What the service said last of the station: recipe, bundle, deadline, largest frame."""
+        assert self._session is not None, "enter the client first"
+        return self._session
+
+    @property
+    def unanswered(self) -> int:
+        """Parts numbered and not yet answered."""
+        return len(self._ledger)
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Wait until fewer than `max_in_flight` frames are unanswered; False if that takes longer. Raises SessionError."""
+        with self._state:
+            self._state.wait_for(lambda: self._has_room() or self._error is not None, timeout_s)
+            self._check()
+            return self._has_room()
+
+    def send(self, frame: Frame) -> int:
+        """Number the part that passes now and send its frame; returns the trigger (that of `frame` is not looked at).
+
+        Never waits: if there is no room, or no connection by its deadline, the part keeps its number but its frame is not
+        sent, and so it will be UNKNOWN. Raises SessionError if the service refused this camera for good.
+        """
+        with self._sending:
+            with self._state:
+                self._check()
+                shown = self._ledger.enter(frame.part_id, time.monotonic_ns())
+                if self._has_room():
+                    self._ledger.hold(shown, replace(frame, trigger=shown.trigger))
+                given_up = self._ledger.overdue()
+                link = self._link
+            self._lose(given_up, "too many parts passed while the service could not be reached")
+            held = shown.frame
+            if held is not None and link is not None:
+                message = encode_frame(held, self.session.max_frame_bytes)
+                with self._state:
+                    # Otherwise the connection broke meanwhile, or was made anew and has sent it.
+                    if self._link is link and shown.sent_on is None:
+                        self._put(link, shown, message)
+            return shown.trigger
+
+    def wait_answered(self, timeout_s: float) -> bool:
+        """Wait until every part is answered; False if some are not by then. Raises SessionError as `send` does."""
+        with self._sending, self._state:
+            if self._link is not None:
+                self._announce_last(self._link)
+            self._state.wait_for(lambda: not len(self._ledger) or self._error is not None, timeout_s)
+            if len(self._ledger):
+                self._check()
+            return not len(self._ledger)
+
+    def close(self) -> None:
+        """End the stream. Parts without an answer are told as lost; the service judges what it has received."""
+        with self._state:
+            self._closing.set()
+            link = self._attempt
+            self._state.notify_all()
+        if link is not None:
+            link.cancel()
+        if self._streamer.ident is not None:
+            self._streamer.join()
+
+    # ------------------------------------------------------------------------------------------- the client's thread
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set() and self._error is None:
+                try:
+                    self._stream()
+                except grpc.RpcError as error:
+                    self._judge_failure(error)
+                if self._error is None:
+                    self._closing.wait(self._pause_s)
+                    self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        except Exception as error:
+            log.exception("the camera client failed")
+            self._fail(SessionError(f"the camera client failed ({error!r}): its log has the fault"))
+        finally:
+            with self._state:
+                left = list(self._ledger)
+                for shown in left:
+                    self._ledger.take(shown)
+                self._state.notify_all()
+            why = str(self._error) if self._error is not None else "the camera program stopped before the answer came"
+            self._lose(left, why)
+
+    def _stream(self) -> None:
+        """One connection until it ends. Raises grpc.RpcError."""
+        link = self._connect()
+        with self._state:
+            self._attempt = link
+            if self._closing.is_set():
+                link.cancel()
+        try:
+            for response in link:
+                kind = response.WhichOneof("message")
+                if kind == "session":
+                    self._resume(link, response.session)
+                    log.info("connected to %s, next trigger %d", self._target, response.session.next_trigger)
+                elif kind == "inspection":
+                    self._answered(response.inspection)
+        finally:
+            with self._state:
+                self._link = self._attempt = None
+            link.close()
+
+    def _resume(self, link: Connection, session: inspection_service_pb2.Session) -> None:
+        """A session begins: go on where the service's numbering and ours stand."""
+        lost: list[tuple[Shown, str]] = []
+        with self._state:
+            first, self._session = self._session is None, session
+            self.reconnects += not first
+            self._busy_since_s, self._pause_s = None, FIRST_PAUSE_S
+            expected = session.next_trigger
+            if first or expected <= self._ledger.highest_answered:
+                lost += self._renumber(expected, first)
+            self._told = expected - 1
+            self._ledger.next_trigger = max(self._ledger.next_trigger, expected)
+            for shown in self._ledger:
+                if shown.trigger < expected:
+                    why = self._fetch(link, shown)
+                    if why:
+                        lost.append((shown, why))
+                        self._ledger.take(shown)
+                elif self._is_fresh(shown) and shown.frame is not None:
+                    self._put(link, shown, encode_frame(shown.frame, session.max_frame_bytes))
+                else:
+                    self._ledger.drop_frame(shown)
+            self._announce_last(link)
+            self._link = link
+            self._state.notify_all()
+        for shown, why in lost:
+            self._lose([shown], why)
+
+    def _renumber(self, expected: int, first: bool) -> list[tuple[Shown, str]]:
+        """Count from `expected`; what is unanswered was counted otherwise and can never be told."""
+        self._ledger.next_trigger, self._ledger.highest_answered = expected, 0
+        if first:
+            return []
+        log.warning("the service counts from %d again, as if its journal were new; so does this camera", expected)
+        left = list(self._ledger)
+        for shown in left:
+            self._ledger.take(shown)
+        return [(shown, "the service lost its numbering, and with it this part") for shown in left]
+
+    def _fetch(self, link: Connection, shown: Shown) -> str:
+        """Ask again for the verdict of a trigger that the service knows; a repeat needs no pixels. Returns why not, if not."""
+        if shown.sent_on is None and shown.frame is not None:
+            return "another client used this trigger number while this camera was not connected"
+        if not self._fetches:
+            return "the service no longer has this part in memory; its record has the verdict"
+        link.put(_announcement(shown.trigger, shown.part_id))
+        shown.sent_on = link
+        return ""
+
+    def _is_fresh(self, shown: Shown) -> bool:
+        assert self._session is not None
+        return time.monotonic_ns() - shown.shown_ns < self._session.deadline_ms * 1_000_000
+
+    def _put(self, link: Connection, shown: Shown, message: bytes) -> None:
+        """Hand a message to the connection, and before it enough numbers that no gap is too large. Caller locks."""
+        while shown.trigger - self._told > self._stride:
+            self._told += self._stride
+            link.put(_announcement(self._told, ""))
+        link.put(message)
+        shown.sent_on = link
+        self._told = shown.trigger
+
+    def _announce_last(self, link: Connection) -> None:
+        """Tell of the newest part if no frame of it was sent: then all parts before it get their verdict too."""
+        last = self._ledger.next_trigger - 1
+        for shown in self._ledger:
+            if shown.trigger == last > self._told:
+                self._put(link, shown, _announcement(last, shown.part_id))
+
+    def _answered(self, inspection: inspection_pb2.Inspection) -> None:
+        received_ns = time.monotonic_ns()
+        with self._state:
+            shown = self._ledger.answer(inspection.trigger)
+            self._stride, self._refused_again, self._fetches = STRIDE, False, True
+            self._state.notify_all()
+        if shown is not None:
+            self._on_answer(Answer(shown.trigger, shown.shown_ns, received_ns, inspection))
+
+    def _lose(self, parts: list[Shown], why: str) -> None:
+        for shown in parts:
+            log.error("trigger %d has no answer: %s", shown.trigger, why)
+            self._on_answer(Answer(shown.trigger, shown.shown_ns, time.monotonic_ns(), None, why))
+
+    # ------------------------------------------------------------------------------------------------------ failures
+
+    def _judge_failure(self, failure: grpc.RpcError) -> None:
+        """Whether to try again (return) or to give up (`_fail`)."""
+        error, is_final = translate(failure, self._target)
+        if self._closing.is_set():
+            return
+        now_s = time.monotonic()
+        if isinstance(error, CameraBusy):
+            self._busy_since_s = self._busy_since_s or now_s
+            is_final = now_s - self._busy_since_s > self._busy_patience_s
+        elif isinstance(error, TriggerOutOfRange):
+            # Once with smaller steps and without asking for old triggers; if that does not help, nothing will.
+            is_final, self._refused_again = self._refused_again, True
+            self._stride, self._fetches = 1, False
+        elif self._session is None:
+            is_final = is_final or now_s - self._started_s > self._connect_timeout_s
+        if is_final:
+            self._fail(error)
+        else:
+            log.warning("%s; trying again", error)
+
+    def _fail(self, error: SessionError) -> None:
+        with self._state:
+            self._error = error
+            self._state.notify_all()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._closing.is_set():
+            raise SessionError("the camera client is closed: make a new one")
+
+    def _has_room(self) -> bool:
+        return self._ledger.frames_held < self._max_in_flight
+
+
+def _announcement(trigger: int, part_id: str) -> bytes:
+    """A frame without pixels: says that a part passed, and asks again for the verdict of one that is known."""
+    return encode_frame(Frame(trigger, PixelFormat.PNG, 0, 0, 0, b"", part_id), 0)

@@ -1,0 +1,79 @@
+"""What a camera client has numbered and not yet been told about. Memory only; the caller locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inspector.part import Frame
+
+# Parts without an answer that are remembered during an outage: a day at one part per second. Past it the oldest are given up.
+MAX_UNANSWERED = 86_400
+
+
+@dataclass(slots=True, eq=False)
+class Shown:
+    """A part that passed the camera. `frame` is None once its pixels are too old to be worth sending."""
+
+    trigger: int
+    part_id: str
+    shown_ns: int
+    frame: Frame | None
+    sent_on: object = None
+
+
+class Ledger:
+    """The numbering of the parts and the parts without an answer, in the order of their triggers."""
+
+    def __init__(self) -> None:
+        self.next_trigger = 1
+        self.highest_answered = 0
+        self.frames_held = 0
+        self._unanswered: dict[int, Shown] = {}
+
+    def __len__(self) -> int:
+        return len(self._unanswered)
+
+    def __iter__(self) -> Iterator[Shown]:
+        return iter(list(self._unanswered.values()))
+
+    def enter(self, part_id: str, shown_ns: int) -> Shown:
+        """Give the next number to a part that passes now."""
+        shown = Shown(self.next_trigger, part_id, shown_ns, None)
+        self._unanswered[shown.trigger] = shown
+        self.next_trigger += 1
+        return shown
+
+    def hold(self, shown: Shown, frame: Frame) -> None:
+        """Keep the part's pixels until it is answered."""
+        shown.frame = frame
+        self.frames_held += 1
+
+    def drop_frame(self, shown: Shown) -> None:
+        """Its pixels are no longer worth sending."""
+        if shown.frame is not None:
+            shown.frame = None
+            self.frames_held -= 1
+
+    def answer(self, trigger: int) -> Shown | None:
+        """Take out a part that was answered; None if nobody waits for it."""
+        shown = self._unanswered.get(trigger)
+        if shown is not None:
+            self.take(shown)
+            self.highest_answered = max(self.highest_answered, trigger)
+        return shown
+
+    def take(self, shown: Shown) -> None:
+        """Take out a part that will never be answered."""
+        self.drop_frame(shown)
+        del self._unanswered[shown.trigger]
+
+    def overdue(self) -> list[Shown]:
+        """Take out what is beyond the bound, oldest first."""
+        count = len(self._unanswered) - MAX_UNANSWERED
+        given_up = (
+            [shown for shown, _ in zip(self._unanswered.values(), range(count), strict=False)] if count > 0 else []
+        )
+        for shown in given_up:
+            self.take(shown)
+        return given_up
