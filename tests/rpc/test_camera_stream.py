@@ -6,10 +6,10 @@ import threading
 
 import grpc
 import pytest
-from conftest import Camera, Line, Lines, wait_for
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rpc_line import Camera, Line, Lines, wait_for
 
 from inspector.errors import JournalError
 from inspector.part import PixelFormat, Reason, Verdict

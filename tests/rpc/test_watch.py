@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import grpc
 import pytest
-from conftest import Line, Lines, wait_for
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from rpc_line import Line, Lines, wait_for
 from rpc_twin import TwinPipeline, TwinRecords, inspection
 
 from inspector.errors import JournalError, StoreUnavailable
