@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed is another order and timing of faults")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "chaos.json")
     options = parser.parse_args()
+    # So that no process of a line outlives a run that is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     started = time.monotonic()
     tallies, failures = measure(options.faults, options.seed)
     rows = [row for kind, tally in tallies.items() for row in rows_of(kind, tally, options.faults)]

@@ -53,7 +53,7 @@ class Line:
         self.rng = rng
         self._stations = stations
         self._database = database
-        self.grpc_port, self.modbus_port = free_port(rng), free_port(rng)
+        self.grpc_port, self.modbus_port = free_port(), free_port()
         self.cameras = {s.name: Camera(self.target, LINE, s.name, self.ledger) for s in stations}
         self.service: Process | None = None
         self._plcs: dict[str, PlcProcess] = {}

@@ -117,8 +117,12 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def free_port(rng: random.Random) -> int:
-    """A port that nobody has, outside the range from which outgoing connections take theirs while the service is down."""
+def free_port() -> int:
+    """A port that nobody has, outside the range from which outgoing connections take theirs while the service is down.
+
+    By true chance: two runs with the same seed must not take each other's while a service restarts.
+    """
+    rng = random.SystemRandom()
     for _ in range(1000):
         port = rng.randrange(20_000, 32_000)
         with socket.socket() as probe:
