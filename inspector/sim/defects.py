@@ -115,10 +115,10 @@ def crack(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     y, x = divmod(int(rim[rng.integers(rim.size)]), shape[1])
     inward_y, inward_x = _slope_at(soften(distance, 3 * px), x, y)
     heading = float(np.arctan2(inward_y, inward_x) + rng.normal(0, 0.35))
-    length = px * (15 + 55 * severity) * float(rng.uniform(0.8, 1.2))
+    length = px * (15 + 62 * severity) * float(rng.uniform(0.8, 1.2))
     steps = max(6, int(length / (3.2 * px)))
     path = _wander(rng, (float(x), float(y)), heading, length, float(rng.normal(0, 0.4)), 0.33, steps)
-    width = px * (0.5 + 1.4 * severity)
+    width = px * (0.55 + 1.7 * severity)
     opened = _stroke(shape, path[: steps // 2 + 1], width)
     opened = np.maximum(opened, 0.8 * _stroke(shape, path[steps // 2 :], 0.7 * width))
     if rng.random() < 0.3 + 0.6 * severity:
@@ -165,10 +165,10 @@ def stain(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     edge = 1 - far * far + 0.20 * noise(rng, size, 5.0 * px) + 0.06 * noise(rng, size, 1.5 * px)
     wet = np.clip(edge * (wide / (3.5 * px)), 0, 1) * (far < 2)
     rim = np.exp(-np.square((edge - 0.15) / 0.20)) * wet
-    mottled = 0.62 + 0.10 * noise(rng, size, 3.0 * px)
+    mottled = 0.72 + 0.12 * noise(rng, size, 3.0 * px)
     blot = np.asarray(np.clip(mottled * wet + 0.40 * rim, 0, 1) * surface.coverage, np.float32)
     colour = _STAINS[int(rng.integers(len(_STAINS)))]
-    strength = np.float32(0.05 + 0.75 * severity) * blot
+    strength = np.float32(0.04 + 0.90 * severity) * blot
     surface.albedo += strength[..., None] * (colour - surface.albedo)
     surface.sheen *= 1 - strength
     surface.gloss *= 1 - np.float32(0.7) * strength

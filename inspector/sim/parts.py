@@ -35,8 +35,8 @@ SEVERITY_BANDS: tuple[tuple[str, float, float], ...] = (
 
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 1024
 _SHIFT = 0.012
-_ANGLE = 0.02
-"""Standard deviations of the pose: share of the half frame, radians. About what a fixture or a locator leaves."""
+_ANGLE = 0.018
+"""Largest shift (share of the half frame) and turn (radians) in the fixture, whose stops leave this much play."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def draw_part(spec: PartSpec) -> SimulatedPart:
     """Draw one part. Raises ConfigError for an unknown part type or defect, or a size or severity out of range."""
     _check_spec(spec)
     rng = np.random.default_rng([spec.seed, spec.size_px])
-    shift_x, shift_y, turn = rng.normal(0, (_SHIFT, _SHIFT, _ANGLE))
+    shift_x, shift_y, turn = rng.uniform(-1, 1, 3) * (_SHIFT, _SHIFT, _ANGLE)
     canvas = Canvas(spec.size_px, Pose(float(shift_x), float(shift_y), float(turn)))
     missing = _missing_share(spec.severity) if spec.defect == MISSING_FEATURE else 0.0
     surface = SHAPES[spec.part_type](canvas, rng, missing)

@@ -17,7 +17,7 @@ ShapeMaker = Callable[[Canvas, np.random.Generator, float], Surface]
 
 _HOLES = 6
 _PETALS = 4
-_TEETH = 20
+_TEETH = 18
 _SPOKES = 5
 
 
@@ -147,8 +147,8 @@ def gear(canvas: Canvas, rng: np.random.Generator, missing: float) -> Surface:
     height = (
         5.0 * px * soften(coverage, 1.8 * px) - 3.2 * px * soften(web, 1.8 * px) - 0.7 * px * soften(pins, 0.8 * px)
     )
-    height += 0.05 * px * noise(rng, size, 1.1 * px) + 0.06 * px * noise(rng, size, 14.0 * px)
-    flow = 1 + 0.05 * noise(rng, size, 26.0 * px) + 0.03 * noise(rng, size, 1.4 * px)
+    height += 0.04 * px * noise(rng, size, 1.1 * px) + 0.05 * px * noise(rng, size, 14.0 * px)
+    flow = 1 + 0.03 * noise(rng, size, 26.0 * px) + 0.02 * noise(rng, size, 1.4 * px)
     albedo = flow[..., None] * np.array([0.15, 0.29, 0.33], np.float32) * float(rng.normal(1.0, 0.015))
     gloss = np.full_like(coverage, 0.42)
     return Surface(coverage, height, albedo.astype(np.float32), gloss, np.zeros_like(coverage), feature)

@@ -175,18 +175,27 @@ def test_latency_of_nothing_is_not_a_number() -> None:
 def test_report_holds_every_figure() -> None:
     text = _report(_run())
     for words in (
-        "6 parts past the camera at 20 per second",
-        "false rejects 25.0 %",
-        "escapes 50.0 % (1.3 % to 98.7 %)",
+        "6 parts past the camera, 20 per second",
+        "25.0 % (0.6–80.6)",
+        "50.0 % (1.3–98.7)",
         "clearly visible",
         "scratch",
-        "frame sent to verdict received",
-        "on 6 of 6 parts",
-        "rows stored",
-        "0.1 MB",
+        "verdict at camera",
+        "PLC agrees with the database on 6 of 6 parts; it ejected 2",
+        "6 rows, 3 images (0.1 MB)",
         "from 320 good parts",
     ):
         assert words in text, words
+
+
+def test_table_fits_into_a_narrow_terminal() -> None:
+    text = io.StringIO()
+    run = _run()
+    shown = [ShownPart(i, "", "missing-feature", "clearly visible") for i in range(1, 100_001)]
+    many = replace(run, shown=shown, database=[_told(1, PASS)], camera=[], plc=[])
+    print_report(many, [], Console(file=text, width=80))
+    assert "100.0 % (2.5–100.0)" in text.getvalue()
+    assert "…" not in text.getvalue(), "nothing is cut off"
 
 
 def test_next_steps_name_the_files() -> None:

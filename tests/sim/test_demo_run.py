@@ -337,6 +337,23 @@ def test_child_that_fails_is_told_of_with_its_last_words(tmp_path: Path) -> None
             wait_serving(f"127.0.0.1:{free_ports(1)[0]}", child, 30)
 
 
+CLUMSY = [
+    sys.executable,
+    "-c",
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit('lost the evidence'))\n"
+    "print('up', flush=True); time.sleep(60)",
+]
+
+
+def test_child_that_fails_while_stopping_is_told_of(tmp_path: Path) -> None:
+    with Children() as children:
+        child = children.start("clumsy", CLUMSY, tmp_path / "log")
+        _up(tmp_path / "log")
+        with pytest.raises(DemoFailed, match=r"clumsy ended with status 1[\s\S]*lost the evidence"):
+            child.stop()
+
+
 def test_program_that_is_not_there(tmp_path: Path) -> None:
     with Children() as children, pytest.raises(DemoFailed, match="cannot be started"):
         children.start("ghost", [str(tmp_path / "ghost")], tmp_path / "log")

@@ -100,14 +100,15 @@ def _told(entry: dict[str, Any], time_key: str) -> Told:
 def read_database(url: str, line: str) -> tuple[list[Told], Storage]:
     """Read every inspection of the line from the quality database, and count what is stored."""
     told: list[Told] = []
-    images = image_bytes = lost = after = 0
+    images = image_bytes = lost = without = after = 0
     with closing(Store(url)) as store:
         while page := store.after(line, after, _PAGE):
             for stored in page:
                 told.append(Told(stored.inspection.trigger, stored.inspection.verdict, stored.inspection.reason))
                 kept = [image for image in stored.images if not image.lost_reason]
                 lost += len(stored.images) - len(kept)
+                without += not stored.images and stored.inspection.verdict is not Verdict.PASS
                 images += len(kept)
                 image_bytes += sum(image.size_bytes for image in kept)
             after = page[-1].inspection.sequence
-    return told, Storage(len(told), images, image_bytes, lost)
+    return told, Storage(len(told), images, image_bytes, lost, without)

@@ -52,7 +52,10 @@ class Child:
         raise DemoFailed(f"{self.name} ended with status {code}; its last lines ({self.log}):\n{tail(self.log)}")
 
     def stop(self, timeout_s: float = _STOP_S) -> None:
-        """Ask the process to end (SIGTERM), and kill it if it does not within `timeout_s`."""
+        """Ask the process to end (SIGTERM), and kill it if it does not within `timeout_s`.
+
+        Raises DemoFailed if it had to be killed, or ended with an error. Does nothing if it ended before.
+        """
         if not self.running:
             return
         self._process.terminate()
@@ -64,6 +67,8 @@ class Child:
             raise DemoFailed(
                 f"{self.name} did not stop within {timeout_s:.0f} s of being asked and was killed; see {self.log}"
             ) from None
+        if self._process.returncode not in (0, -signal.SIGTERM):
+            self.check()
 
 
 class Children:

@@ -36,6 +36,8 @@ class Storage:
     images: int
     image_bytes: int
     lost_images: int = 0
+    without_picture: int = 0
+    """Parts not passed of which there is neither a picture nor a reason why it was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +79,18 @@ def print_report(run: Run, faults: Sequence[Fault], console: Console) -> None:
     """Print the table, and every fault below it (the first dozen)."""
     console.print()
     console.print(_table(run))
+    console.print()
     if run.promise:
-        console.print(f"Limit of the bundle: {run.promise}", highlight=False)
+        console.print(f"The limit: {run.promise}", highlight=False)
     if any(part.again for part in run.shown):
         distinct = sum(not part.again for part in run.shown)
         console.print(f"{distinct} different images were shown, some again; intervals count each image once.")
     for note in run.notes:
         console.print(f"[yellow]{note}[/yellow]", highlight=False)
-    for trouble in run.troubles:
-        console.print(f"[red]{trouble}[/red]", highlight=False)
-    for fault in faults[:_FAULTS_SHOWN]:
-        console.print(f"[red]{fault}[/red]", highlight=False)
+    for line in (*run.troubles, *faults[:_FAULTS_SHOWN]):
+        console.print(str(line), style="red", highlight=False, markup=False)
     if len(faults) > _FAULTS_SHOWN:
-        console.print(f"[red]… and {len(faults) - _FAULTS_SHOWN} more[/red]")
+        console.print(f"… and {len(faults) - _FAULTS_SHOWN} more", style="red", highlight=False)
     if run.whole and not faults:
         console.print(
             f"[green]Every one of {len(run.shown)} triggers got exactly one verdict, the same on all outputs."
@@ -97,53 +98,50 @@ def print_report(run: Run, faults: Sequence[Fault], console: Console) -> None:
 
 
 def _table(run: Run) -> Table:
+    """The table fits into 80 columns."""
     whole, classes, bands = truth_table(run.shown, run.database)
-    table = Table(box=box.SIMPLE_HEAD, title=f"{len(run.shown)} parts past the camera at {run.rate:g} per second")
-    table.add_column("truth")
+    table = Table(box=box.SIMPLE_HEAD, title=f"{len(run.shown)} parts past the camera, {run.rate:g} per second")
+    table.add_column("truth", no_wrap=True)
     for name in ("parts", "PASS", "REJECT", "UNKNOWN"):
-        table.add_column(name, justify="right")
-    table.add_column("wrong verdicts, with 95 % interval")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("wrong, 95 % interval", no_wrap=True)
     good, defective = whole
-    _add(table, good, "false rejects")
-    table.add_section()
-    _add(table, defective, "escapes")
+    _add(table, good, good.group)
+    _add(table, defective, defective.group, last=True)
     order = {name: place for place, (name, _, _) in enumerate(SEVERITY_BANDS)}
-    for one in sorted(bands, key=lambda tally: order.get(tally.group, len(order))):
-        _add(table, one, "escapes", "  ")
-    table.add_section()
-    for one in classes:
-        _add(table, one, "escapes", "  ")
-    table.add_section()
-    table.add_row("[b]latency, ms[/b]", "parts", "p50", "p99", "p99.9", "")
-    _add_latency(table, "frame sent to verdict received", latency(run.sent_ns, run.camera), "by the camera program")
-    _add_latency(
-        table,
-        "frame sent to register read",
-        latency(run.sent_ns, run.plc),
-        f"by the PLC, which polls every {run.poll_ms:g} ms",
-    )
-    table.add_section()
-    agreeing = count_agreeing(run.shown, run.plc, run.database)
-    ejected = sum(run.ejections.values())
-    table.add_row("PLC agrees with the database", str(agreeing), "", "", "", f"on {agreeing} of {len(run.shown)} parts")
-    table.add_row("ejected by the PLC", str(ejected), "", "", "", "every REJECT and UNKNOWN, no PASS")
-    stored = run.storage
-    lost = f", {stored.lost_images} lost" if stored.lost_images else ""
-    table.add_row("rows stored", str(stored.rows), "", "", "", "in the quality database")
-    table.add_row("images stored", str(stored.images), "", "", "", f"{stored.image_bytes / 1e6:.1f} MB{lost}")
+    for number, one in enumerate(sorted(bands, key=lambda tally: order.get(tally.group, len(order))), start=1):
+        _add(table, one, f"  {one.group}", last=number == len(bands))
+    for number, one in enumerate(classes, start=1):
+        _add(table, one, f"  {one.group}", last=number == len(classes))
+    table.add_row("[b]ms from sending to[/b]", "[b]parts", "[b]p50", "[b]p99", "[b]p99.9")
+    _add_latency(table, "verdict at camera", latency(run.sent_ns, run.camera), "")
+    _add_latency(table, "register at PLC", latency(run.sent_ns, run.plc), f"polled every {run.poll_ms:g} ms")
+    table.caption_justify = "left"
+    table.caption = _records(run)
     return table
 
 
-def _add(table: Table, one: Tally, error: str, indent: str = "") -> None:
+def _records(run: Run) -> str:
+    agreeing, ejected = count_agreeing(run.shown, run.plc, run.database), sum(run.ejections.values())
+    stored = run.storage
+    lost = f", {stored.lost_images} lost" if stored.lost_images else ""
+    return (
+        "Wrong is a false reject of a good part, or an escape of a defective one.\n"
+        f"PLC agrees with the database on {agreeing} of {len(run.shown)} parts; it ejected {ejected}.\n"
+        f"Stored: {stored.rows} rows, {stored.images} images ({stored.image_bytes / 1e6:.1f} MB{lost})."
+    )
+
+
+def _add(table: Table, one: Tally, name: str, last: bool = False) -> None:
     numbers = (str(one.parts), str(one.passed), str(one.rejected), str(one.unknown))
-    table.add_row(indent + one.group, *numbers, f"{error} {_rate(one)}")
+    table.add_row(name, *numbers, _rate(one), end_section=last)
 
 
 def _rate(one: Tally) -> str:
     wrong = one.wrong
     if math.isnan(wrong.rate):
-        return "not known: none shown"
-    return f"{wrong.rate:.1%} ({wrong.low:.1%} to {wrong.high:.1%})".replace("%", " %")
+        return "not known"
+    return f"{100 * wrong.rate:.1f} % ({100 * wrong.low:.1f}–{100 * wrong.high:.1f})"
 
 
 def _add_latency(table: Table, name: str, took: Latency, note: str) -> None:
@@ -165,7 +163,6 @@ def print_next_steps(folder: Path, line_file: Path, simulated: bool, console: Co
         (f"inspector serve {line_file}", "run this line again; it goes on where it stopped"),
         ("README.md", "how the pieces fit; deploy/line.example.toml shows every setting"),
     )
-    hints = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for command, meaning in steps:
-        hints.add_row(f"[cyan]{command}[/cyan]", meaning)
-    console.print(hints)
+        console.print(f"  [cyan]{command}[/cyan]", highlight=False, soft_wrap=True)
+        console.print(f"      {meaning}", highlight=False)

@@ -300,6 +300,9 @@ def _account(options: DemoOptions, files: Files, shown: Sequence[ShownPart], tro
         if camera.files.get(part.trigger, part.file) != part.file:
             troubles.append(f"trigger {part.trigger} showed {camera.files[part.trigger]}, expected {part.file}")
             break
+    if storage.without_picture:
+        fact = f"{storage.without_picture} parts that were not passed have no picture in the records, and no reason why"
+        troubles.append(f"{fact}: {files.logs / 'serve.log'} may tell.")
     notes = []
     if plc.ejected_for_silence:
         held = f"The PLC ejected {plc.ejected_for_silence} passed parts to be safe, because the heartbeat stood still"
