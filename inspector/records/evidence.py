@@ -28,6 +28,8 @@ LOST_QUOTA = "disk quota used up"
 _NICENESS = 10
 # What a waiting job costs beside its pixels; bounds the number of waiting jobs too.
 _OVERHEAD_BYTES = 2048
+# A journal without room takes no notes either; they wait for it, with the verdicts that the pipeline holds back.
+_MAX_UNNOTED = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -79,7 +81,9 @@ class EvidenceWriter:
         self._busy = False
         self._stored = 0
         self._lost: Counter[str] = Counter()
-        self._journal_failures = 0
+        self._note_lock = threading.Lock()
+        self._unnoted: deque[tuple[int, Sequence[StoredImage]]] = deque()
+        self._given_up = 0
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
         self._thread.start()
 
@@ -95,8 +99,8 @@ class EvidenceWriter:
 
     @property
     def journal_failures(self) -> int:
-        """Inspections whose pictures could not be noted in the journal."""
-        return self._journal_failures
+        """Inspections whose pictures the journal has not taken: those that wait to be noted, and those given up."""
+        return self._given_up + len(self._unnoted)
 
     @property
     def waiting_bytes(self) -> int:
@@ -195,11 +199,25 @@ class EvidenceWriter:
         self._note(sequence, [lost_image(kind, reason) for kind, _ in jobs])
 
     def _note(self, sequence: int, images: Sequence[StoredImage]) -> None:
+        """Write into the journal; what it does not take now is tried again with the next. Touches memory only."""
+        with self._note_lock:
+            if self._try_note(sequence, images):
+                while self._unnoted and self._try_note(*self._unnoted[0]):
+                    self._unnoted.popleft()
+                return
+            if len(self._unnoted) == _MAX_UNNOTED:
+                self._unnoted.popleft()
+                self._given_up += 1
+            self._unnoted.append((sequence, images))
+
+    def _try_note(self, sequence: int, images: Sequence[StoredImage]) -> bool:
         try:
             self._journal.evidence(sequence, images)
         except JournalError as error:
-            self._journal_failures += 1
-            _log.error("pictures of verdict %d are not on record: %s", sequence, error)
+            if not self._unnoted:
+                _log.error("pictures of verdict %d wait for the journal: %s", sequence, error)
+            return False
+        return True
 
 
 def _reason(error: ImageStoreError) -> str:

@@ -38,7 +38,8 @@ from inspector.records.lockfile import acquire
 from inspector.records.recovery import Recovered, SegmentInfo, has_journal, recover
 from inspector.records.segment import Damage, SegmentWriter, read_segment, scan, segment_path
 
-DEFAULT_SEGMENT_BYTES = 16 << 20
+# Some 10,000 verdicts: few enough to be read back in well under a second at a start.
+DEFAULT_SEGMENT_BYTES = 4 << 20
 _MAX_DAMAGE_KEPT = 1000
 
 _log = logging.getLogger(__name__)

@@ -191,6 +191,30 @@ def test_a_journal_that_fails_does_not_stop_the_writer(tmp_path: Path, journal: 
     assert evidence(journal)[1][0].sha256
 
 
+def test_notes_wait_for_a_verdict_that_the_journal_took_late(tmp_path: Path, journal: Journal) -> None:
+    writer = EvidenceWriter(ImageStore(tmp_path / "images"), journal)
+    for sequence in (11, 12):
+        writer.submit(sequence, 0, [job(b"early")])
+    assert writer.wait_idle(10)
+    assert writer.journal_failures == 2
+    for sequence in (11, 12):
+        journal.settle(inspection(sequence), evidence_expected=True)
+    writer.submit(1, 0, [job(b"next")])
+    writer.stop(10)
+    assert writer.journal_failures == 0
+    assert set(evidence(journal)) == {1, 11, 12}
+
+
+def test_notes_that_wait_are_bounded(tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.records.evidence._MAX_UNNOTED", 3)
+    writer = EvidenceWriter(ImageStore(tmp_path / "images"), journal)
+    for sequence in range(11, 21):
+        writer.submit(sequence, 0, [])
+    writer.stop(10)
+    assert writer.journal_failures == 10
+    assert len(writer._unnoted) == 3
+
+
 def test_pictures_owed_by_a_process_that_died_are_noted_as_lost(tmp_path: Path, journal: Journal) -> None:
     journal.evidence(3, [lost_image(FRAME, LOST_DISK_FULL)])
     journal.close()

@@ -56,7 +56,7 @@ def run_and_kill(folder: Path, lines: int) -> tuple[int, int]:
 
 def test_nothing_that_was_told_is_lost(tmp_path: Path) -> None:
     random_lines = random.Random(20260302)
-    for _ in range(12):
+    for _ in range(8):
         settled, admitted = run_and_kill(tmp_path, random_lines.randrange(1, 1500))
         entries = [entry for entry in JournalReader(tmp_path).entries() if isinstance(entry, Settled)]
         found = [entry.inspection.sequence for entry in entries]
