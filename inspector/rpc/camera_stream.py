@@ -46,20 +46,24 @@ class CameraStreams:
             return
         with self._inspector.open_session(hello.line, hello.camera, hello.client) as session:
             outbox = Outbox(self._max_unread, lambda: _cut_off(context, hello.camera))
+            submitting = threading.Lock()
             self._enlist(outbox)
             try:
                 if not context.add_callback(outbox.abandon):
                     return
                 log.info("camera %s streams, client %s", hello.camera, hello.client)
                 yield inspection_service_pb2.InspectResponse(session=session_message(session))
-                reader = threading.Thread(
-                    target=self._read, args=(requests, hello.camera, outbox), name=f"camera-{hello.camera}", daemon=True
-                )
-                reader.start()
+                arguments = (requests, hello.camera, outbox, submitting)
+                name = f"camera-{hello.camera}"
+                threading.Thread(target=self._read, args=arguments, name=name, daemon=True).start()
                 for inspection in outbox:
                     yield inspection_service_pb2.InspectResponse(inspection=inspection_message(inspection))
             finally:
                 outbox.abandon()
+                with submitting:
+                    # The last frame has its trigger before the camera's next stream is told the next one. Without this that
+                    # number could be given twice, and the second part would get the first one's verdict.
+                    pass
                 with self._lock:
                     self._open.discard(outbox)
                 log.info("camera %s streams no more", hello.camera)
@@ -78,22 +82,30 @@ class CameraStreams:
                 raise ServiceStopping(_STOPPING)
             self._open.add(outbox)
 
-    def _read(self, requests: Iterator[bytes], camera: str, outbox: Outbox) -> None:
+    def _read(self, requests: Iterator[bytes], camera: str, outbox: Outbox, submitting: threading.Lock) -> None:
         """The reader thread: until the client has sent all, broke the protocol or went away."""
         try:
             for message in requests:
-                if not outbox.owe():
+                with submitting:
+                    taken = self._take(message, camera, outbox)
+                if not taken:
                     return
-                try:
-                    self._submit(message, camera, outbox)
-                except Exception:
-                    outbox.forgive()
-                    raise
             outbox.finish()
         except grpc.RpcError:  # the call is over
             outbox.abandon()
         except Exception as error:  # noqa: BLE001 the reader's outermost edge: the call tells client and log
             outbox.finish(error)
+
+    def _take(self, message: bytes, camera: str, outbox: Outbox) -> bool:
+        """Submit one message; False if the stream takes no more."""
+        if not outbox.owe():
+            return False
+        try:
+            self._submit(message, camera, outbox)
+        except Exception:
+            outbox.forgive()
+            raise
+        return True
 
     def _submit(self, message: bytes, camera: str, outbox: Outbox) -> None:
         request, pixels = decode_request(message)

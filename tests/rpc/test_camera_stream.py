@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from typing import Any
 
 import grpc
 import pytest
@@ -191,6 +193,31 @@ def test_a_client_that_vanishes_mid_part_loses_no_verdict_and_frees_its_camera(l
     again.frame(1)
     assert again.inspection().sequence == 1
     assert _camera_threads() <= 1
+
+
+def test_the_next_stream_learns_of_a_frame_that_is_being_taken(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the camera's next part gets the same number, and so the verdict of another part."""
+    submit, taking, left = line.pipeline.submit, threading.Event(), threading.Event()
+    free_while_taking: list[bool] = []
+
+    def slow_submit(*arguments: Any) -> None:
+        taking.set()
+        left.wait(10)
+        # Long enough for the stream to end, if it were to end before its last frame is taken.
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not line.pipeline.busy, "the session's end", timeout_s=0.5)
+        free_while_taking.append(not line.pipeline.busy)
+        submit(*arguments)
+
+    monkeypatch.setattr(line.pipeline, "submit", slow_submit)
+    camera = line.camera()
+    camera.frame(1)
+    assert taking.wait(10)
+    camera.call.cancel()
+    left.set()
+    wait_for(lambda: not line.pipeline.busy and bool(line.pipeline.inspections), "frame and session to end")
+    assert free_while_taking == [False]
+    assert line.camera().session.next_trigger == 2
 
 
 def test_threads_end_with_their_streams(line: Line) -> None:
