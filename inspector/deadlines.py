@@ -38,14 +38,15 @@ class Deadlines(Generic[T]):
         self._changed = threading.Condition(threading.Lock())
         self._closing = False
         self.last_tick_s = clock()
+        self._asleep_until_s = 0.0
         self._thread = threading.Thread(target=self._watch, name="deadlines", daemon=True)
         self._thread.start()
 
     def add(self, item: T) -> None:
-        """Watch `item`. Wakes the thread only if this deadline is the next one."""
+        """Watch `item`. Wakes the thread only if it would sleep past this deadline: mostly its next tick comes before."""
         with self._changed:
             heapq.heappush(self._heap, (item.deadline_s, next(self._order), item))
-            if self._heap[0][2] is item:
+            if item.deadline_s < self._asleep_until_s:
                 self._changed.notify()
 
     def close(self) -> None:
@@ -62,7 +63,9 @@ class Deadlines(Generic[T]):
                     return
                 due = self._due()
                 if not due:
-                    self._changed.wait(self._pause_s())
+                    pause_s = self._pause_s()
+                    self._asleep_until_s = self.last_tick_s + pause_s
+                    self._changed.wait(pause_s)
             for item in due:
                 self._expire(item)
 

@@ -89,15 +89,18 @@ def check_sharpness(image: Image, region: Box, spec: CheckSpec) -> None:
 def exposure(image: Image) -> tuple[float, float]:
     """Mean brightness on the 8-bit scale 0…255, and the share of pixels with a clipped channel, 0…1.
 
-    From about 20,000 pixels on a regular grid, so the share is known to about ±0.3 %.
+    From at most 20,000 pixels on a regular grid, so the share is known to about ±0.4 %.
     """
-    step = max(1, math.isqrt(image.pixels.shape[0] * image.pixels.shape[1] // _EXPOSURE_SAMPLES))
+    height, width = image.pixels.shape[:2]
+    step = max(1, math.ceil(math.sqrt(height * width / _EXPOSURE_SAMPLES)))
     sample = as_pixels(np.ascontiguousarray(image.pixels[step // 2 :: step, step // 2 :: step]))
     scale = 255.0 / ((1 << image.bits) - 1)
-    mean = float(sample.mean()) * scale
-    if sample.ndim == 3:
-        sample = as_pixels(np.maximum(np.maximum(sample[:, :, 0], sample[:, :, 1]), sample[:, :, 2]))
-    return mean, float(np.count_nonzero(sample >= _CLIPPED_LEVEL / scale)) / sample.size
+    channels = 1 if sample.ndim == 2 else 3
+    mean = sum(cv2.sumElems(sample)[:channels]) / sample.size * scale
+    highest = math.ceil(_CLIPPED_LEVEL / scale) - 1
+    pixels = sample.shape[0] * sample.shape[1]
+    unclipped = cv2.countNonZero(cv2.inRange(sample, (0,) * channels, (highest,) * channels))
+    return mean, (pixels - unclipped) / pixels
 
 
 def sharpness(image: Image, region: Box) -> float:
