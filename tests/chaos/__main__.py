@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -14,11 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
+# Connections that break are what this is about: gRPC's own remarks on them would only tear the progress line.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import pytest  # noqa: E402
 from chaos import suite  # noqa: E402
 from chaos.account import OUTCOMES, Tally  # noqa: E402
 from chaos.camera import CannotMeasure  # noqa: E402
+from chaos.kinds import small_disk  # noqa: E402
 from postgres import postgres_server  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -85,7 +89,7 @@ def _noting(failures: list[str]) -> Iterator[None]:
 
 def _can_mount(failures: list[str]) -> bool:
     try:
-        with tempfile.TemporaryDirectory() as name, suite.small_disk(Path(name), 64):
+        with tempfile.TemporaryDirectory() as name, small_disk(Path(name), 64):
             return True
     except CannotMeasure as error:
         failures.append(f"disk full (image store): {error}")

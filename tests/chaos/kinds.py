@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from chaos import pictures
 from chaos.cable import Cable
@@ -276,7 +277,7 @@ def databases_gone(line: Line, rng: random.Random, count: int, server: Database)
     return count
 
 
-class Database:
+class Database(Protocol):
     """What `databases_gone` needs of `postgres.PostgresServer`."""
 
     def start(self) -> None: ...

@@ -43,7 +43,7 @@ def write_fragile_bundle(path: Path, *, delay_loops: int = 0) -> None:
     constants += [
         onnx.numpy_helper.from_array(np.array([-1, SIZE * SIZE], np.int64), "rows_shape"),
         onnx.numpy_helper.from_array(np.array(0, np.int64), "first_column"),
-        onnx.numpy_helper.from_array(np.float32(FATAL), "fatal"),
+        onnx.numpy_helper.from_array(np.array(FATAL, np.float32), "fatal"),
         onnx.numpy_helper.from_array(np.zeros(1, np.float32), "table"),
     ]
     graph = helper.make_graph(nodes, "fragile", list(model.graph.input), list(model.graph.output), constants)
@@ -85,7 +85,7 @@ def png(pixels: np.ndarray) -> Frame:
     return Frame(pixel_format=inspection_pb2.PIXEL_FORMAT_PNG, data=_file(pixels, "PNG"))
 
 
-def _raw(pixel_format: inspection_pb2.PixelFormat.ValueType, pixels: np.ndarray) -> Frame:
+def _raw(pixel_format: inspection_pb2.PixelFormat, pixels: np.ndarray) -> Frame:
     return Frame(pixel_format=pixel_format, width=SIZE, height=SIZE, data=pixels.tobytes())
 
 

@@ -22,7 +22,7 @@ _DISK_KIB = 32 << 10
 def steady(folder: Path, seed: int, count: int, progress: Progress, *, with_disk: bool) -> dict[str, Tally]:
     """Faults that one service lives through."""
     with ExitStack() as stack:
-        kinds = BENIGN
+        kinds: tuple[Kind, ...] = BENIGN
         if with_disk:
             stack.enter_context(small_disk(folder / "var" / "images", _DISK_KIB))
             kinds = (*BENIGN, DISK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from chaos.account import PLC, REPLIES, Announced, Told, reconcile
@@ -23,11 +24,11 @@ def _announced(*triggers: int) -> dict[tuple[str, int], Announced]:
     return {("s", trigger): Announced("kind", {Reason.WITHIN_LIMITS}) for trigger in triggers}
 
 
-def _only(told: list[Told], output: str, **changes: object) -> list[Told]:
-    return [replace(one, **changes) if one.output == output else one for one in told]  # type: ignore[arg-type]
+def _only(told: list[Told], output: str, **changes: Any) -> list[Told]:
+    return [replace(one, **changes) if one.output == output else one for one in told]
 
 
-UNKNOWN = {"verdict": Verdict.UNKNOWN, "reason": Reason.TRIGGER_GAP}
+UNKNOWN: dict[str, Any] = {"verdict": Verdict.UNKNOWN, "reason": Reason.TRIGGER_GAP}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from chaos import suite
 from chaos.account import Tally
 from chaos.camera import CannotMeasure
+from chaos.kinds import small_disk
 from postgres import PostgresServer
 from requires import require
 
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(110 + 10 * FAULTS)]
 def test_faults_that_one_service_lives_through_cost_no_verdict(tmp_path: Path) -> None:
     with_disk = True
     try:
-        with suite.small_disk(tmp_path / "try", 64):
+        with small_disk(tmp_path / "try", 64):
             pass
     except CannotMeasure:
         with_disk = False
