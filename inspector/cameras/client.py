@@ -31,6 +31,7 @@ from inspector.wire import encode_frame
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+GOODBYE_S = 1.0
 # Steps in which a long run of numbers without frames is told to the service, which takes no larger gap than its max_gap.
 STRIDE = 100
 
@@ -159,16 +160,20 @@ class CameraClient:
             if self._link is not None:
                 self._announce_last(self._link)
             self._state.wait_for(lambda: not len(self._ledger) or self._error is not None, timeout_s)
-            if len(self._ledger):
-                self._check()
+            if self._error is not None:
+                raise self._error
             return not len(self._ledger)
 
     def close(self) -> None:
         """End the stream. Parts without an answer are told as lost; the service judges what it has received."""
         with self._state:
             self._closing.set()
-            link = self._attempt
+            link, is_even = self._attempt, self._session is not None and not len(self._ledger)
             self._state.notify_all()
+        if link is not None and is_even:
+            # Ended by both sides, so that the service has freed the camera when this returns.
+            link.finish()
+            self._streamer.join(GOODBYE_S)
         if link is not None:
             link.cancel()
         if self._streamer.ident is not None:

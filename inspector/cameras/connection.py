@@ -68,6 +68,10 @@ class Connection:
         """Send a serialised InspectRequest, after those before it. Never waits."""
         self._requests.put(message)
 
+    def finish(self) -> None:
+        """Send nothing more; the service ends the stream when it has answered everything."""
+        self._requests.put(None)
+
     def cancel(self) -> None:
         """End the stream now; may be called from any thread."""
         self._call.cancel()
