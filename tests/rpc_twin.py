@@ -15,6 +15,8 @@ from inspector.station import SessionInfo
 Reply = Callable[[Inspection], None]
 TIME = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 MAX_GAP = 200
+# Longer than any pause of a busy test machine.
+DEADLINE_MS = 30_000
 
 
 def inspection(sequence: int, trigger: int | None = None, reason: Reason = Reason.WITHIN_LIMITS) -> Inspection:
@@ -69,7 +71,7 @@ class TwinPipeline:
             if camera in self.busy:
                 raise CameraBusy(f'camera "{camera}" already streams from "{self.busy[camera]}": stop that one first')
             self.busy[camera] = client
-            session = SessionInfo("s1", "r", "b@0123456789ab", 500, 2_000_000, self.next_trigger[camera])
+            session = SessionInfo("s1", "r", "b@0123456789ab", DEADLINE_MS, 2_000_000, self.next_trigger[camera])
         try:
             yield session
         finally:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 from rpc_line import Line, Lines, wait_for
-from rpc_twin import TwinPipeline
+from rpc_twin import DEADLINE_MS, TwinPipeline
 
 from inspector.cameras.client import Answer, CameraClient
 from inspector.cameras.connection import translate
@@ -21,6 +21,7 @@ from inspector.part import Frame, PixelFormat, Reason, Verdict
 from inspector.sim.demo.processes import free_ports
 
 GOOD, BAD = b"\0", b"\1"
+LONG_AGO_NS = 2 * DEADLINE_MS * 1_000_000
 
 
 def shot(data: bytes = GOOD, part_id: str = "") -> Frame:
@@ -129,7 +130,7 @@ def test_parts_that_pass_during_an_outage_are_numbered_and_told(lines: Lines, to
         client.send(shot())
         assert client.wait_answered(10)
         cut(line, client)
-        for shown in [client._ledger.enter("", time.monotonic_ns() - 10**9) for _ in range(2)]:  # a second ago
+        for shown in [client._ledger.enter("", time.monotonic_ns() - LONG_AGO_NS) for _ in range(2)]:
             client._ledger.hold(shown, shot())
         assert [client.send(shot(BAD)), client.send(shot())] == [4, 5]
         assert not client.wait_answered(0)
@@ -153,7 +154,7 @@ def test_an_outage_that_outlasts_every_deadline_is_told_without_another_part(lin
     with connect(line.server.address, told) as client:
         cut(line, client)
         for _ in range(3):
-            client._ledger.enter("", time.monotonic_ns() - 10**9)
+            client._ledger.enter("", time.monotonic_ns() - LONG_AGO_NS)
         lines.start(line.pipeline, line.server.port)
         wait_for(lambda: not client.unanswered, "the answers")
     assert told.outcome() == {1: "TRIGGER_GAP", 2: "TRIGGER_GAP", 3: "FRAME_INVALID"}

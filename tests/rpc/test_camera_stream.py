@@ -24,7 +24,7 @@ GARBAGE = b"\xff\xff\xff\xff"
 def test_hello_session_frames_inspections(line: Line) -> None:
     camera = line.camera()
     assert camera.session == api.Session(
-        station="s1", recipe="r", bundle="b@0123456789ab", deadline_ms=500, max_frame_bytes=2_000_000, next_trigger=1
+        station="s1", recipe="r", bundle="b@0123456789ab", deadline_ms=30_000, max_frame_bytes=2_000_000, next_trigger=1
     )
     for trigger in (1, 2, 3):
         camera.frame(trigger, bytes([trigger]))
