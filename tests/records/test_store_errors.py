@@ -72,6 +72,14 @@ def test_a_locked_database_is_told_after_the_wait(sqlite_url: str, tmp_path: Pat
         assert store.last_sequence(LINE) == 1
 
 
+def test_a_writer_waits_before_it_reads_not_halfway(sqlite_url: str) -> None:
+    """A transaction that reads first and wants to write later could not wait: SQLite would refuse it at once."""
+    with closing(Store(sqlite_url)) as first, closing(Store(sqlite_url, busy_timeout_s=0.05)) as second:
+        with first._database.writing(), pytest.raises(StoreUnavailable, match="is locked"), second._database.writing():
+            pytest.fail("two writers at once")
+        settle(second)
+
+
 @contextmanager
 def as_nobody() -> Iterator[None]:
     """Without root's right to write everywhere."""
