@@ -4,6 +4,8 @@ PYTHON ?= python3
 # Two workers take a third off the time; a file stays on one worker, so its servers and fixtures are made once.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 CHAOS_ARGS ?=
+# Such as `--quick` or `--only latency`.
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +25,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(DEV)
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 chaos: $(DEV)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
