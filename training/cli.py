@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 import tomllib
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from inspector.errors import ConfigError, DataError, InspectorError
+from inspector.errors import ConfigError, InspectorError
 from inspector.imaging.locate import LocationSpec, NoLocation, location_from_dict
 from training.data.files import write_whole
 from training.data.layouts import open_dataset
@@ -31,7 +32,9 @@ app = typer.Typer(
 _console = Console()
 _EXIT_ERROR, _EXIT_CANCELLED = 2, 130
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder of images (good/ and one per defect class), or elpv.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="Folder of images (good/ and one per defect class), or elpv.")
+]
 Location = Annotated[
     Path | None, typer.Option("--location", help="TOML file that says where the part is: the table [location].")
 ]
@@ -53,7 +56,9 @@ def fit_command(
     confidence: Annotated[float, typer.Option(help="Confidence of that promise.")] = 0.95,
     test_fraction: Annotated[float, typer.Option(help="Share of the good images kept for testing.")] = 0.2,
     calibration_fraction: Annotated[float, typer.Option(help="Share of the good images that set the limit.")] = 0.3,
-    split_out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write which image was for what, JSON.")] = None,
+    split_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write which image was for what, JSON.")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also keep the fitted model, for `export`.")
     ] = None,
@@ -154,22 +159,15 @@ def check_data_command(data: Data, location: Location = None, json_file: JsonFil
 
 
 def main() -> None:
-    """Entry point of `inspector-train`: errors are one message and exit code 2, Ctrl-C is 130."""
+    """Entry point: an `InspectorError` is one message and exit status 2, an interrupt is 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that drafts are removed as after Ctrl-C
     try:
-        app(standalone_mode=False)
+        app()
     except InspectorError as error:
-        _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        _say("cancelled; nothing was left half-written", error=True)
-        sys.exit(_EXIT_CANCELLED)
-    except typer.TyperError as error:
-        error.show()
+        _say(f"inspector-train: {error}", error=True)
         sys.exit(_EXIT_ERROR)
-
-
-def _fail(message: str) -> None:
-    _say(f"error: {message}", error=True)
-    sys.exit(_EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_CANCELLED)
 
 
 def _say(text: str, *, error: bool = False) -> None:
@@ -225,8 +223,12 @@ class _Bars:
 @contextmanager
 def _progress() -> Iterator[_Bars]:
     columns = (TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield _Bars(bars)
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            yield _Bars(bars)
+    except KeyboardInterrupt:
+        _say("cancelled; nothing was left half-written", error=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -147,7 +147,9 @@ def images_to_judge(dataset: Dataset, split: Split | None) -> list[tuple[str, st
             f"label, the first is {strange[0]}; give the data that it was made for"
         )
     if not tests:
-        raise DataError("the split keeps no images for testing; fit with a larger --test-fraction, or leave --split out")
+        raise DataError(
+            "the split keeps no images for testing; fit with a larger --test-fraction, or leave --split out"
+        )
     return tests
 
 
@@ -160,7 +162,5 @@ def _judge(engine: Engine, waiting: Sequence[tuple[str, str, Box, NDArray[np.uin
     for (path, label, region, _), scores in zip(waiting, results, strict=True):
         judgement = judge(scores, manifest.limits, region, manifest.classes)
         unknown = judgement.verdict is Verdict.UNKNOWN
-        judged.append(
-            Judged(path, label, judgement.verdict, judgement.score, judgement.detail if unknown else "")
-        )
+        judged.append(Judged(path, label, judgement.verdict, judgement.score, judgement.detail if unknown else ""))
     return judged

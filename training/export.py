@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -139,9 +139,7 @@ def _difference(ours: NDArray[np.float32], theirs: NDArray[np.float32] | np.floa
 
 def _input_spec(preparation: Preparation) -> InputSpec:
     channels: Literal[1, 3] = 1 if preparation.channels == 1 else 3
-    return InputSpec(
-        preparation.width_px, preparation.height_px, channels, location_to_dict(preparation.location)
-    )
+    return InputSpec(preparation.width_px, preparation.height_px, channels, location_to_dict(preparation.location))
 
 
 def _strip(proto: onnx.ModelProto) -> None:
@@ -152,7 +150,8 @@ def _strip(proto: onnx.ModelProto) -> None:
     for node in proto.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+    values: list[Any] = [*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer]
+    for value in values:
         value.doc_string = ""
         del value.metadata_props[:]
 

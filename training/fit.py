@@ -6,7 +6,6 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,13 +16,20 @@ from inspector.errors import DataError
 from inspector.imaging.locate import LocationSpec, NoLocation
 from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits
-from training.calibrate import good_limit, region_limit
+from training.calibrate import good_limit, parts_needed, region_limit
 from training.data.duplicates import group_by_part, label_conflicts
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
-from training.models.memory_bank.fitting import FitSettings, fit_memory_bank, score_images
+from training.models.memory_bank.fitting import (
+    FitSettings,
+    PatchPool,
+    Read,
+    collect_patches,
+    remember,
+    score_images,
+)
 from training.models.memory_bank.network import MemoryBank
 from training.progress import Progress, silent
 from training.statistics import Rate, auroc, clopper_pearson, worst_by_group
@@ -33,6 +39,7 @@ CLASSES = ("anomaly",)
 MODEL_KIND = "memory-bank"
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
 _GOLDEN_GOOD, _GOLDEN_DEFECTIVE, _HELD_OUT = 4, 8, 16
+_FOLDS = 5
 _GOLDEN_MARGIN = 0.02
 """Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
 
@@ -84,7 +91,7 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model with all that a bundle needs; `held_out` is uint8 (n, h, w, c), inputs it was not fitted on."""
+    """A fitted model with all that a bundle needs; `held_out` is uint8 (n, h, w, c), inputs for the parity gate."""
 
     network: MemoryBank
     preparation: Preparation
@@ -114,35 +121,89 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     if not plan.channels:
         colour = any("colour" in image.mode for image in seen.images)
         preparation = replace(preparation, channels=3 if colour else 1)
-    split = split_survey(seen, plan.shares, plan.seed, progress)
+    needed = parts_needed(plan.false_reject_rate, plan.confidence)
+    split = split_survey(seen, replace(plan.shares, calibration_parts=needed), plan.seed, progress)
 
     def read(index: int) -> NDArray[np.uint8]:
         return preparation.read(dataset.root / split.entries[index].path)
 
-    fit_on = _indices(split, Role.FIT)
     settings = replace(plan.model, seed=plan.seed)
-    network = fit_memory_bank(len(fit_on), lambda i: read(fit_on[i]), settings, progress)
-    calibration = _indices(split, Role.CALIBRATION)
-    scores, maps = score_images(network, calibration, read, "Setting the limit", progress)
-    parts = worst_by_group(scores.tolist(), [split.entries[i].group for i in calibration])
-    score_limit, basis = good_limit(list(parts.values()), plan.false_reject_rate, plan.confidence)
-    limits = Limits(score_limit, region_limit(maps, score_limit))
+    network, calibrated = _fit_and_calibrate(split, read, settings, progress)
+    parts = worst_by_group(calibrated.scores.tolist(), [split.entries[i].group for i in calibrated.images])
+    score_limit, basis = good_limit(
+        list(parts.values()), plan.false_reject_rate, plan.confidence, cross_fitted=calibrated.cross_fitted
+    )
+    limits = Limits(score_limit, region_limit(calibrated.maps, score_limit))
     tested = _indices(split, Role.TEST)
-    test_scores, _ = score_images(network, tested, read, "Testing", progress)
+    test_scores, _ = score_images(network, tested, read, _stage(progress, "Testing", len(tested)))
     test = _test_result([split.entries[i] for i in tested], test_scores, score_limit)
-    scored = [*zip(calibration, scores, strict=True), *zip(tested, test_scores, strict=True)]
+    scored = list(zip(tested, test_scores, strict=True))
+    scored += list(zip(calibrated.images, calibrated.scores, strict=True))
     fitted = Fitted(
         network=network,
         preparation=preparation,
         limits=limits,
         basis=basis,
         golden=_golden_frames(split, scored, score_limit, preparation),
-        held_out=np.stack([read(index) for index in calibration[:_HELD_OUT]]),
+        held_out=np.stack([read(index) for index in [*tested, *calibrated.images][:_HELD_OUT]]),
         dataset_digest=seen.digest,
         provenance=_provenance(seen, split, plan),
         metrics=_metrics(test),
     )
     return FitOutcome(fitted, seen, split, test)
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibrated:
+    """Scores (n,) and maps (n, rows, columns) of good `images` by models that were not fitted on them."""
+
+    images: list[int]
+    scores: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    cross_fitted: bool
+
+
+def _fit_and_calibrate(
+    split: Split, read: Read, settings: FitSettings, progress: Progress
+) -> tuple[MemoryBank, _Calibrated]:
+    images = _indices(split, Role.FIT)
+    pool = collect_patches(images, [split.entries[i].group for i in images], read, settings, progress)
+    network = remember(pool, settings, progress)
+    calibration = _indices(split, Role.CALIBRATION)
+    if calibration:
+        scores, maps = score_images(network, calibration, read, _stage(progress, "Setting the limit", len(calibration)))
+        return network, _Calibrated(calibration, scores, maps, cross_fitted=False)
+    return network, _cross_fit(split, pool, read, settings, progress)
+
+
+def _cross_fit(split: Split, pool: PatchPool, read: Read, settings: FitSettings, progress: Progress) -> _Calibrated:
+    """Score each image to fit on by a model fitted on the parts of the other folds."""
+    images = _indices(split, Role.FIT)
+    parts = sorted({split.entries[i].group for i in images})
+    order = np.random.default_rng((settings.seed, 1)).permutation(len(parts))
+    folds = min(_FOLDS, len(parts))
+    fold_of = {parts[part]: position % folds for position, part in enumerate(order)}
+    scores: dict[int, np.float32] = {}
+    maps: dict[int, NDArray[np.float32]] = {}
+    report = _stage(progress, "Setting the limit", len(images))
+    for fold in range(folds):
+        left_out = [i for i in images if fold_of[split.entries[i].group] == fold]
+        network = remember(pool.without(left_out), settings)
+        fold_scores, fold_maps = score_images(network, left_out, read, _from(report, len(scores)))
+        scores.update(zip(left_out, fold_scores, strict=True))
+        maps.update(zip(left_out, fold_maps, strict=True))
+    return _Calibrated(
+        images, np.array([scores[i] for i in images]), np.stack([maps[i] for i in images]), cross_fitted=True
+    )
+
+
+def _from(report: Callable[[int], None], start: int) -> Callable[[int], None]:
+    return lambda done: report(start + done)
+
+
+def _stage(progress: Progress, name: str, total: int) -> Callable[[int], None]:
+    progress(name, 0, total)
+    return lambda done: progress(name, done, total)
 
 
 def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progress = silent) -> Split:

@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 def rate_text(rate: Rate) -> str:
-    """"3 of 120 = 2.5 % (0.5 to 7.1 %)", with the 95 % interval."""
+    """ "3 of 120 = 2.5 % (0.5 to 7.1 %)", with the 95 % interval."""
     if not rate.total:
         return "no images"
     return f"{rate.count} of {rate.total} = {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"

@@ -1,26 +1,30 @@
-"""Makes `import torchvision` work beside a CPU-only torch; import this before timm, which imports torchvision.
+"""Makes timm, which imports torchvision, importable beside a CPU-only torch.
 
 PyPI's torchvision is built against CUDA. Beside a torch built without it, its compiled library does not load, and its
-import then fails where it registers shape functions for two operators nobody declared. Declaring their schemas first is
-enough: transforms and backbones use no compiled operator.
+import then fails where it registers shape functions for two operators that nobody declared. Declaring their schemas
+first is enough: backbones and transforms use no compiled operator.
 """
 
 from __future__ import annotations
 
+import importlib
+from functools import cache
+from types import ModuleType
+
 import torch
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_declared: list[torch.library.Library] = []
+"""Operators die with the library that declared them."""
 
 
-def _declare(names: tuple[str, ...]) -> torch.library.Library | None:
-    """Declare what torchvision's own library has not; returns what must be kept alive, as operators die with it."""
-    missing = [name for name in names if not hasattr(torch.ops.torchvision, name)]
-    if not missing:
-        return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in missing:
-        library.define(name + _SCHEMA)
-    return library
-
-
-_library = _declare(("nms", "qnms"))
+@cache
+def import_timm() -> ModuleType:
+    """The module timm, imported after what torchvision needs is there."""
+    if not torch.cuda.is_available():
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, name):
+                library.define(name + _SCHEMA)  # type: ignore[no-untyped-call]
+        _declared.append(library)
+    return importlib.import_module("timm")

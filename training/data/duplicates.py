@@ -109,8 +109,9 @@ def _needed(count: int, correlations: Mapping[tuple[int, int], float]) -> list[f
 
 def _neighbours(images: Sequence[Surveyed]) -> set[tuple[int, int]]:
     """Pairs worth a closer look: each image with its nearest by a coarse descriptor, from which the mean is taken."""
+    size = (_DESCRIPTOR_PX, _DESCRIPTOR_PX)
     squares = (
-        _texture(cv2.resize(image.thumbnail, (_DESCRIPTOR_PX, _DESCRIPTOR_PX), interpolation=cv2.INTER_AREA))
+        _texture(np.asarray(cv2.resize(image.thumbnail, size, interpolation=cv2.INTER_AREA), np.uint8))
         for image in images
     )
     descriptors = np.stack([square.ravel() for square in squares])

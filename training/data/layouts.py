@@ -33,11 +33,9 @@ def open_dataset(source: str) -> Dataset:
 
     Raises DataError if there is no such folder or package, or no image in it.
     """
-    if source == ELPV and not Path(source).is_dir():
-        root, layout, samples = _elpv_root(), ELPV, _elpv
-    else:
-        root = Path(source).absolute()
-        layout, samples = _layout_of(root)
+    packaged = source == ELPV and not Path(source).is_dir()
+    root = _elpv_root() if packaged else Path(source).absolute()
+    layout, samples = (ELPV, _elpv) if packaged else _layout_of(root)
     try:
         found = tuple(sorted(samples(root), key=lambda sample: sample.path))
     except OSError as error:

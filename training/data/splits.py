@@ -16,11 +16,11 @@ from training.data.files import write_whole
 from training.data.samples import GOOD, Sample, printable
 
 MIN_GROUPS = 4
-"""Good parts needed: two to fit, one to calibrate, one to test."""
+"""Good parts needed: three to fit and set a limit, one to test."""
 
 
 class Role(enum.StrEnum):
-    """What an image is for."""
+    """What an image is for. Without images for calibration, those to fit on set the limit as well, by cross-fitting."""
 
     FIT = "fit"
     CALIBRATION = "calibration"
@@ -59,16 +59,21 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class SplitShares:
-    """Shares of the good images, 0 to 1; what is left fits the model. Test may be 0, calibration may not."""
+    """Shares of the good images, 0 to 1; what is left fits the model.
+
+    Calibration parts are held out only if that gives at least `calibration_parts`: fewer would prove nothing, and the
+    model is better for having them.
+    """
 
     test: float = 0.2
     calibration: float = 0.3
+    calibration_parts: int = 299
 
     def __post_init__(self) -> None:
-        if not 0 <= self.test < 0.9 or not 0 < self.calibration < 0.9 or self.test + self.calibration > 0.9:
+        if not (self.test >= 0 and self.calibration >= 0 and self.test + self.calibration <= 0.9):
             raise DataError(
-                f"test share {self.test} and calibration share {self.calibration} leave too little to fit on: give shares "
-                "whose sum is at most 0.9"
+                f"a test share of {self.test} and a calibration share of {self.calibration} leave too little to fit on: "
+                "give shares from 0, whose sum is at most 0.9"
             )
 
 
@@ -93,11 +98,13 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     if not published and shares.test > 0:
         tests |= _deal(order, members, shares.test * count)
     calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count)
+    if len(calibration) < shares.calibration_parts:
+        calibration = set()
     return [Role.TEST if g in tests else Role.CALIBRATION if g in calibration else Role.FIT for g in groups]
 
 
 def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float) -> set[int]:
-    """Groups, in order, that together come closest to `wanted` images from below; at least the smallest group."""
+    """Groups, in order, as long as they fit into `wanted` images; if none does, the smallest."""
     dealt: set[int] = set()
     count = 0
     for group in order:

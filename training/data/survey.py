@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 
 from inspector.errors import DataError
 from inspector.imaging.normalise import to_8_bit, to_grey
+from inspector.imaging.pixels import as_pixels
 from inspector.part import Box, Frame, Image
 from training.data.reading import Preparation, read_frame
 from training.data.samples import Dataset, Sample, dataset_digest
@@ -145,7 +146,7 @@ def _thumbnail(image: Image, region: Box, factor: float) -> NDArray[np.uint8]:
         min(max(round(side * factor), 8), 4 * THUMBNAIL_PX) for side in (region.width_px, region.height_px)
     )
     small = cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=cv2.INTER_AREA)
-    return to_grey(to_8_bit(small, image.bits))
+    return to_grey(to_8_bit(as_pixels(small), image.bits))
 
 
 def _mode(frame: Frame, image: Image) -> str:

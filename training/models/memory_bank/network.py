@@ -61,33 +61,39 @@ class PatchFeatures(nn.Module):
 class MemoryBank(nn.Module):
     """uint8 images (n, height, width, 1 or 3) → score float32 (n,), anomaly_map float32 (n, rows, columns).
 
-    A map value is the distance from the patch's whitened features to the nearest in the bank, blurred. The distances to
-    the whole bank are one matrix product: the nearest has the largest q·b - b²/2.
+    A map value is the distance from the patch's whitened features q to the nearest b in the bank, times that b's weight w,
+    blurred. All squared distances are one matrix product: w²(q² - 2q·b + b²) is linear in (q, q²).
 
     `mean` (channels,) and `whitening` (channels, dimensions) map features to the space in which `bank` (size, dimensions)
-    lies.
+    lies; `weights` (size,) are about 1, lower where good parts differ much from each other.
     """
 
     mean: Tensor
     whitening: Tensor
     bank: Tensor
+    weights: Tensor
     blur: Tensor
 
-    def __init__(self, features: PatchFeatures, mean: Tensor, whitening: Tensor, bank: Tensor) -> None:
+    def __init__(self, features: PatchFeatures, mean: Tensor, whitening: Tensor, bank: Tensor, weights: Tensor) -> None:
         super().__init__()
         self.features = features
         self.register_buffer("mean", mean)
         self.register_buffer("whitening", whitening)
         self.register_buffer("bank", bank)
+        self.register_buffer("weights", weights)
         self.register_buffer("blur", gaussian(features.spec.smoothing))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(images)
         rows, columns = features.shape[-2:]
         queries = features.permute(0, 2, 3, 1).flatten(0, 2).sub(self.mean).matmul(self.whitening)
-        alike = F.linear(queries, self.bank, self.bank.square().sum(1).mul(-0.5)).amax(dim=1)
-        squared = (queries.square().sum(1) - 2.0 * alike).clamp_min(0.0)
-        anomaly_map = self.blurred(squared.sqrt().reshape(-1, 1, rows, columns)).squeeze(1)
+        squares = queries.square().sum(dim=1, keepdim=True)
+        weight = self.weights.square().unsqueeze(1)
+        coefficients = torch.cat([self.bank * (-2.0 * weight), weight], dim=1)
+        constants = weight.squeeze(1) * self.bank.square().sum(dim=1)
+        nearest = F.linear(torch.cat([queries, squares], dim=1), coefficients, constants).amin(dim=1)
+        distances = nearest.clamp_min(0.0).sqrt().reshape(-1, 1, rows, columns)
+        anomaly_map = self.blurred(distances).squeeze(1)
         highest = max(1, round(self.features.spec.top_share * rows * columns))
         score = anomaly_map.flatten(1).topk(highest, dim=1).values.mean(dim=1)
         return score, anomaly_map
