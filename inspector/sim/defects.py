@@ -110,28 +110,17 @@ def crack(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     """A jagged dark line that runs in from an edge or hole and may branch."""
     shape = surface.coverage.shape
     px = shape[0] / 256.0
-    distance = np.asarray(cv2.distanceTransform((surface.coverage > 0.99).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
-    rim = np.flatnonzero((distance > 0.5) & (distance < max(1.6, 2.5 * px)))
-    y, x = divmod(int(rim[rng.integers(rim.size)]), shape[1])
-    inward_y, inward_x = _slope_at(soften(distance, 3 * px), x, y)
-    heading = float(np.arctan2(inward_y, inward_x) + rng.normal(0, 0.35))
     length = px * (15 + 62 * severity) * float(rng.uniform(0.8, 1.2))
-    steps = max(6, int(length / (3.2 * px)))
-    path = _wander(rng, (float(x), float(y)), heading, length, float(rng.normal(0, 0.4)), 0.33, steps)
+    path, heading = max(
+        (_crack_path(surface, rng, length) for _ in range(6)), key=lambda found: _on_part(surface, found[0])
+    )
+    half = len(path) // 2
     width = px * (0.55 + 1.7 * severity)
-    opened = _stroke(shape, path[: steps // 2 + 1], width)
-    opened = np.maximum(opened, 0.8 * _stroke(shape, path[steps // 2 :], 0.7 * width))
+    opened = _stroke(shape, path[: half + 1], width)
+    opened = np.maximum(opened, 0.8 * _stroke(shape, path[half:], 0.7 * width))
     if rng.random() < 0.3 + 0.6 * severity:
-        root = path[steps // 2]
-        branch = _wander(
-            rng,
-            (float(root[0]), float(root[1])),
-            heading + float(rng.choice((-0.8, 0.8))),
-            0.4 * length,
-            0.0,
-            0.35,
-            max(4, steps // 2),
-        )
+        root, fork = (float(path[half][0]), float(path[half][1])), heading + float(rng.choice((-0.8, 0.8)))
+        branch = _wander(rng, root, fork, 0.4 * length, 0.0, 0.35, max(4, half))
         opened = np.maximum(opened, 0.7 * _stroke(shape, branch, 0.7 * width))
     opened = np.asarray(opened * surface.coverage, np.float32)
     dark = np.float32(0.16 + 0.76 * severity) * opened
@@ -140,6 +129,24 @@ def crack(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     surface.gloss *= 1 - dark
     surface.height_px -= 0.8 * severity * px * opened
     return _mask(opened, surface)
+
+
+def _crack_path(surface: Surface, rng: np.random.Generator, length_px: float) -> tuple[NDArray[np.float64], float]:
+    """A path from a random edge into the part, and the direction it starts in."""
+    px = surface.coverage.shape[0] / 256.0
+    distance = np.asarray(cv2.distanceTransform((surface.coverage > 0.99).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+    rim = np.flatnonzero((distance > 0.5) & (distance < max(1.6, 2.5 * px)))
+    y, x = divmod(int(rim[rng.integers(rim.size)]), distance.shape[1])
+    inward_y, inward_x = _slope_at(soften(distance, 3 * px), x, y)
+    heading = float(np.arctan2(inward_y, inward_x) + rng.normal(0, 0.35))
+    steps = max(6, int(length_px / (3.2 * px)))
+    return _wander(rng, (float(x), float(y)), heading, length_px, float(rng.normal(0, 0.4)), 0.33, steps), heading
+
+
+def _on_part(surface: Surface, path: NDArray[np.float64]) -> float:
+    """Share of a path that runs over the part: cracks grow where there is material to crack."""
+    columns, rows = np.clip(np.round(path), 0, surface.coverage.shape[0] - 1).astype(np.int64).T
+    return float(surface.coverage[rows, columns].mean())
 
 
 def _slope_at(field: FloatField, x: int, y: int) -> tuple[float, float]:
