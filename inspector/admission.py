@@ -30,9 +30,13 @@ class Part:
     deadline_s: float
     frame: Frame | None
     replies: list[Reply] = field(default_factory=list)
+    has_frame: bool = field(init=False)
     frame_size: tuple[int, int] = (0, 0)
     region: Box | None = None
     inspection: Inspection | None = None
+
+    def __post_init__(self) -> None:
+        self.has_frame = self.frame is not None
 
     @property
     def done(self) -> bool:
@@ -44,7 +48,7 @@ class TriggerBook:
     """The numbering of one station and the parts it has in flight.
 
     The caller locks. A trigger below `next_trigger` was announced before: its part is in flight, or its inspection is
-    among the recent ones.
+    among the recent ones. `judging` counts the parts in flight that have a frame.
     """
 
     def __init__(self, station: str, next_trigger: int, max_gap: int, recent: list[Inspection]) -> None:
@@ -52,6 +56,7 @@ class TriggerBook:
         self.next_trigger = next_trigger
         self.max_gap = max_gap
         self.in_flight: dict[int, Part] = {}
+        self.judging = 0
         self._recent: OrderedDict[int, Inspection] = OrderedDict((i.trigger, i) for i in recent[-RECENT_PARTS:])
 
     def skipped(self, trigger: int) -> range:
@@ -88,10 +93,12 @@ class TriggerBook:
         assert part.trigger == self.next_trigger
         self.next_trigger += 1
         self.in_flight[part.trigger] = part
+        self.judging += part.has_frame
 
     def leave(self, inspection: Inspection) -> None:
         """The part has its verdict."""
-        self.in_flight.pop(inspection.trigger, None)
+        part = self.in_flight.pop(inspection.trigger, None)
+        self.judging -= part is not None and part.has_frame
         self._recent[inspection.trigger] = inspection
         if len(self._recent) > RECENT_PARTS:
             self._recent.popitem(last=False)

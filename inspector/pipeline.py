@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inspector.admission import Part, Reply, TriggerBook
+from inspector.backlog import RECONNECT_S, Backlog
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
 from inspector.errors import CameraBusy, EngineError, FrameError, JournalError, SessionError, UnknownCamera
@@ -90,24 +92,16 @@ class Pipeline:
         self._streaming: dict[str, str] = {}
         self._stopping = False
         self._deadlines: Deadlines[Part] = Deadlines(self._expire, clock)
+        self._backlog = Backlog(clock)
 
     # ---------------------------------------------------------------------------------------------- start and stop
 
     def start(self) -> None:
         """Give the parts that were in flight when the service last died their verdict, then say READY."""
         now, now_s = self._now(), self._clock()
+        restarted = Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
+        owed: list[Callable[[], None]] = []
         for admission in self._journal.state.unsettled:
-            received_s = now_s - max(0.0, (now - admission.receive_time).total_seconds())
-            part = Part(
-                camera=admission.camera,
-                trigger=admission.trigger,
-                part_id=admission.part_id,
-                capture_time=admission.capture_time,
-                receive_time=admission.receive_time,
-                received_s=received_s,
-                deadline_s=now_s,
-                frame=None,
-            )
             station = self._station_named(admission.station) or self._stations.get(admission.camera)
             if station is None:
                 log.error(
@@ -117,9 +111,18 @@ class Pipeline:
                     admission.station,
                 )
                 continue
-            self._settle(
-                station, part, Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
+            part = Part(
+                camera=admission.camera,
+                trigger=admission.trigger,
+                part_id=admission.part_id,
+                capture_time=admission.capture_time,
+                receive_time=admission.receive_time,
+                received_s=now_s - max(0.0, (now - admission.receive_time).total_seconds()),
+                deadline_s=now_s,
+                frame=None,
             )
+            owed.append(partial(self._settle, station, part, restarted))
+        self._backlog.tell(owed, pause_s=RECONNECT_S)
         self._show_states()
 
     def alive(self) -> bool:
@@ -135,10 +138,9 @@ class Pipeline:
         with self._idle:
             self._idle.wait_for(lambda: not any(book.in_flight for book in self._books.values()), timeout=drain_s)
             left = [(s, part) for s in self._stations.values() for part in self._books[s.name].in_flight.values()]
-        for station, part in left:
-            self._settle(
-                station, part, Judgement(Reason.SERVICE_STOPPING, "the service was stopped before the part was judged")
-            )
+        stopped = Judgement(Reason.SERVICE_STOPPING, "the service was stopped before the part was judged")
+        self._backlog.tell([partial(self._settle, station, part, stopped) for station, part in left])
+        self._backlog.close()
         self._deadlines.close()
 
     # ------------------------------------------------------------------------------------------------- camera side
@@ -174,8 +176,9 @@ class Pipeline:
     def submit(self, camera: str, frame: Frame, reply: Reply) -> None:
         """Take in one frame. Returns once it waits for the model or has its verdict.
 
-        `reply` is called from any thread with the inspection of this trigger, and before it with those of the triggers
-        that this one skipped. Raises TriggerOutOfRange or UnknownCamera, and JournalError if verdicts can no longer be kept.
+        `reply` is called from any thread with the inspection of this trigger, and with those of the triggers that this
+        one skipped: before it if they are few, soon if they are many. Raises TriggerOutOfRange or UnknownCamera, and
+        JournalError if verdicts can no longer be kept.
         """
         station = self._station_of(camera)
         part = self._admit(station, frame.trigger, frame.part_id, frame.capture_time, frame, reply)
@@ -258,18 +261,15 @@ class Pipeline:
                     )
                 lost = [new(number, None) for number in book.skipped(trigger)]
                 part = new(trigger, frame)
-                refusal = self._refusal(station, len(book.in_flight))
+                refusal = self._refusal(station, book.judging)
                 for entered in [*lost, part]:
                     book.enter(entered)
                     self._note_admission(station, entered)
         if known is not None:
             reply(known)
             return None
-        for skipped in lost:
-            gap = (
-                f"trigger {skipped.trigger} was skipped: trigger {trigger} came next, so a part passed without a frame"
-            )
-            self._settle(station, skipped, Judgement(Reason.TRIGGER_GAP, gap))
+        gap = f"skipped: trigger {trigger} came next, so this part passed without a frame"
+        self._backlog.tell([partial(self._settle, station, p, Judgement(Reason.TRIGGER_GAP, gap)) for p in lost])
         if refusal is not None:
             self._settle(station, part, refusal)
             return None

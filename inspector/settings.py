@@ -120,7 +120,7 @@ class StationTable(_Table):
     camera: Name
     recipe: Name
     unit: int = Field(ge=1, le=247)
-    max_in_flight: int = Field(default=64, ge=1, le=10_000)
+    max_in_flight: int = Field(default=32, ge=1, le=10_000)
     max_gap: int = Field(default=1000, ge=1, le=100_000)
 
 

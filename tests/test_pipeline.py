@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from toys import TOY_LIMIT, toy_png
 
+from inspector.backlog import PAUSE_S
 from inspector.errors import CameraBusy, EngineError, JournalError, SessionError, TriggerOutOfRange, UnknownCamera
 from inspector.imaging.check import CheckSpec
 from inspector.imaging.decode import DecodeLimits
@@ -200,6 +202,18 @@ def test_skipped_triggers_are_unknown_at_once_and_told_before_the_frame_that_ski
     assert [i.trigger for i in replies] == [1, 2, 3, 4]
     assert [i.reason for i in replies[1:3]] == [Reason.TRIGGER_GAP] * 2
     check_agreement(line, [1, 2, 3, 4])
+
+
+def test_a_gap_larger_than_the_plc_ring_is_told_no_faster_than_it_can_be_read(line: Line) -> None:
+    times: list[float] = []
+    line.pipeline.subscribe(lambda inspection: times.append(time.monotonic()))
+    line.send(91)
+    line.wait_replies(91)
+    check_agreement(line, list(range(1, 92)))
+    first = {inspection.trigger: number for number, inspection in enumerate(line.published())}
+    assert first[91] < 60, "the part with a frame does not wait for those without"
+    for start in range(len(times) - 64):
+        assert times[start + 64] - times[start] > PAUSE_S / 2
 
 
 def test_a_repeated_trigger_gets_its_first_verdict_again(line: Line) -> None:

@@ -1,0 +1,76 @@
+"""Verdicts of parts that nobody waits for any more, told no faster than a polling PLC reads them.
+
+A camera that lost its connection may skip a thousand triggers at once. Their verdicts are all UNKNOWN and the parts have
+passed; told within a millisecond they would overrun the PLC's ring of 64 results, and some would never be read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+# Two groups in a row and the verdicts of parts with frames still fit into the ring of 64.
+GROUP = 24
+PAUSE_S = 0.05
+# How long a PLC may take to connect again after the service was started.
+RECONNECT_S = 1.0
+
+
+class Backlog:
+    """Tells a few verdicts at once and the rest in groups of at most `GROUP` every `PAUSE_S`, from a thread of its own."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._told = 0
+        self._window_ends_s = clock()
+        self._working = self._closing = False
+        self._thread = threading.Thread(target=self._work, name="backlog", daemon=True)
+        self._thread.start()
+
+    def tell(self, verdicts: Sequence[Callable[[], None]], pause_s: float = PAUSE_S) -> None:
+        """Call each of `verdicts`, in order: here and now if they are few, else soon. After this group comes `pause_s`."""
+        with self._changed:
+            now_s = self._clock()
+            if now_s >= self._window_ends_s:
+                self._told, self._window_ends_s = 0, now_s + pause_s
+            at_once = 0
+            if not self._waiting and not self._working:
+                at_once = min(len(verdicts), GROUP - self._told)
+                self._told += at_once
+            self._waiting.extend(verdicts[at_once:])
+            self._changed.notify_all()
+        for verdict in verdicts[:at_once]:
+            verdict()
+
+    def drain(self) -> None:
+        """Return when all that waits has been told."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._working)
+
+    def close(self) -> None:
+        """Tell what waits and end the thread."""
+        self.drain()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if self._closing:
+                    return
+                while (left_s := self._window_ends_s - self._clock()) > 0:
+                    self._changed.wait(left_s)
+                group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+                self._told, self._window_ends_s = len(group), self._clock() + PAUSE_S
+                self._working = True
+            for verdict in group:
+                verdict()
+            with self._changed:
+                self._working = False
+                self._changed.notify_all()
