@@ -19,6 +19,7 @@ from inspector.cameras.ledger import MAX_UNANSWERED, Ledger
 from inspector.errors import CameraBusy, SessionError, TriggerOutOfRange, UnknownCamera
 from inspector.part import Frame, PixelFormat, Reason, Verdict
 from inspector.sim.demo.processes import free_ports
+from inspector.wire import encode_frame
 
 GOOD, BAD = b"\0", b"\1"
 LONG_AGO_NS = 2 * DEADLINE_MS * 1_000_000
@@ -172,6 +173,28 @@ def test_a_verdict_given_while_nobody_listened_is_fetched(lines: Lines, told: To
         assert client.wait_answered(10)
     assert told.outcome() == {1: "SCORE_ABOVE_LIMIT"}
     assert len(line.pipeline.inspections) == 1
+
+
+def test_a_connection_made_anew_while_a_frame_is_packed_sends_it_once(
+    lines: Lines, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines.make()
+    with connect(line.server.address, told) as client:
+        packed: list[Frame] = []
+
+        def pack(frame: Frame, max_data_bytes: int) -> bytes:
+            packed.append(frame)
+            if len(packed) == 1:
+                cut(line, client)
+                lines.start(line.pipeline, line.server.port)
+                wait_for(lambda: client._link is not None, "the new connection")
+            return encode_frame(frame, max_data_bytes)
+
+        monkeypatch.setattr("inspector.cameras.client.encode_frame", pack)
+        client.send(shot())
+        client.send(shot())
+        assert client.wait_answered(10)
+    assert [frame.trigger for frame in line.pipeline.frames] == [1, 2]
 
 
 @pytest.mark.parametrize("parts", [150, 450, 5000])

@@ -61,6 +61,12 @@ def test_only_the_verdicts_asked_for(line: Line) -> None:
     assert take(call, 2) == [92, 94]
 
 
+def test_the_filter_leaves_out_the_newest_that_are_stored(line: Line) -> None:
+    line.records.rows = [inspection(n, reason=REASONS[n <= 20]) for n in range(1, 61)]
+    line.pipeline.journal = [inspection(n, reason=REASONS[n > 60]) for n in range(58, 63)]
+    assert take(watch(line, after_sequence=15, verdicts=[2]), 7) == [16, 17, 18, 19, 20, 61, 62]
+
+
 def test_the_database_is_down_and_the_journal_reaches_back(line: Line) -> None:
     line.records.down = True
     line.pipeline.journal = [inspection(n) for n in range(40, 61)]
