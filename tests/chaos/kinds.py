@@ -72,7 +72,7 @@ def gaps(line: Line, rng: random.Random, count: int) -> int:
     camera = line.cameras["fast"]
     for _ in range(count):
         _send_sound(camera, "gap in the triggers", rng, rng.randrange(3))
-        camera.skip("gap in the triggers", rng.choice((1, 1, 2, 3, rng.randint(4, 40))))
+        camera.skip("gap in the triggers", rng.choice((1, 1, 2, 3, rng.randint(4, 150))))
         _send_sound(camera, "gap in the triggers", rng, 1)
         camera.settle()
     _finish(camera, "gap in the triggers", rng)
