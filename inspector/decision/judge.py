@@ -44,8 +44,7 @@ def _invalid(scores: Scores) -> str:
         return f"the model scored {scores.score}, which is no finite number; {step}"
     if scores.anomaly_map is not None and scores.anomaly_map.size == 0:
         return f"the model gave an empty anomaly map; {step}"
-    # One call where numpy takes three: with caches cold from the model's run, half the time (27 instead of 55 µs).
-    if scores.anomaly_map is not None and not cv2.checkRange(scores.anomaly_map)[0]:
+    if scores.anomaly_map is not None and not np.isfinite(scores.anomaly_map).all():
         return f"the anomaly map holds values that are no finite numbers; {step}"
     if not all(map(math.isfinite, scores.class_scores.values())):
         return f"a class score is no finite number; {step}"
