@@ -20,7 +20,7 @@ from training.data.reading import Preparation, read_frame
 from training.data.samples import GOOD, Dataset
 from training.data.splits import Role, Split
 from training.progress import Progress, silent, track
-from training.statistics import Rate, auroc, clopper_pearson
+from training.statistics import Rate, auroc, counted
 
 _BATCH = 8
 
@@ -59,13 +59,13 @@ class Evaluation:
     def escapes_of(self, label: str | None) -> Rate:
         """Escapes of one defect class, or of all with None."""
         images = [i for i in self.judged if i.label != GOOD and label in (None, i.label)]
-        return clopper_pearson(sum(i.verdict is Verdict.PASS for i in images), len(images))
+        return counted(sum(i.verdict is Verdict.PASS for i in images), len(images))
 
     @property
     def false_rejects(self) -> Rate:
         """Good images that were rejected, of all good ones."""
         images = [image for image in self.judged if image.label == GOOD]
-        return clopper_pearson(sum(image.verdict is Verdict.REJECT for image in images), len(images))
+        return counted(sum(image.verdict is Verdict.REJECT for image in images), len(images))
 
     @property
     def auroc(self) -> float | None:
@@ -76,16 +76,12 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, with every image."""
-
-        def rate(value: Rate) -> dict[str, float | int]:
-            return {"count": value.count, "total": value.total, "low": value.low, "high": value.high}
-
         return {
             "bundle": self.bundle,
             "limit": self.limit,
             "auroc": self.auroc,
-            "escapes": rate(self.escapes),
-            "false_rejects": rate(self.false_rejects),
+            "escapes": self.escapes.to_json(),
+            "false_rejects": self.false_rejects.to_json(),
             "interval": "Clopper-Pearson, 95 %",
             "classes": {
                 label: {verdict.name: count for verdict, count in sorted(counts.items())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,15 +27,15 @@ from training.models.memory_bank.network import MemoryBank
 from training.progress import Progress, silent
 
 PARITY_TOLERANCE = 1e-3
-"""Largest difference between torch and ONNX Runtime, as a share of the score limit. Measured: 1e-6 to 1e-5."""
+"""Largest difference between torch and ONNX Runtime, as a share of the median score. Measured: 1e-6 to 1e-5."""
 SCORE_TOLERANCE = 5e-3
-"""Largest difference of a golden score between machines, as a share of the score limit."""
+"""Largest difference of a golden score between machines, as a share of the median golden score."""
 _MAX_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far ONNX Runtime is from torch, as shares of the score limit, on `images` that the export did not see."""
+    """How far ONNX Runtime is from torch, as shares of the median score, on `images` that the export did not see."""
 
     images: int
     score: float
@@ -69,7 +69,7 @@ def export_bundle(fitted: Fitted, path: Path, name: str, progress: Progress = si
             GoldenImage(frame.file, frame.media_type, score, Verdict.REJECT if score > limit else Verdict.PASS)  # type: ignore[arg-type]
             for frame, score in zip(fitted.golden, scores, strict=True)
         ),
-        score_tolerance=SCORE_TOLERANCE * abs(limit) or SCORE_TOLERANCE,
+        score_tolerance=SCORE_TOLERANCE * _typical(scores),
         dataset_digest=fitted.dataset_digest,
         provenance=fitted.provenance,  # type: ignore[arg-type]
         metrics=fitted.metrics,  # type: ignore[arg-type]
@@ -112,20 +112,20 @@ def check_parity(fitted: Fitted, model: Model, images: NDArray[np.uint8]) -> Par
 
     `images` is uint8 (n, h, w, c), none of which the export has seen. Raises BundleError with the worst differences.
     """
-    limit = abs(fitted.limits.score) or 1.0
     with torch.no_grad():
         results = [fitted.network(torch.from_numpy(image[None])) for image in images]
+    scale = _typical([float(score) for score, _ in results])
     together = model.infer(images)
     score = anomaly_map = 0.0
     for index, (torch_score, torch_map) in enumerate(results):
         for ours in (model.infer(images[index : index + 1])[0], together[index]):
             assert ours.anomaly_map is not None  # the graph's own output
-            score = max(score, _difference(torch_score.numpy(), np.float32(ours.score)) / limit)
-            anomaly_map = max(anomaly_map, _difference(torch_map[0].numpy(), ours.anomaly_map) / limit)
+            score = max(score, _difference(torch_score.numpy(), np.float32(ours.score)) / scale)
+            anomaly_map = max(anomaly_map, _difference(torch_map[0].numpy(), ours.anomaly_map) / scale)
     if not max(score, anomaly_map) <= PARITY_TOLERANCE:
         raise BundleError(
             f"the exported graph does not judge like the fitted model: over {len(images)} images that were not in the "
-            f"export, scores differ by up to {score:.2g} and maps by up to {anomaly_map:.2g} of the limit, allowed is "
+            f"export, scores differ by up to {score:.2g} and maps by up to {anomaly_map:.2g} of the median score, allowed is "
             f"{PARITY_TOLERANCE:g}. Nothing was written; use the pinned versions of torch, onnxscript and onnxruntime"
         )
     return Parity(len(images), score, anomaly_map)
@@ -135,6 +135,12 @@ def _difference(ours: NDArray[np.float32], theirs: NDArray[np.float32] | np.floa
     """Largest absolute difference; infinite if either holds what is no finite number."""
     difference = np.abs(ours - theirs).max()
     return float(difference) if np.isfinite(difference) else float("inf")
+
+
+def _typical(scores: Sequence[float]) -> float:
+    """The median size of scores; 1 if that is 0 or no finite number."""
+    size = float(np.median(np.abs(scores)))
+    return size if np.isfinite(size) and size > 0 else 1.0
 
 
 def _input_spec(preparation: Preparation) -> InputSpec:

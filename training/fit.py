@@ -19,7 +19,7 @@ from inspector.part import Limits
 from training.calibrate import good_limit, parts_needed, region_limit
 from training.data.duplicates import group_by_part, label_conflicts
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
-from training.data.samples import Dataset, printable
+from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
 from training.models.memory_bank.fitting import (
@@ -32,7 +32,7 @@ from training.models.memory_bank.fitting import (
 )
 from training.models.memory_bank.network import MemoryBank
 from training.progress import Progress, silent
-from training.statistics import Rate, auroc, clopper_pearson, worst_by_group
+from training.statistics import Rate, auroc, counted, worst_by_group
 
 CLASSES = ("anomaly",)
 """What a model that knows good parts alone calls whatever is not good."""
@@ -232,18 +232,18 @@ def _indices(split: Split, role: Role) -> list[int]:
 
 
 def _test_result(entries: Sequence[SplitEntry], scores: NDArray[np.float32], limit: float) -> TestResult:
-    good = np.array([score for entry, score in zip(entries, scores, strict=True) if entry.label == "good"])
+    good = np.array([score for entry, score in zip(entries, scores, strict=True) if entry.label == GOOD])
     by_class: dict[str, list[float]] = {}
     for entry, score in zip(entries, scores, strict=True):
-        if entry.label != "good":
+        if entry.label != GOOD:
             by_class.setdefault(entry.label, []).append(float(score))
     defective = np.array([score for scores in by_class.values() for score in scores])
     return TestResult(
         auroc=auroc(good, defective),
-        escapes=clopper_pearson(int((defective <= limit).sum()), len(defective)),
-        false_rejects=clopper_pearson(int((good > limit).sum()), len(good)),
+        escapes=counted(int((defective <= limit).sum()), len(defective)),
+        false_rejects=counted(int((good > limit).sum()), len(good)),
         escapes_by_class={
-            name: clopper_pearson(sum(score <= limit for score in values), len(values))
+            name: counted(sum(score <= limit for score in values), len(values))
             for name, values in sorted(by_class.items())
         },
     )
@@ -257,7 +257,7 @@ def _golden_frames(
     by_label: dict[str, list[int]] = {}
     for index, _ in sorted(clear, key=lambda pair: float(pair[1])):
         by_label.setdefault(split.entries[index].label, []).append(index)
-    good = _spread(by_label.pop("good", []), _GOLDEN_GOOD)
+    good = _spread(by_label.pop(GOOD, []), _GOLDEN_GOOD)
     per_class = max(1, _GOLDEN_DEFECTIVE // max(len(by_label), 1))
     defective = [index for name in sorted(by_label) for index in _spread(by_label[name], per_class)]
     chosen = [("good", index) for index in good]
@@ -299,14 +299,11 @@ def _provenance(seen: Survey, split: Split, plan: FitPlan) -> dict[str, object]:
 
 
 def _metrics(test: TestResult) -> dict[str, object]:
-    def rate(value: Rate) -> dict[str, object]:
-        return {"count": value.count, "total": value.total, "low": value.low, "high": value.high}
-
     return {
         "test": {
             "auroc": test.auroc,
-            "escapes": rate(test.escapes),
-            "false_rejects": rate(test.false_rejects),
+            "escapes": test.escapes.to_json(),
+            "false_rejects": test.false_rejects.to_json(),
             "interval": "Clopper-Pearson, 95 %",
         }
     }

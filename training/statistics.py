@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from inspector.decision.intervals import clopper_pearson
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`count` of `total` with the bounds of a two-sided confidence interval on the rate, all 0 to 1."""
+    """`count` of `total` with the bounds, 0 to 1, of a two-sided 95 % confidence interval on the rate."""
 
     count: int
     total: int
@@ -24,15 +26,14 @@ class Rate:
         """The rate seen; NaN if nothing was counted."""
         return self.count / self.total if self.total else float("nan")
 
+    def to_json(self) -> dict[str, float | int]:
+        return {"count": self.count, "total": self.total, "low": self.low, "high": self.high}
 
-def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> Rate:
-    """The exact interval of Clopper and Pearson (Biometrika 1934): holds its confidence for every rate and total."""
-    if not 0 <= count <= total:
-        raise ValueError(f"got {count} of {total}, expected a count from 0 to the total")
-    tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, count, total - count + 1)) if count > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
-    return Rate(count, total, low, high)
+
+def counted(count: int, total: int) -> Rate:
+    """A rate with its 95 % Clopper-Pearson interval, as the inspector's own reports have it."""
+    interval = clopper_pearson(count, total)
+    return Rate(count, total, interval.low, interval.high)
 
 
 def auroc(good: ArrayLike, defective: ArrayLike) -> float | None:

@@ -35,6 +35,8 @@ _DESCRIPTOR_PX = 48
 _NEIGHBOURS = 24
 _OVERLAP = 0.85
 """Share of a thumbnail's width and height that is slid over the other's: allows for ± 7 % of shift."""
+_FLAT = 0.02
+"""Standard deviation of a texture below which there is none; that of a sharp picture is about 1."""
 _BLOCK = 512
 
 Texture = NDArray[np.float32]
@@ -85,9 +87,11 @@ def _correlation(a: Texture, b: Texture) -> float:
 
     def slide(middle_of: Texture, over: Texture) -> float:
         y, x = (middle_of.shape[0] - height) // 2, (middle_of.shape[1] - width) // 2
-        matches = cv2.matchTemplate(over, middle_of[y : y + height, x : x + width], cv2.TM_CCOEFF_NORMED)
-        # A flat area has no correlation: OpenCV gives infinity or whatever rounding left.
-        return float(np.where(np.abs(matches) <= 1.001, matches, 0.0).max())
+        middle = middle_of[y : y + height, x : x + width]
+        if middle.std() < _FLAT:
+            return 0.0  # OpenCV gives 1
+        matches = cv2.matchTemplate(over, middle, cv2.TM_CCOEFF_NORMED)
+        return float(np.where(np.abs(matches) <= 1.001, matches, 0.0).max())  # infinite on flat areas
 
     return slide(a, b) if a.shape == b.shape else max(slide(a, b), slide(b, a))
 

@@ -1,0 +1,26 @@
+"""One small model, fitted and exported once for all tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from training_line import Line
+from training_pictures import write_parts
+
+from training.data.layouts import open_dataset
+from training.export import export_bundle
+from training.fit import FitPlan, fit
+from training.models.memory_bank.fitting import FitSettings
+
+PLAN = FitPlan(width_px=64, height_px=64, seed=3, model=FitSettings(bank_size=150, candidates=2000))
+
+
+@pytest.fixture(scope="session")
+def fitted_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """24 good parts and 8 defective ones of 64 px, fitted with PLAN and exported."""
+    folder: Path = tmp_path_factory.mktemp("training")
+    dataset = open_dataset(str(write_parts(folder / "parts", good=24, defects={"blot": 5, "odd [red]name": 3})))
+    outcome = fit(dataset, PLAN)
+    bundle, parity = export_bundle(outcome.fitted, folder / "bundle", "blots-1")
+    return Line(dataset, PLAN, outcome, bundle, parity)
