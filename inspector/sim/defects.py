@@ -69,7 +69,7 @@ def scratch(surface: Surface, rng: np.random.Generator, severity: float) -> Mask
     px = size / 256.0
     middle, heading = _place(surface, rng, 9 * px), float(rng.uniform(0, np.pi))
     length = px * (18 + 70 * severity) * float(rng.uniform(0.8, 1.2))
-    width = px * (0.8 + 1.2 * severity)
+    width = px * (0.8 + 1.5 * severity)
     path = _centred(_wander(rng, (0.0, 0.0), heading, length, float(rng.normal(0, 0.25)), 0.015, 24), middle)
     cut = _stroke(surface.coverage.shape, path, width)
     if rng.random() < 0.4:
@@ -79,8 +79,8 @@ def scratch(surface: Surface, rng: np.random.Generator, severity: float) -> Mask
     fade = np.ones_like(cut)
     fade[y, x] = np.clip(1.25 - np.hypot(x - middle[0], y - middle[1]) / (0.5 * length), 0.25, 1)
     cut = np.asarray(cut * fade * surface.coverage, np.float32)
-    surface.height_px -= (0.25 + 1.6 * severity) * px * cut
-    strength = np.float32(0.07 + 0.80 * severity) * cut[..., None]
+    surface.height_px -= (0.25 + 2.2 * severity) * px * cut
+    strength = np.float32(0.07 + 0.90 * severity) * cut[..., None]
     bare = np.clip(surface.albedo * 1.6 + 0.16, 0, 0.85) if surface.albedo.mean() < 0.45 else surface.albedo * 0.35
     surface.albedo += strength * (bare - surface.albedo)
     surface.sheen += np.float32(0.40 * severity) * cut * (surface.sheen > 0)
@@ -101,7 +101,7 @@ def dent(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     square = np.asarray(along * along + across * across, np.float32)
     hollow = np.exp(-1.6 * square) - 0.22 * np.exp(-1.2 * np.square(np.sqrt(square) - 1.45) * 4)
     hollow = np.asarray(hollow * surface.coverage, np.float32)
-    surface.height_px -= (0.40 + 6.6 * severity) * px * hollow
+    surface.height_px -= (0.40 + 8.0 * severity) * px * hollow
     surface.sheen *= 1 - np.float32(0.15 + 0.55 * severity) * np.clip(hollow, 0, 1)
     return _mask(np.clip(hollow, 0, 1), surface)
 
@@ -165,7 +165,7 @@ def stain(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     """A dried drop: an uneven blot with a darker rim that dulls the surface and tints it."""
     size = surface.coverage.shape[0]
     px = size / 256.0
-    wide = px * (6 + 11 * severity) * float(rng.uniform(0.85, 1.2))
+    wide = px * (6 + 13 * severity) * float(rng.uniform(0.85, 1.2))
     x0, y0 = _place(surface, rng, 0.7 * wide)
     axis = np.arange(size, dtype=np.float32)
     far = np.hypot(axis[None, :] - np.float32(x0), axis[:, None] - np.float32(y0)) / np.float32(wide)
@@ -175,7 +175,7 @@ def stain(surface: Surface, rng: np.random.Generator, severity: float) -> Mask:
     mottled = 0.72 + 0.12 * noise(rng, size, 3.0 * px)
     blot = np.asarray(np.clip(mottled * wet + 0.40 * rim, 0, 1) * surface.coverage, np.float32)
     colour = _STAINS[int(rng.integers(len(_STAINS)))]
-    strength = np.float32(0.04 + 0.90 * severity) * blot
+    strength = np.float32(0.04 + 0.96 * severity) * blot
     surface.albedo += strength[..., None] * (colour - surface.albedo)
     surface.sheen *= 1 - strength
     surface.gloss *= 1 - np.float32(0.7) * strength

@@ -37,9 +37,10 @@ from inspector.sim.demo.report import Run, faults_of, print_next_steps, print_re
 from inspector.sim.parts import write_data_set
 
 LINE, CAMERA, STATION = "demo", "cam1", "station1"
-GOOD_PARTS, PARTS_PER_DEFECT = 954, 36
-TEST_SHARE, CALIBRATION_SHARE = 320 / GOOD_PARTS, 484 / GOOD_PARTS
-"""Simulated parts: 150 good ones to learn from, 484 to set the limit with, 320 good and 180 defective ones to show.
+GOOD_PARTS, PARTS_PER_DEFECT = 966, 36
+TEST_SHARE, CALIBRATION_SHARE = 330 / GOOD_PARTS, 486 / GOOD_PARTS
+"""Simulated parts: 150 good ones to learn from, 486 to set the limit with, 330 good and 180
+defective ones to show.
 
 To promise 1 % false rejects with 95 % confidence, 299 good parts must all stay within the limit, or 473 but for one: that
 one, often an odd part, then no longer sets the limit (Wilks, Annals of Mathematical Statistics 12, 1941).
