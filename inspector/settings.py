@@ -120,8 +120,8 @@ class StationTable(_Table):
     camera: Name
     recipe: Name
     unit: int = Field(ge=1, le=247)
-    max_in_flight: int = Field(default=32, ge=1, le=10_000)
-    max_gap: int = Field(default=1000, ge=1, le=100_000)
+    max_in_flight: int = Field(default=32, ge=1, le=1000)
+    max_gap: int = Field(default=1000, ge=1, le=5000)
 
 
 class CheckTable(_Table):
