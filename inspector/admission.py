@@ -95,6 +95,10 @@ class TriggerBook:
         self.in_flight[part.trigger] = part
         self.judging += part.has_frame
 
+    def restore(self, part: Part) -> None:
+        """A part that was in flight when the service died: it has its number and no verdict yet."""
+        self.in_flight[part.trigger] = part
+
     def leave(self, inspection: Inspection) -> None:
         """The part has its verdict."""
         part = self.in_flight.pop(inspection.trigger, None)

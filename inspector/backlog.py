@@ -6,9 +6,12 @@ passed; told within a millisecond they would overrun the PLC's ring of 64 result
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+
+log = logging.getLogger(__name__)
 
 # Two groups in a row and the verdicts of parts with frames still fit into the ring of 64.
 GROUP = 24
@@ -31,46 +34,54 @@ class Backlog:
         self._thread.start()
 
     def tell(self, verdicts: Sequence[Callable[[], None]], pause_s: float = PAUSE_S) -> None:
-        """Call each of `verdicts`, in order: here and now if they are few, else soon. After this group comes `pause_s`."""
+        """Call each of `verdicts`, in order: here and now if they are few, else soon. After this group comes `pause_s`.
+
+        After `close` they are all called here.
+        """
         with self._changed:
             now_s = self._clock()
             if now_s >= self._window_ends_s:
                 self._told, self._window_ends_s = 0, now_s + pause_s
             at_once = 0
-            if not self._waiting and not self._working:
+            if self._closing:
+                at_once = len(verdicts)
+            elif not self._waiting and not self._working:
                 at_once = min(len(verdicts), GROUP - self._told)
                 self._told += at_once
             self._waiting.extend(verdicts[at_once:])
             self._changed.notify_all()
-        for verdict in verdicts[:at_once]:
-            verdict()
+        _call(verdicts[:at_once])
 
-    def drain(self) -> None:
-        """Return when all that waits has been told."""
+    def close(self, patience_s: float) -> None:
+        """Go on telling for up to `patience_s`, then tell what still waits at once, and end the thread."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._working)
-
-    def close(self) -> None:
-        """Tell what waits and end the thread."""
-        self.drain()
-        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._working, timeout=patience_s)
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
+        _call(list(self._waiting))
+        self._waiting.clear()
 
     def _work(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
+                while not self._closing and (left_s := self._window_ends_s - self._clock()) > 0:
+                    self._changed.wait(left_s)
                 if self._closing:
                     return
-                while (left_s := self._window_ends_s - self._clock()) > 0:
-                    self._changed.wait(left_s)
                 group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
                 self._told, self._window_ends_s = len(group), self._clock() + PAUSE_S
                 self._working = True
-            for verdict in group:
-                verdict()
+            _call(group)
             with self._changed:
                 self._working = False
                 self._changed.notify_all()
+
+
+def _call(verdicts: Sequence[Callable[[], None]]) -> None:
+    for verdict in verdicts:
+        try:
+            verdict()
+        except Exception:  # the thread's outermost edge: the next part must have its verdict all the same
+            log.exception("a verdict was not told to all who asked for it")

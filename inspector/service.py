@@ -137,8 +137,8 @@ class Service:
         modbus.start(self.pipeline.alive)
         stack.callback(modbus.close)
         forwarder = Forwarder(journal, open_store, file.line.name)
-        stack.callback(forwarder.stop, DRAIN_S)
-        stack.callback(evidence.stop, DRAIN_S)
+        stack.callback(_stop_forwarder, forwarder)
+        stack.callback(_stop_evidence, evidence)
         for batcher in batchers.values():
             stack.callback(batcher.close)
         self.server = RpcServer(
@@ -151,13 +151,27 @@ class Service:
             max_streams=file.grpc.max_streams,
         )
         stack.callback(self.server.stop, HANG_UP_S)
+        recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
+        stack.callback(Registrar(open_store, [m.bundle for m in models.values()], recipes).stop)
+        stack.callback(RetentionKeeper(images, open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)
         self.pipeline.start()
         self.server.start()
-        recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
-        stack.callback(Registrar(open_store, [m.bundle for m in models.values()], recipes).stop)
-        stack.callback(RetentionKeeper(images, open_store).stop)
+
+
+def _stop_forwarder(forwarder: Forwarder) -> None:
+    if forwarder.stop(DRAIN_S):
+        log.info("every verdict is in the quality database")
+    else:
+        log.warning(
+            "%d verdicts wait in the journal and are stored at the next start: %s", forwarder.lag, forwarder.error
+        )
+
+
+def _stop_evidence(evidence: EvidenceWriter) -> None:
+    if lost := evidence.stop(DRAIN_S):
+        log.warning("the pictures of %d verdicts could not be stored in time: they are on record as lost", lost)
 
 
 @contextmanager

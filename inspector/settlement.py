@@ -26,7 +26,7 @@ class Settlement:
     """Numbers verdicts, journals them and signals them, in one order for all.
 
     While the journal cannot be written every verdict is UNKNOWN/JOURNAL_FAILED, is signalled as that, and waits in memory
-    for the journal to work again; `on_journal` is called with False when that begins and True when it ends.
+    for the journal to work again; `on_journal` is called when that begins and when it ends, see `works`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Settlement:
         signals: Sequence[Signal],
         *,
         pass_sampling: float,
-        on_journal: Callable[[bool], None],
+        on_journal: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -53,6 +53,11 @@ class Settlement:
         }
         self._unwritten: deque[tuple[Inspection, bool]] = deque()
         self.subscribers: list[Callable[[Inspection], None]] = []
+
+    @property
+    def works(self) -> bool:
+        """Whether every verdict so far is in the journal."""
+        return not self._unwritten
 
     @property
     def full(self) -> bool:
@@ -107,7 +112,6 @@ class Settlement:
                 return inspection
             except JournalError as error:
                 log.error("the journal fails, every part is UNKNOWN until it can be written: %s", error)
-                self._on_journal(False)
                 inspection = replace(
                     inspection,
                     verdict=Verdict.UNKNOWN,
@@ -116,6 +120,8 @@ class Settlement:
                     findings=(),
                 )
         self._unwritten.append((inspection, kept))
+        if len(self._unwritten) == 1:
+            self._on_journal()
         return inspection
 
     def _write_waiting(self) -> bool:
@@ -130,5 +136,5 @@ class Settlement:
                 return False
             self._unwritten.popleft()
         log.warning("the journal can be written again; no verdict was lost")
-        self._on_journal(True)
+        self._on_journal()
         return True

@@ -79,7 +79,7 @@ class TwinPipeline:
                 del self.busy[camera]
             self.sessions_closed.release()
 
-    def submit(self, camera: str, frame: Frame, reply: Reply) -> None:
+    def submit(self, camera: str, frame: Frame, reply: Reply) -> int:
         if self.fault is not None:
             raise self.fault
         self.frames.append(frame)
@@ -89,10 +89,10 @@ class TwinPipeline:
             reason = Reason.FRAME_INVALID
         else:
             reason = Reason.SCORE_ABOVE_LIMIT if frame.data[0] % 2 else Reason.WITHIN_LIMITS
-        self._take(camera, frame.trigger, reason, "", reply)
+        return self._take(camera, frame.trigger, reason, "", reply)
 
-    def submit_fault(self, camera: str, trigger: int, part_id: str, reason: Reason, detail: str, reply: Reply) -> None:
-        self._take(camera, trigger, reason, detail, reply)
+    def submit_fault(self, camera: str, trigger: int, part_id: str, reason: Reason, detail: str, reply: Reply) -> int:
+        return self._take(camera, trigger, reason, detail, reply)
 
     def hold(self) -> None:
         """Keep verdicts back."""
@@ -110,15 +110,15 @@ class TwinPipeline:
     def held(self) -> int:
         return len(self._waiting or {})
 
-    def _take(self, camera: str, trigger: int, reason: Reason, detail: str, reply: Reply) -> None:
+    def _take(self, camera: str, trigger: int, reason: Reason, detail: str, reply: Reply) -> int:
         with self._lock:
             expected = self.next_trigger[camera]
             if (camera, trigger) in self._by_trigger:
                 reply(self._by_trigger[camera, trigger])
-                return
+                return 1
             if self._waiting is not None and (camera, trigger) in self._waiting:
                 self._waiting[camera, trigger].append((reason, detail, reply))
-                return
+                return 1
             if not expected <= trigger <= expected + MAX_GAP:
                 raise TriggerOutOfRange(f"trigger {trigger} came, {expected} was expected: number from there")
             self.next_trigger[camera] = trigger + 1
@@ -128,6 +128,7 @@ class TwinPipeline:
                 self._waiting[camera, trigger] = [(reason, detail, reply)]
             else:
                 self._settle(camera, trigger, reason, detail, [reply])
+            return 1 + trigger - expected
 
     def _settle(self, camera: str, trigger: int, reason: Reason, detail: str, replies: Sequence[Reply]) -> None:
         made = inspection(len(self.inspections) + 1, trigger, reason)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from inspector.imaging.locate import NoLocation
 from inspector.inference.batching import Batcher
 from inspector.part import Frame, Inspection, Limits, PixelFormat, Reason, Scores, Verdict
 from inspector.pipeline import Pipeline
+from inspector.records.entries import Admission
 from inspector.records.evidence import EvidenceWriter
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
@@ -315,6 +317,66 @@ def test_parts_in_flight_at_a_death_are_unknown_after_it_and_numbering_goes_on(t
             assert session.next_trigger == 3
         assert [i.sequence for i in again.journal.replay(0)] == [1, 2]
         assert again.states()[-1] is StationState.READY
+
+
+def admitted(folder: Path, count: int, station: str = "s") -> None:
+    """A journal as a killed process leaves it: `count` parts in flight."""
+    journal = Journal.open(folder / "journal", "line", segment_bytes=1 << 16)
+    for trigger in range(1, count + 1):
+        journal.admit(Admission(station, "cam", trigger, "", datetime.now(UTC)))
+    journal.close()
+
+
+def test_a_camera_that_repeats_what_is_still_owed_after_a_death_gets_that_verdict(tmp_path: Path) -> None:
+    admitted(tmp_path, 40)
+    with open_line(tmp_path) as line:
+        line.pipeline.start()
+        for trigger in range(1, 41):
+            line.send(trigger)
+        replies = line.wait_replies(40)
+        assert {(i.trigger, i.reason) for i in replies} == {(t, Reason.SERVICE_RESTARTED) for t in range(1, 41)}
+        check_agreement(line, list(range(1, 41)))
+
+
+def test_a_part_of_a_station_that_was_renamed_gets_one_verdict_over_all_restarts(tmp_path: Path) -> None:
+    admitted(tmp_path, 1, station="old name")
+    for _ in range(3):
+        with open_line(tmp_path) as line:
+            line.pipeline.start()
+            recorded = [(i.sequence, i.station, i.trigger) for i in line.journal.replay(0)]
+    assert recorded == [(1, "old name", 1)]
+
+
+def test_a_reply_that_raises_costs_no_other_part_its_verdict(line: Line) -> None:
+    def broken(_: Inspection) -> None:
+        raise RuntimeError("thread limit")
+
+    frame = Frame(60, PixelFormat.PNG, 0, 0, 0, toy_png(20, SIZE))
+    assert line.pipeline.submit("cam", frame, broken) == 60
+    line.send(61)
+    line.wait_replies(1)
+    line.pipeline.stop(10)
+    assert sorted(i.trigger for i in line.published()) == list(range(1, 62))
+
+
+def test_a_journal_that_fails_at_the_start_shows_fault_and_at_the_stop_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise JournalError("no space")
+
+    admitted(tmp_path, 1)
+    with open_line(tmp_path) as line:
+        with monkeypatch.context() as broken:
+            broken.setattr(line.journal, "settle", full)
+            line.pipeline.start()
+            assert line.states()[-1] is StationState.FAULT
+            line.engine.open.clear()
+            line.send(2)
+        line.engine.open.set()
+        line.pipeline.stop(10)
+        assert line.states()[-1] is StationState.STOPPING
+        assert [i.trigger for i in line.journal.replay(0)] == [1, 2]
 
 
 def test_without_a_bundle_every_part_is_unknown_and_the_station_says_fault(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_camera_plc_and_database_agree(settings: LineSettings) -> None:
     assert store.name
 
 
+def test_a_camera_that_stops_sending_after_a_large_gap_still_gets_every_verdict(settings: LineSettings) -> None:
+    frames = [values.Frame(trigger=t, pixel_format=values.PIXEL_FORMAT_PNG, data=toy_png(20)) for t in (1, 200)]
+    hello = api.InspectRequest(hello=api.Hello(line="l1", camera="c1", client="test"))
+    with run_service(settings), grpc.insecure_channel(str(settings.grpc_listen)) as channel:
+        requests = iter([hello, *(api.InspectRequest(frame=frame) for frame in frames)])
+        answers = list(InspectionServiceStub(channel).Inspect(requests, timeout=30))
+    assert sorted(answer.inspection.trigger for answer in answers[1:]) == list(range(1, 201))
+
+
 def test_a_restart_goes_on_counting(settings: LineSettings) -> None:
     with run_service(settings):
         first = stream(settings, [(1, 20, "A")])

@@ -98,16 +98,16 @@ class CameraStreams:
 
     def _take(self, message: bytes, camera: str, outbox: Outbox) -> bool:
         """Submit one message; False if the stream takes no more."""
-        if not outbox.owe():
+        if not outbox.begin():
             return False
         try:
-            self._submit(message, camera, outbox)
+            outbox.owe(self._submit(message, camera, outbox))
         except Exception:
             outbox.forgive()
             raise
         return True
 
-    def _submit(self, message: bytes, camera: str, outbox: Outbox) -> None:
+    def _submit(self, message: bytes, camera: str, outbox: Outbox) -> int:
         request, pixels = decode_request(message)
         kind = request.WhichOneof("message")
         if kind == "hello":
@@ -115,11 +115,10 @@ class CameraStreams:
         if kind is None:
             raise InvalidRequest("a message with neither hello nor frame came: set one of them")
         frame = frame_of(request.frame, pixels)
-        reply = outbox.reply_to(frame.trigger)
         if isinstance(frame, FrameFault):
-            self._inspector.submit_fault(camera, frame.trigger, frame.part_id, frame.reason, frame.detail, reply)
-        else:
-            self._inspector.submit(camera, frame, reply)
+            about = (frame.trigger, frame.part_id, frame.reason, frame.detail)
+            return self._inspector.submit_fault(camera, *about, outbox.reply)
+        return self._inspector.submit(camera, frame, outbox.reply)
 
 
 def _read_hello(requests: Iterator[bytes], context: grpc.ServicerContext) -> inspection_service_pb2.Hello | None:

@@ -23,29 +23,47 @@ class Outbox:
         self._items: queue.SimpleQueue[Inspection | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._owed = 0
+        self._submitting = False
         self._taking = True
         self._ended = False
         self._error: Exception | None = None
 
-    def owe(self) -> bool:
-        """Note that a frame is about to be submitted; False if the stream takes no more."""
+    def begin(self) -> bool:
+        """A frame is about to be submitted; False if the stream takes no more. `owe` or `forgive` must follow."""
         with self._lock:
-            self._owed += self._taking
+            self._submitting = self._taking
             return self._taking
 
-    def reply_to(self, trigger: int) -> Callable[[Inspection], None]:
-        """What to call with the inspection of that trigger, and before with those of the triggers that it skipped."""
-
-        def reply(inspection: Inspection) -> None:
-            self._put(inspection, inspection.trigger == trigger)
-
-        return reply
-
-    def forgive(self) -> None:
-        """The frame last owed for was refused: no answer to it will come."""
+    def reply(self, inspection: Inspection) -> None:
+        """One answer, from any thread; it may come before `owe` says that it will."""
+        overflows = False
         with self._lock:
             self._owed -= 1
+            if self._ended:
+                return
+            if self._items.qsize() >= self._max_unread:
+                self._taking = False
+                self._error = Overloaded(
+                    f"{self._max_unread} answers wait unread: read the stream while sending; the verdicts are on record"
+                )
+                self._end()
+                overflows = True
+            else:
+                self._items.put(inspection)
+                self._end_if_even()
+        if overflows:
+            self._on_overflow()
+
+    def owe(self, answers: int) -> None:
+        """The frame was taken in: so many answers come of it, its own and those of the triggers that it skipped."""
+        with self._lock:
+            self._submitting = False
+            self._owed += answers
             self._end_if_even()
+
+    def forgive(self) -> None:
+        """The frame was refused: no answer to it will come."""
+        self.owe(0)
 
     def finish(self, error: Exception | None = None) -> None:
         """Take no more frames; end, with `error` if there is one, when everything owed has been answered."""
@@ -70,27 +88,8 @@ class Outbox:
         if self._error is not None:
             raise self._error
 
-    def _put(self, inspection: Inspection, pays: bool) -> None:
-        overflows = False
-        with self._lock:
-            self._owed -= pays
-            if self._ended:
-                return
-            if self._items.qsize() >= self._max_unread:
-                self._taking = False
-                self._error = Overloaded(
-                    f"{self._max_unread} answers wait unread: read the stream while sending; the verdicts are on record"
-                )
-                self._end()
-                overflows = True
-            else:
-                self._items.put(inspection)
-                self._end_if_even()
-        if overflows:
-            self._on_overflow()
-
     def _end_if_even(self) -> None:
-        if not self._taking and self._owed <= 0:
+        if not self._taking and not self._submitting and self._owed <= 0:
             self._end()
 
     def _end(self) -> None:
