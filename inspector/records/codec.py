@@ -182,8 +182,6 @@ def _settled_to_dict(entry: Settled) -> dict[str, Any]:
         data["find"] = [_finding_to_list(f) for f in i.findings]
     if entry.evidence_expected:
         data["ev"] = 1
-    if entry.after_gap:
-        data["gap"] = 1
     return data
 
 
@@ -234,7 +232,7 @@ def _decode_settled(data: Mapping[str, Any]) -> Settled:
         decide_time=from_microseconds(data["dec"]),
         latency_ms=data["ms"],
     )
-    return Settled(inspection, "ev" in data, "gap" in data)
+    return Settled(inspection, "ev" in data)
 
 
 def _decode_evidence(data: Mapping[str, Any]) -> Evidence:

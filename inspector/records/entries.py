@@ -23,14 +23,10 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A verdict. `evidence_expected` means that an `Evidence` entry follows, with pictures or with why there are none.
-
-    `after_gap` marks a verdict whose predecessors were signalled while the journal could not be written.
-    """
+    """A verdict. `evidence_expected` means that an `Evidence` entry follows, with pictures or with why there are none."""
 
     inspection: Inspection
     evidence_expected: bool = False
-    after_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,8 @@ class Journal:
             _log.error("journal damage: %s", damage)
 
     def _begin(self, first_sequence: int, stations: Mapping[str, StationMark]) -> None:
-        is_new = not self._segments
         raised = self._ledger.raise_to(first_sequence, stations)
-        self.state: JournalState = self._ledger.state(self._found.recent, is_new)
+        self.state: JournalState = self._ledger.state(self._found.recent)
         try:
             self._active = (None if raised else self._resume()) or self._next_segment()
         except OSError as error:
@@ -142,20 +141,19 @@ class Journal:
             self._append(payload, crc)
             self._ledger.note(admission)
 
-    def settle(self, inspection: Inspection, *, evidence_expected: bool = False, after_gap: bool = False) -> None:
+    def settle(self, inspection: Inspection, *, evidence_expected: bool = False) -> None:
         """Write a verdict, before anyone is told. Sequence numbers must follow each other, here and per station.
 
-        `evidence_expected` promises a later call of `evidence` for it. `after_gap` allows numbers to be skipped: verdicts
-        that were signalled while the journal could not be written. JournalError if it cannot be written; nothing is then
-        counted.
+        `evidence_expected` promises a later call of `evidence` for it. JournalError if it cannot be written; nothing is
+        then counted.
         """
-        entry = Settled(inspection, evidence_expected, after_gap)
+        entry = Settled(inspection, evidence_expected)
         if inspection.line != self._line:
             raise JournalError(f"a verdict of line {inspection.line} does not belong in the journal of {self._line}")
         payload = _encoded(entry)
         crc = zlib.crc32(payload)
         with self._lock:
-            objection = self._ledger.objection(entry)
+            objection = self._ledger.objection(inspection)
             if objection:
                 raise JournalError(f"journal of line {self._line}: {objection}: take the numbers from one counter")
             self._append(payload, crc)

@@ -20,7 +20,7 @@ class JournalState:
 
     `unsettled` are parts admitted and never settled, in order of admission: each is owed an UNKNOWN/SERVICE_RESTARTED.
     `awaiting_evidence` are sequence numbers whose pictures were never stored. `recent` holds up to 4096 verdicts, oldest
-    first. `is_new` is True if the directory held no journal.
+    first.
     """
 
     next_sequence: int
@@ -28,7 +28,6 @@ class JournalState:
     unsettled: tuple[Admission, ...]
     awaiting_evidence: tuple[int, ...]
     recent: tuple[Inspection, ...]
-    is_new: bool
 
 
 class Ledger:
@@ -65,16 +64,16 @@ class Ledger:
     def mark(self, station: str) -> StationMark:
         return self.stations.get(station, StationMark())
 
-    def objection(self, settled: Settled) -> str:
+    def objection(self, inspection: Inspection) -> str:
         """Why a verdict does not continue the sequence, or an empty string if it does."""
-        inspection = settled.inspection
         expected = self.next_sequence
-        if inspection.sequence < expected or (inspection.sequence > expected and not settled.after_gap):
+        if inspection.sequence != expected:
             return f"verdict {inspection.sequence} does not follow {expected - 1}"
         expected = self.mark(inspection.station).next_station_sequence
-        found = inspection.station_sequence
-        if found < expected or (found > expected and not settled.after_gap):
-            return f"verdict {found} of station {inspection.station} does not follow {expected - 1}"
+        if inspection.station_sequence != expected:
+            return (
+                f"verdict {inspection.station_sequence} of station {inspection.station} does not follow {expected - 1}"
+            )
         return ""
 
     def note(self, entry: Entry) -> None:
@@ -118,12 +117,11 @@ class Ledger:
             tuple(self.awaiting),
         )
 
-    def state(self, recent: deque[Inspection], is_new: bool) -> JournalState:
+    def state(self, recent: deque[Inspection]) -> JournalState:
         return JournalState(
             self.next_sequence,
             dict(self.stations),
             tuple(self.unsettled.values()),
             tuple(self.awaiting),
             tuple(recent),
-            is_new,
         )

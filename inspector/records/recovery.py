@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from inspector.errors import JournalError
 from inspector.part import Inspection
 from inspector.records.codec import FormatTooNew
-from inspector.records.entries import Entry, SegmentHeader, Settled
+from inspector.records.entries import SegmentHeader, Settled
 from inspector.records.ledger import RECENT, Ledger
 from inspector.records.segment import (
     Damage,
@@ -112,7 +111,7 @@ def _note(found: Recovered, record: Record, file: str) -> None:
         found.ledger.load(entry)
         return
     if isinstance(entry, Settled):
-        objection = found.ledger.objection(entry)
+        objection = found.ledger.objection(entry.inspection)
         if objection and not found.damage:
             found.damage.append(Damage(file, record.offset, record.end - record.offset, None, objection))
         found.line = found.line or entry.inspection.line
@@ -131,28 +130,3 @@ def _check_numbers(found: Recovered, directory: Path) -> None:
 def has_journal(directory: Path) -> bool:
     """Whether an earlier run left a journal in `directory`."""
     return directory.is_dir() and bool(segment_numbers(directory))
-
-
-class JournalReader:
-    """Reads a journal without owning it, for tools; also while a service writes to it."""
-
-    def __init__(self, directory: Path) -> None:
-        """JournalError if there is no journal in `directory`."""
-        if not has_journal(directory):
-            raise JournalError(f"{directory} holds no journal: give the directory named in the line file")
-        self._directory = directory
-
-    def records(self) -> Iterator[Record | Damage]:
-        """Everything in order: entries, segment headers and damage. JournalError."""
-        for number in segment_numbers(self._directory):
-            path = segment_path(self._directory, number)
-            try:
-                yield from scan(read_segment(path), path.name)
-            except FormatTooNew as error:
-                raise JournalError(f"{path}: {error}: read it with the version that wrote it") from error
-
-    def entries(self) -> Iterator[Entry]:
-        """The entries alone. JournalError."""
-        for item in self.records():
-            if isinstance(item, Record) and not isinstance(item.entry, SegmentHeader):
-                yield item.entry

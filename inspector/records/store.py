@@ -148,16 +148,6 @@ class Store:
             unknown = table.c.digest.is_(None)
             connection.execute(insert.on_conflict_do_update(index_elements=[table.c.label], set_=rest, where=unknown))
 
-    def bundle_manifest(self, label: str) -> dict[str, object]:
-        """What was recorded of a bundle. NotFound."""
-        table = schema.bundles
-        with self._database.reading() as connection:
-            text = connection.execute(sa.select(table.c.manifest).where(table.c.label == clean(label))).scalar()
-        if text is None:
-            raise NotFound(f"bundle {label} is not on record: `inspector serve` records the bundles that it opens")
-        manifest: dict[str, object] = json.loads(text)
-        return manifest
-
     def record_recipe(self, name: str, content: Mapping[str, object], time: datetime) -> str:
         """Keep what a recipe says, if that is new; returns the SHA-256 of its content."""
         text = json.dumps(content, sort_keys=True, default=str)

@@ -55,7 +55,7 @@ def inspections(draw: st.DrawFn) -> Inspection:
 images = st.builds(StoredImage, st.sampled_from(ImageKind), texts, texts, numbers, texts)
 admissions = st.builds(Admission, texts, texts, numbers, texts, times, st.none() | times)
 entries = st.one_of(
-    st.builds(Settled, inspections(), st.booleans(), st.booleans()),
+    st.builds(Settled, inspections(), st.booleans()),
     admissions,
     st.builds(Evidence, numbers, st.lists(images, max_size=3).map(tuple), times),
     st.builds(LateScore, numbers, scores),

@@ -22,7 +22,6 @@ from inspector.part import Inspection, Reason
 from inspector.records.entries import Admission, Evidence, LateScore, Position, Settled, StationMark
 from inspector.records.journal import Journal
 from inspector.records.ledger import RECENT
-from inspector.records.recovery import JournalReader
 
 SEGMENT = 64 << 10
 
@@ -52,7 +51,6 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 def test_a_new_journal_begins_at_one(tmp_path: Path) -> None:
     with opened(tmp_path / "deep" / "journal") as journal:
-        assert journal.state.is_new
         assert journal.state.next_sequence == 1
         assert journal.state.stations == {}
         assert list(journal.read()) == []
@@ -68,7 +66,6 @@ def test_what_was_owed_is_known_after_a_restart(tmp_path: Path) -> None:
         journal.evidence(1, [picture(1)])
     with opened(tmp_path) as journal:
         state = journal.state
-    assert not state.is_new
     assert state.next_sequence == 3
     assert state.stations == {"top": StationMark(4, 3)}
     assert state.unsettled == (admission(3),)
@@ -143,17 +140,6 @@ def test_a_verdict_out_of_sequence_is_refused_and_changes_nothing(
             journal.settle(settled)
         journal.settle(inspection(3))
         assert sequences(journal.replay(0)) == [1, 2, 3]
-
-
-def test_a_declared_gap_is_kept_and_is_no_damage(tmp_path: Path) -> None:
-    with opened(tmp_path) as journal:
-        settle_many(journal, 2)
-        journal.settle(inspection(9), after_gap=True)
-        with pytest.raises(JournalError, match="does not follow 9"):
-            journal.settle(inspection(9), after_gap=True)
-    with opened(tmp_path) as journal:
-        assert journal.damage == []
-        assert journal.state.next_sequence == 10
 
 
 def test_a_part_is_admitted_once(tmp_path: Path) -> None:
@@ -317,15 +303,6 @@ def test_many_threads_append_at_once(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         assert journal.state.stations == {f"s{n}": StationMark(201, 201) for n in range(4)}
         assert journal.state.unsettled == ()
-
-
-def test_a_reader_follows_a_journal_that_a_service_writes(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="holds no journal"):
-        JournalReader(tmp_path)
-    with opened(tmp_path) as journal:
-        settle_many(journal, 300)
-        entries = list(JournalReader(tmp_path).entries())
-        assert entries == [entry for _, entry in journal.read()]
 
 
 def test_flush_and_background_flush_reach_the_disk(tmp_path: Path) -> None:

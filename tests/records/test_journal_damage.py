@@ -15,7 +15,6 @@ from record_samples import LINE, admission, inspection, picture
 
 from inspector.records.codec import PREFIX_BYTES
 from inspector.records.journal import Journal
-from inspector.records.recovery import JournalReader
 from inspector.records.segment import Damage, Record, scan
 
 FILE = "journal-0000000001.seg"
@@ -173,11 +172,10 @@ def test_a_segment_that_was_never_begun_is_passed_over(tmp_path: Path) -> None:
         assert journal.damage == []
 
 
-def test_a_reader_tells_damage_in_its_place(intact: bytes, records: list[Record]) -> None:
+def test_damage_is_told_in_its_place(intact: bytes, records: list[Record]) -> None:
     harmed = bytearray(intact)
     harmed[records[5].offset + 30] ^= 1
-    with journal_of(bytes(harmed)) as folder:
-        items = list(JournalReader(folder).records())
+    items = list(scan(bytes(harmed), FILE))
     assert isinstance(items[5], Damage)
     assert items[5].entries_lost == 1
     assert len(items) == 61

@@ -13,7 +13,6 @@ from record_samples import LINE
 
 from inspector.records.entries import Settled
 from inspector.records.journal import Journal
-from inspector.records.recovery import JournalReader
 
 # Admits and settles as fast as it can, and says after each settle which verdict it would now signal.
 PROGRAM = """
@@ -58,11 +57,11 @@ def test_nothing_that_was_told_is_lost(tmp_path: Path) -> None:
     random_lines = random.Random(20260302)
     for _ in range(8):
         settled, admitted = run_and_kill(tmp_path, random_lines.randrange(1, 1500))
-        entries = [entry for entry in JournalReader(tmp_path).entries() if isinstance(entry, Settled)]
-        found = [entry.inspection.sequence for entry in entries]
-        assert found == list(range(1, len(found) + 1)), "a verdict is missing or doubled"
-        assert settled <= len(found) <= settled + 1
         with closing(Journal.open(tmp_path, LINE, segment_bytes=64 << 10)) as journal:
+            entries = [entry for _, entry in journal.read() if isinstance(entry, Settled)]
+            found = [entry.inspection.sequence for entry in entries]
+            assert found == list(range(1, len(found) + 1)), "a verdict is missing or doubled"
+            assert settled <= len(found) <= settled + 1
             assert all(d.what == "torn or damaged end" for d in journal.damage)
             assert journal.state.next_sequence == len(found) + 1
             assert len(journal.state.unsettled) <= 1

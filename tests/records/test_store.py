@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from record_samples import LINE, START, admission, inspection, picture
 
 from inspector.errors import NotFound, PageTokenInvalid, RecordRejected, StoreUnavailable
 from inspector.part import ImageKind, Inspection, Reason, Verdict
-from inspector.records import applying
+from inspector.records import applying, schema
 from inspector.records.applying import Applied
 from inspector.records.entries import Entry, Evidence, LateScore, Position, Settled, StationMark
 from inspector.records.evidence import lost_image
@@ -309,12 +310,13 @@ def test_going_on_from_a_number(store: Store) -> None:
 def test_a_bundle_is_recorded_before_or_after_its_first_inspection(store: Store) -> None:
     label = "tiles-7@0123456789ab"
     settle(store, inspection(1))
-    with pytest.raises(NotFound, match=f"bundle {label} is not on record"):
-        store.bundle_manifest(label)
     store.record_bundle(label, "0123456789abcdef", {"name": "tiles-7", "classes": ["crack"]}, START)
     store.record_bundle(label, "0123456789abcdef", {"name": "another"}, START)
-    assert store.bundle_manifest(label) == {"name": "tiles-7", "classes": ["crack"]}
     settle(store, inspection(2))
+    columns = schema.bundles.c
+    with store._database.reading() as connection:
+        rows = connection.execute(sa.select(columns.label, columns.digest, columns.manifest)).all()
+    assert rows == [(label, "0123456789abcdef", '{"classes": ["crack"], "name": "tiles-7"}')]
     assert numbers(store.list(InspectionFilter(bundle=label)).inspections) == [2, 1]
 
 
