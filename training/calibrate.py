@@ -25,6 +25,15 @@ _DRAWS = 20_000
 _REGION_QUANTILE = 0.999
 
 
+def check_promise(false_reject_rate: float, confidence: float) -> None:
+    """Raise DataError for a rate and a confidence that no limit can be set by."""
+    if not 0 < false_reject_rate < 0.5 or not 0.5 <= confidence < 1:
+        raise DataError(
+            f"a false-reject rate of {false_reject_rate} with a confidence of {confidence} cannot be promised: give a rate "
+            "between 0 and 0.5 and a confidence from 0.5 to below 1"
+        )
+
+
 def parts_needed(false_reject_rate: float, confidence: float) -> int:
     """Good parts from which the largest score of all is a proven limit: the least n with 1 - (1 - rate)^n ≥ confidence."""
     return math.ceil(math.log(1 - confidence) / math.log(1 - false_reject_rate))
@@ -60,11 +69,7 @@ def region_limit(maps: NDArray[np.float32], score_limit: float) -> float:
 
 
 def _checked(scores: Sequence[float], false_reject_rate: float, confidence: float) -> NDArray[np.float64]:
-    if not 0 < false_reject_rate < 0.5 or not 0.5 <= confidence < 1:
-        raise DataError(
-            f"a false-reject rate of {false_reject_rate} with a confidence of {confidence} cannot be promised: give a rate "
-            "between 0 and 0.5 and a confidence from 0.5 to below 1"
-        )
+    check_promise(false_reject_rate, confidence)
     values = np.sort(np.asarray(scores, np.float64))
     if len(values) < MIN_PARTS:
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -11,10 +12,10 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from inspector.errors import ConfigError, InspectorError
@@ -22,6 +23,11 @@ from inspector.imaging.locate import LocationSpec, NoLocation, location_from_dic
 from training.data.files import write_whole
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
+from training.data.samples import printable
+
+if TYPE_CHECKING:
+    from inspector.inference.bundle import Bundle
+    from training.export import Parity
 
 app = typer.Typer(
     name="inspector-train",
@@ -97,8 +103,8 @@ def fit_command(
             write_split(split_out, outcome.split)
         bundle, parity = export_bundle(outcome.fitted, out, bundle_name, progress)
     _console.print(fit_view(outcome))
-    _say(f"parity         torch and ONNX Runtime differ by {parity.score:.1e} of a score on {parity.images} images")
-    _say(f"bundle         {bundle.label} in {out}, after {time.perf_counter() - started:.0f} s")
+    _console.print(_bundle_view(bundle, parity, out))
+    _say(f"Fitted and exported in {time.perf_counter() - started:.0f} s.")
 
 
 @app.command("evaluate")
@@ -141,8 +147,7 @@ def export_command(
     check_free(out)
     with _progress() as progress:
         bundle, parity = export_bundle(load_fitted(checkpoint), out, bundle_name, progress)
-    _say(f"parity  torch and ONNX Runtime differ by {parity.score:.1e} of a score on {parity.images} images")
-    _say(f"bundle  {bundle.label} in {out}")
+    _console.print(_bundle_view(bundle, parity, out))
 
 
 @app.command("check-data")
@@ -174,6 +179,13 @@ def main() -> None:
         sys.exit(_EXIT_CANCELLED)
 
 
+def _bundle_view(bundle: Bundle, parity: Parity, out: Path) -> RenderableType:
+    from training.tables import facts_view
+
+    differ = f"torch and ONNX Runtime differ by {parity.score:.1e} of a score on {parity.images} images"
+    return facts_view({"parity       ": differ, "bundle": f"{bundle.label} in {printable(str(out))}"})
+
+
 def _say(text: str, *, error: bool = False) -> None:
     """Print plain text: file names may hold what rich would take for markup."""
     Console(stderr=error).print(text, markup=False, highlight=False, soft_wrap=True)
@@ -187,7 +199,14 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _bundle_name(name: str, out: Path) -> str:
-    return name or out.absolute().name
+    """Checked before the minutes of work that would end at the manifest. Raises ConfigError."""
+    chosen = name or out.absolute().name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", chosen):
+        raise ConfigError(
+            f"a bundle cannot be named {chosen!r}: give --name with up to 64 letters, digits, dots, dashes or underscores, "
+            "a letter or digit first"
+        )
+    return chosen
 
 
 def _location(path: Path | None) -> LocationSpec:

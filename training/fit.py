@@ -16,7 +16,7 @@ from inspector.errors import DataError
 from inspector.imaging.locate import LocationSpec, NoLocation
 from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits
-from training.calibrate import good_limit, parts_needed, region_limit
+from training.calibrate import check_promise, good_limit, parts_needed, region_limit
 from training.data.duplicates import group_by_part, label_conflicts
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import GOOD, Dataset, printable
@@ -60,6 +60,7 @@ class FitPlan:
     model: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
+        check_promise(self.false_reject_rate, self.confidence)
         for side in (self.width_px, self.height_px):
             if not MIN_SIDE_PX <= side <= MAX_SIDE_PX:
                 raise DataError(

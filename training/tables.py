@@ -32,14 +32,14 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         rate = evaluation.false_rejects if label == "good" else evaluation.escapes_of(label)
         numbers = [str(counts[verdict]) for verdict in Verdict]
         table.add_row(Text(printable(label)), str(counts.total()), *numbers, rate_text(rate))
-    lines = [
-        f"false rejects  {rate_text(evaluation.false_rejects)}",
-        f"escapes        {rate_text(evaluation.escapes)}",
-        f"AUROC          {'needs good and defective images' if evaluation.auroc is None else f'{evaluation.auroc:.4f}'}",
-        f"limit          {evaluation.limit:.4g}",
-        "Rates count images; intervals are of 95 % (Clopper-Pearson).",
-    ]
-    return Group(table, Text("\n".join(lines)))
+    facts = {
+        "false rejects": rate_text(evaluation.false_rejects),
+        "escapes": rate_text(evaluation.escapes),
+        "AUROC": _auroc_text(evaluation.auroc),
+        "limit": f"{evaluation.limit:.4g}",
+        "rates": "of images, with 95 % intervals (Clopper-Pearson)",
+    }
+    return Group(table, facts_view(facts))
 
 
 def fit_view(outcome: FitOutcome) -> RenderableType:
@@ -48,17 +48,29 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
     table = Table("label", *counts, title="Images")
     for label in sorted({label for labels in counts.values() for label in labels}, key=lambda x: (x != "good", x)):
         table.add_row(Text(printable(label)), *(str(labels.get(label, 0)) for labels in counts.values()))
-    test = outcome.test
-    lines = []
-    if outcome.survey.unreadable:
-        lines.append(f"{len(outcome.survey.unreadable)} images were left out, `check-data` says why")
-    lines += [
-        f"limit          {outcome.fitted.limits.score:.4g}. {outcome.fitted.basis.statement}",
-        f"false rejects  {rate_text(test.false_rejects)}",
-        f"escapes        {rate_text(test.escapes)}",
-        f"AUROC          {'needs good and defective test images' if test.auroc is None else f'{test.auroc:.4f}'}",
-    ]
-    return Group(table, Text("\n".join(lines)))
+    test, fitted = outcome.test, outcome.fitted
+    facts = {"left out": f"{len(outcome.survey.unreadable)} unreadable images; check-data says why"}
+    if not outcome.survey.unreadable:
+        facts.clear()
+    facts |= {
+        "limit": f"{fitted.limits.score:.4g}. {fitted.basis.statement}",
+        "false rejects": rate_text(test.false_rejects),
+        "escapes": rate_text(test.escapes),
+        "AUROC": _auroc_text(test.auroc),
+    }
+    return Group(table, facts_view(facts))
+
+
+def facts_view(facts: Mapping[str, str]) -> RenderableType:
+    """Names and what is to say of them, in two columns."""
+    grid = Table.grid(padding=(0, 2))
+    for name, text in facts.items():
+        grid.add_row(name, Text(text))
+    return grid
+
+
+def _auroc_text(value: float | None) -> str:
+    return "needs good and defective test images" if value is None else f"{value:.4f}"
 
 
 def report_view(report: DataReport) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from requires import require_data
 from training_line import Line
 from training_pictures import part, png_header_of, save, write_parts
 
@@ -77,7 +79,7 @@ def test_a_graph_that_judges_otherwise_does_not_become_a_bundle(fitted_line: Lin
     fitted = fitted_line.outcome.fitted
     model = Model(fitted_line.bundle.read(MODEL_FILE), fitted_line.bundle.manifest.input, ("anomaly",))
     other = load_of(fitted_line, tmp_path)
-    other.network.bank.mul_(1.01)
+    other.network.bank.mul_(1.3)
     with pytest.raises(BundleError, match="does not judge like the fitted model"):
         check_parity(other, model, fitted.held_out)
     other.network.bank.fill_(torch.nan)
@@ -302,3 +304,17 @@ def test_reading_is_what_the_line_does(tmp_path: Path) -> None:
     image = decode(Frame(0, PixelFormat.JPEG, 0, 0, 0, path.read_bytes()), DecodeLimits())
     expected = normalise(image, locate(image, NoLocation()), 64, 48, 3)
     np.testing.assert_array_equal(Preparation(64, 48, 3).read(path), expected)
+
+
+@pytest.mark.realdata
+def test_a_few_magnetic_tiles_are_told_from_defects(tmp_path: Path) -> None:
+    tiles = require_data("magnetic-tile")
+    for label, count in (("MT_Free", 60), ("MT_Fray", 12), ("MT_Break", 12)):
+        target = tmp_path / label / "Imgs"
+        target.mkdir(parents=True)
+        for image in sorted((tiles / label / "Imgs").glob("exp*.jpg"))[:count]:
+            shutil.copy(image, target)
+    outcome = fit(open_dataset(str(tmp_path)), FitPlan(width_px=128, height_px=128))
+    assert outcome.test.auroc is not None
+    assert outcome.test.auroc > 0.85
+    assert outcome.test.false_rejects.low < 0.05

@@ -66,7 +66,7 @@ def test_the_matrix_product_gives_the_weighted_distance_to_the_nearest(bank: Mem
 def test_defects_score_higher_and_where_they_are(bank: MemoryBank) -> None:
     with torch.no_grad():
         good, _ = bank(_images(*[part(100 + i) for i in range(8)]))
-        bad, maps = bank(_images(*[part(100 + i, defect=True) for i in range(8)]))
+        bad, _ = bank(_images(*[part(100 + i, defect=True) for i in range(8)]))
     assert float(bad.min()) > float(good.max())
     plain = part(500)
     spoilt = plain.copy()

@@ -1,0 +1,195 @@
+"""`inspector-train` as it is typed: results, one clear message per error, and nothing half-written after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from training_line import Line
+from training_pictures import part, save, write_parts
+
+from inspector.inference.bundle import MODEL_FILE, open_bundle
+from training import cli
+from training.checkpoint import save_fitted
+from training.data.splits import Role, read_split, write_split
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command in this process (importing torch anew takes seconds); its exit status."""
+    monkeypatch.setattr(sys, "argv", ["inspector-train", *map(str, arguments)])
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        cli.main()
+    except SystemExit as done:
+        return int(done.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+@pytest.fixture
+def exported(fitted_line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporting takes seconds: what is not about it takes the graph that there is, without the parity gate."""
+    graph = fitted_line.bundle.read(MODEL_FILE)
+    monkeypatch.setattr("training.export.to_onnx", lambda network, shape: graph)
+
+
+def test_fit_evaluate_and_export_in_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_parts(tmp_path / "data", good=20, defects={"blot": 4, "[odd]": 2})
+    out, split, kept = tmp_path / "bundles" / "blots", tmp_path / "split.json", tmp_path / "kept"
+    options = ["--name", "blots-2", "--size", "64x48", "--split-out", split, "--checkpoint", kept]
+    assert _run(monkeypatch, "fit", data, "--out", out, *options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for expected in ("[odd]", "not a promise", "false rejects", "AUROC", "blots-2@"):
+        assert expected in shown
+    manifest = open_bundle(out).manifest
+    assert (manifest.name, manifest.input.width_px, manifest.input.height_px) == ("blots-2", 64, 48)
+    tests = read_split(split).of(Role.TEST)
+    assert len(tests) == 10
+
+    result = tmp_path / "result.json"
+    assert _run(monkeypatch, "evaluate", out, data, "--split", split, "--json", result) == 0
+    assert "false rejects" in capsys.readouterr().out
+    assert len(json.loads(result.read_text())["images"]) == len(tests)
+
+    again = tmp_path / "again"
+    monkeypatch.setattr("training.export.to_onnx", lambda network, shape: (out / MODEL_FILE).read_bytes())
+    assert _run(monkeypatch, "export", kept, "--out", again) == 0
+    assert open_bundle(again).manifest.limits == manifest.limits
+    assert open_bundle(again).manifest.name == "again"
+
+
+def test_check_data_shows_and_writes_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_parts(tmp_path / "data", good=3, defects={"cut": 1})
+    save(tmp_path / "data" / "cut" / "copy.png", part(1))
+    (tmp_path / "data" / "good" / "broken.png").write_bytes(b"")
+    assert _run(monkeypatch, "check-data", tmp_path / "data", "--json", tmp_path / "report.json") == 0
+    assert "1 cannot be read" in capsys.readouterr().out
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["labels"] == {"good": 3, "cut": 2}
+    assert written["equal_under_two_labels"] == [["cut/copy.png", "good/001.png"]]
+
+
+ERRORS = [
+    pytest.param(["fit", "{tmp}/missing", "--out", "{tmp}/b"], "there is no such folder", id="no such data"),
+    pytest.param(["fit", "{tmp}/empty", "--out", "{tmp}/b"], "holds no images", id="empty folder"),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b"], "1 different parts", id="one image"),
+    pytest.param(["fit", "{tmp}/bad", "--out", "{tmp}/b"], "no readable images of good parts", id="all defects"),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/one"], "exists already", id="a bundle over something else"),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "big"], "--size is 'big'", id="a size in words"),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "9x9"], "give sides from 32", id="too small"),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--test-fraction", "2"], "leave too little", id="test share"),
+    pytest.param(
+        ["fit", "{tmp}/good", "--out", "{tmp}/b", "--false-reject-rate", "0"],
+        "cannot be promised",
+        id="no false rejects",
+    ),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--name", "no/name"], "--name", id="a name with a slash"),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--location", "{tmp}/no.toml"], "cannot be read", id="no location file"
+    ),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--location", "{tmp}/bad.toml"], "is no TOML file", id="not TOML"
+    ),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--location", "{tmp}/other.toml"],
+        r"no table \[location\]",
+        id="no table",
+    ),
+    pytest.param(["evaluate", "{tmp}/missing", "{tmp}/one"], "no bundle at", id="no such bundle"),
+    pytest.param(["export", "{tmp}/missing", "--out", "{tmp}/b"], "is no fitted model", id="no such fitted model"),
+    pytest.param(["check-data", "{tmp}/empty"], "holds no images", id="nothing to check"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), ERRORS)
+def test_an_error_is_one_message_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "one" / "good" / "a.png", part(1))
+    save(tmp_path / "bad" / "cut" / "a.png", part(1))
+    write_parts(tmp_path / "good", good=6)
+    (tmp_path / "bad.toml").write_text("[location")
+    (tmp_path / "other.toml").write_text("[station]\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert _run(monkeypatch, *(argument.format(tmp=tmp_path) for argument in arguments)) == 2
+    error = capsys.readouterr().err
+    assert re.search(says, error)
+    assert "Traceback" not in error
+    assert error.count("inspector-train:") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_location_file_decides_what_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fitted_line: Line, exported: None
+) -> None:
+    data = write_parts(tmp_path / "data", good=8)
+    place = tmp_path / "place.toml"
+    place.write_text('[location]\nkind = "region"\nx_px = 0\ny_px = 0\nwidth_px = 40\nheight_px = 60\n')
+    monkeypatch.setattr("training.export.check_parity", lambda fitted, model, images: fitted_line.parity)
+    assert _run(monkeypatch, "fit", data, "--out", tmp_path / "b", "--size", "64x64", "--location", place) == 0
+    location = open_bundle(tmp_path / "b").manifest.input.location
+    assert (location["kind"], location["width_px"]) == ("region", 40)
+
+
+@pytest.mark.parametrize("stage", ["Learning good parts", "Setting the limit", "Exporting"])
+def test_ctrl_c_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], exported: None, stage: str
+) -> None:
+    data = write_parts(tmp_path / "data", good=10)
+    report = cli._Bars.__call__
+
+    def interrupt(self: cli._Bars, name: str, done: int, total: int) -> None:
+        report(self, name, done, total)
+        if name == stage and done:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli._Bars, "__call__", interrupt)
+    out = tmp_path / "out"
+    assert _run(monkeypatch, "fit", data, "--out", out / "b", "--size", "64x64", "--split-out", out / "s.json") == 130
+    assert "nothing was left half-written" in capsys.readouterr().err
+    assert not out.exists() or [path.name for path in out.iterdir()] == ["s.json"]
+    if (out / "s.json").exists():
+        read_split(out / "s.json")
+
+
+def test_help_names_every_command_without_importing_torch() -> None:
+    code = """
+import sys
+from training.cli import main
+sys.argv = ["inspector-train", "--help"]
+try:
+    main()
+finally:
+    assert "torch" not in sys.modules
+"""
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    for command in ("fit", "evaluate", "export", "check-data"):
+        assert re.search(rf"\b{command}\b", done.stdout)
+
+
+def test_a_split_and_a_fitted_model_replace_nothing_by_accident(fitted_line: Line, tmp_path: Path) -> None:
+    """A split may be written again, it says the same for the same seed; a fitted model may not."""
+    write_split(tmp_path / "s.json", fitted_line.outcome.split)
+    write_split(tmp_path / "s.json", fitted_line.outcome.split)
+    save_fitted(fitted_line.outcome.fitted, tmp_path / "kept")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "s.json"]
