@@ -57,7 +57,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(DEMO): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing the inspector and its training tools into $(VENV), about 250 MB: a minute or two …"
+	@echo "Installing the inspector and its training tools into $(VENV): with a CPU build of torch about 250 MB, with CUDA gigabytes (README.md) …"
 	@$(INSTALL) -e '.[training]'
 	@touch $@
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from inspector.cli import app
 from inspector.part import Reason
@@ -22,8 +23,12 @@ from inspector.settings import (
     StationTable,
 )
 from inspector.signalling.registers import RING_ENTRY, STATION_BLOCK, register_table
+from training.cli import app as training_app
 
 ROOT = Path(__file__).parents[2]
+PACKAGE_DATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+    "package-data"
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -44,6 +49,32 @@ def commands(group: typer.Typer, prefix: str) -> list[str]:
 @pytest.mark.parametrize("command", commands(app, "inspector"))
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert command in README
+
+
+def test_the_torch_that_the_readme_installs_is_the_pinned_one() -> None:
+    (shown,) = re.findall(r"venv && \.venv/bin/pip install (torch==\S+)", README)
+    assert shown in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("command", re.findall(r"inspector-train (\S+) ([^#\n]*)", README), ids=lambda found: found[0])
+def test_every_training_option_in_the_readme_exists(command: tuple[str, str]) -> None:
+    help_text = CliRunner().invoke(training_app, [command[0], "--help"], env={"COLUMNS": "200"}).output
+    for option in re.findall(r"--[a-z-]+", command[1].split("`")[0]):
+        assert option in help_text
+
+
+def test_the_readme_evaluates_on_images_that_were_not_fitted_on() -> None:
+    assert re.search(r"inspector-train fit .*--split-out (\S+).*\n.*inspector-train evaluate .*--split \1\b", README)
+
+
+@pytest.mark.parametrize(("package", "pattern"), [(p, g) for p, globs in PACKAGE_DATA.items() for g in globs])
+def test_every_pattern_of_package_data_matches_a_file(package: str, pattern: str) -> None:
+    assert list((ROOT / package).glob(pattern))
+
+
+@pytest.mark.parametrize("package", ["inspector", "training"])
+def test_every_package_ships_its_types(package: str) -> None:
+    assert "py.typed" in PACKAGE_DATA[package]
 
 
 @pytest.mark.parametrize("block", [pytest.param(STATION_BLOCK, id="station"), pytest.param(RING_ENTRY, id="ring")])
