@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.errors import ConfigError, InspectorError, SchemaOutdated
+from sqlalchemy.engine import make_url
+
+from inspector.errors import ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
 from inspector.imaging.locate import location_from_dict
 from inspector.records.store import Store
 from inspector.rpc.server import check_listen
 from inspector.service import load_model
-from inspector.settings import Address, LineSettings, Problem, read_line_file
+from inspector.settings import EXAMPLE, Address, LineReading, LineSettings, Problem, read_line_file
 
 MIN_FREE_BYTES = 1 << 30
 
@@ -28,23 +31,24 @@ class Checkup:
 
 
 def check_line(path: Path) -> Checkup:
-    """Check the line file at `path`, and all that it names, on this machine. Changes nothing but creates `data_dir`."""
-    settings, problems = read_line_file(path)
-    if settings is None:
+    """Check the line file at `path`, and all that it names, on this machine. Changes nothing but creates `data_dir`.
+
+    What a faulty key decides is left out; all the rest is checked.
+    """
+    reading = read_line_file(path)
+    problems, notes = list(reading.problems), list[str]()
+    if reading.draft is None:
         return Checkup(tuple(problems), ())
-    notes: list[str] = [f"line file: {len(settings.file.station)} station(s), {len(settings.file.recipe)} recipe(s)"]
-    steps: tuple[Callable[[LineSettings, list[str]], Iterator[Problem]], ...] = (
-        _check_data_dir,
-        _check_listeners,
-        _check_database,
-        _check_recipes,
-    )
-    for step in steps:
-        problems.extend(step(settings, notes))
+    file = reading.draft.file
+    notes.append(f"line file: {len(file.station)} station(s), {len(file.recipe)} recipe(s)")
+    for step in (_check_data_dir, _check_listeners, _check_database, _check_recipes):
+        problems.extend(step(reading, reading.draft, notes))
     return Checkup(tuple(problems), tuple(notes))
 
 
-def _check_data_dir(settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+def _check_data_dir(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    if not reading.is_sound("line", "data_dir"):
+        return
     folder = settings.data_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,19 +67,27 @@ def _check_data_dir(settings: LineSettings, notes: list[str]) -> Iterator[Proble
         notes.append(f"data folder: {folder}, {free_bytes >> 30} GiB free")
 
 
-def _check_listeners(settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
-    for key, address in (("grpc.listen", settings.grpc_listen), ("modbus.listen", settings.modbus_listen)):
+def _check_listeners(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    for table in ("grpc", "modbus"):
+        if not reading.is_sound(table, "listen"):
+            continue
+        key, address = f"{table}.listen", settings.grpc_listen if table == "grpc" else settings.modbus_listen
         try:
-            if key == "grpc.listen":
+            if table == "grpc":
                 check_listen(address.host)
             _try_bind(address)
         except ConfigError as error:
-            yield Problem(settings.path, key, str(error), "see deploy/line.example.toml")
+            yield Problem(settings.path, key, str(error), EXAMPLE)
         except OSError as error:
             fact = f"{address} cannot be listened on ({error.strerror or error})"
-            yield Problem(settings.path, key, fact, "stop the program that has it, or choose another port")
+            step = "choose an address of this machine and another port"
+            if error.errno == errno.EADDRINUSE:
+                step = "the line may be running already; if not, stop the program that has it or choose another port"
+            yield Problem(settings.path, key, fact, step)
         else:
             notes.append(f"{key}: {address} is free")
+    if reading.is_sound("modbus", "listen"):
+        notes.extend(f"warning: {warning}" for warning in settings.warnings())
 
 
 def _try_bind(address: Address) -> None:
@@ -85,14 +97,18 @@ def _try_bind(address: Address) -> None:
         probe.bind(bound)
 
 
-def _check_database(settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
-    if not settings.file.records.database and not (settings.data_dir / "quality.db").exists():
-        notes.append("database: a new SQLite file is made at the first start")
+def _check_database(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    configured = settings.file.records.database
+    if not reading.is_sound("records", "database") or not (configured or reading.is_sound("line", "data_dir")):
         return
     try:
         store = Store(settings.database_url)
         try:
-            store.check_schema()
+            is_empty = store.is_empty()
+            if not is_empty:
+                store.check_schema()
+            elif configured:
+                _check_place(settings.database_url)
         finally:
             store.close()
     except SchemaOutdated as error:
@@ -100,21 +116,39 @@ def _check_database(settings: LineSettings, notes: list[str]) -> Iterator[Proble
     except InspectorError as error:
         yield Problem(settings.path, "records.database", str(error), "correct the URL or start the database")
     else:
-        notes.append("database: answers, schema is current")
+        new = f"{store.name} is new, the first start makes its tables"
+        notes.append(f"database: {new if is_empty else 'answers, schema is current'}")
 
 
-def _check_recipes(settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
-    used = {station.recipe for station in settings.file.station}
+def _check_place(url: str) -> None:
+    """StoreUnavailable if the file of a new SQLite database cannot be made where it is to be."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return
+    file = Path(parsed.database).absolute()
+    if file.exists() and not file.is_file():
+        raise StoreUnavailable(f"{file} is not a file")
+    folder = next(parent for parent in file.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise StoreUnavailable(f"{parsed.database} cannot be made: this user cannot write to {folder}")
+
+
+def _check_recipes(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    used = {getattr(station, "recipe", "") for station in settings.file.station}
     for name, recipe in settings.file.recipe.items():
         key = f"recipe.{name}"
-        if name not in used:
+        if name not in used and reading.is_sound("station"):
             notes.append(f"{key}: no station uses it")
+        if not reading.is_sound("recipe", name, "location"):
+            continue
         if recipe.location is not None:
             try:
                 location_from_dict(recipe.location, settings.path.parent)
             except ConfigError as error:
-                yield Problem(settings.path, f"{key}.location", str(error), "see deploy/line.example.toml")
+                yield Problem(settings.path, f"{key}.location", str(error), EXAMPLE)
                 continue
+        if not reading.is_sound("inference") or not reading.is_sound("recipe", name, "bundle"):
+            continue
         try:
             model = load_model(settings, recipe)
         except InspectorError as error:

@@ -7,18 +7,20 @@ next step. Nothing here opens a bundle, a port or a database; `inspector/service
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from inspector.errors import ConfigError
 
 MAX_LINE_FILE_BYTES = 1 << 20
+EXAMPLE = "deploy/line.example.toml in the source shows every key"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -41,6 +43,14 @@ class Address:
 
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it; False for names other than localhost, which may point anywhere."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -71,6 +81,9 @@ ListenText = Annotated[str, AfterValidator(_address)]
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_T = TypeVar("_T", bound=_Table)
 
 
 class LineTable(_Table):
@@ -166,8 +179,21 @@ class LineSettings:
 
     @property
     def database_url(self) -> str:
-        """SQLAlchemy URL of the quality database; by default SQLite in the data folder."""
-        return self.file.records.database or f"sqlite:///{self.data_dir / 'quality.db'}"
+        """SQLAlchemy URL of the quality database; by default SQLite in the data folder. May hold a password."""
+        # Takes a while to import, and only some commands need it.
+        from sqlalchemy.engine import URL, make_url
+        from sqlalchemy.exc import ArgumentError
+
+        if not self.file.records.database:
+            url = URL.create("sqlite", database=str(self.data_dir / "quality.db"))
+            return url.render_as_string(hide_password=False)
+        try:
+            url = make_url(self.file.records.database)
+        except (ArgumentError, ValueError):
+            return self.file.records.database  # the store says what is wrong with it
+        if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":", "file:")):
+            url = url.set(database=str(self.resolve(url.database)))
+        return url.render_as_string(hide_password=False)
 
     @property
     def grpc_listen(self) -> Address:
@@ -177,40 +203,105 @@ class LineSettings:
     def modbus_listen(self) -> Address:
         return parse_address(self.file.modbus.listen)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but a person should know before the line runs."""
+        address = self.modbus_listen
+        if address.is_loopback:
+            return ()
+        return (
+            f"modbus.listen: {address} is open to the network and Modbus has no login: whoever reaches this port can read "
+            "every verdict, and nobody can write; keep it on the machine network",
+        )
+
     def resolve(self, path: str) -> Path:
         """`path`, relative to the line file's folder."""
         return (self.path.parent / path).resolve()
 
 
-def read_line_file(path: Path) -> tuple[LineSettings | None, list[Problem]]:
-    """Read a line file; the settings are None if there is any problem that makes them unusable."""
+@dataclass(frozen=True, slots=True)
+class LineReading:
+    """What a line file says. `settings` is None if there is any problem.
+
+    `draft` holds what can be read all the same, None if that is nothing: what `is_sound` denies has its default in it, or is
+    absent if it has none.
+    """
+
+    settings: LineSettings | None
+    problems: tuple[Problem, ...]
+    draft: LineSettings | None = None
+    faults: tuple[tuple[str | int, ...], ...] = ()
+
+    def is_sound(self, *key: str | int) -> bool:
+        """Whether neither the key nor a table around or below it is at fault, such as `is_sound("line", "data_dir")`."""
+        return not any(fault[: len(key)] == key or key[: len(fault)] == fault for fault in self.faults)
+
+
+def read_line_file(path: Path) -> LineReading:
+    """Read a line file, all of it: a fault in one place hides none in another."""
     try:
         raw = path.read_bytes()
     except OSError as error:
-        return None, [Problem(path, "file", f"cannot be read ({error.strerror})", "give the path of a line file")]
+        return _unreadable(path, f"cannot be read ({error.strerror})", "give the path of a line file")
     if len(raw) > MAX_LINE_FILE_BYTES:
         fact = f"is {len(raw):,} bytes, the most is {MAX_LINE_FILE_BYTES:,}"
-        return None, [Problem(path, "file", fact, "is this a line file at all?")]
+        return _unreadable(path, fact, "is this a line file at all?")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return None, [Problem(path, "file", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")]
+        return _unreadable(path, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        return None, [Problem(path, "file", f"is not TOML: {error}", "correct that place")]
+        return _unreadable(path, f"is not TOML: {error}", "correct that place")
+    problems: list[Problem] = []
+    faults: tuple[tuple[str | int, ...], ...] = ()
     try:
         parsed = LineFile.model_validate(document)
     except ValidationError as error:
-        return None, [_problem(path, fault, document) for fault in error.errors(include_url=False)]
-    problems = list(_disagreements(path, parsed))
-    return (None, problems) if problems else (LineSettings(path.resolve(), parsed), [])
+        told = error.errors(include_url=False)
+        problems.extend(_problem(path, fault, document) for fault in told)
+        faults = tuple(fault["loc"] for fault in told)
+        parsed = _salvage(document, faults)
+    draft = LineSettings(path.resolve(), parsed)
+    reading = LineReading(None, (), draft, faults)
+    problems.extend(_disagreements(path, reading, parsed))
+    return LineReading(None if problems else draft, tuple(problems), draft, faults)
+
+
+def _unreadable(path: Path, fact: str, next_step: str) -> LineReading:
+    return LineReading(None, (Problem(path, "file", fact, next_step),))
 
 
 def load_line_file(path: Path) -> LineSettings:
     """Read a line file or raise ConfigError naming every problem."""
-    settings, problems = read_line_file(path)
-    if settings is None:
-        raise ConfigError("\n".join(str(problem) for problem in problems))
-    return settings
+    reading = read_line_file(path)
+    if reading.settings is None:
+        raise ConfigError("\n".join(str(problem) for problem in reading.problems))
+    return reading.settings
+
+
+def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], ...]) -> LineFile:
+    """The file without the keys at fault; lists keep their places."""
+
+    def sound(table: type[_T], raw: object, *where: str | int) -> _T:
+        pairs = raw.items() if isinstance(raw, dict) else ()
+        bad = {fault[len(where)] for fault in faults if fault[: len(where)] == where and len(fault) > len(where)}
+        return table.model_construct(**{k: v for k, v in pairs if k in table.model_fields and k not in bad})
+
+    stations, recipes = document.get("station"), document.get("recipe")
+    return LineFile.model_construct(
+        line=sound(LineTable, document.get("line"), "line"),
+        grpc=sound(GrpcTable, document.get("grpc"), "grpc"),
+        modbus=sound(ModbusTable, document.get("modbus"), "modbus"),
+        records=sound(RecordsTable, document.get("records"), "records"),
+        inference=sound(InferenceTable, document.get("inference"), "inference"),
+        station=[
+            sound(StationTable, raw, "station", index)
+            for index, raw in enumerate(stations if isinstance(stations, list) else ())
+        ],
+        recipe={
+            name: sound(RecipeTable, raw, "recipe", name)
+            for name, raw in (recipes.items() if isinstance(recipes, dict) else ())
+        },
+    )
 
 
 def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) -> Problem:
@@ -218,10 +309,10 @@ def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) 
     key = ".".join(where) or "file"
     kind = fault["type"]
     if kind == "missing":
-        return Problem(path, key, "is missing", "add it (deploy/line.example.toml shows every key)")
+        return Problem(path, key, "is missing", f"add it ({EXAMPLE})")
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(where[-1], _keys_beside(where), n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "remove it (deploy/line.example.toml shows every key)"
+        hint = f'did you mean "{near[0]}"?' if near else f"remove it ({EXAMPLE})"
         return Problem(path, key, "is not a key of this table", hint)
     given = fault.get("input")
     shown = f" (got {given!r:.80})" if isinstance(given, str | int | float | bool) else ""
@@ -245,20 +336,23 @@ def _keys_beside(where: list[str]) -> list[str]:
     return list(table.model_fields)
 
 
-def _disagreements(path: Path, parsed: LineFile) -> Iterator[Problem]:
-    """Faults that no single key shows."""
+def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Faults that no single key shows, among the keys that are sound."""
     for key in ("name", "camera", "unit"):
         seen: dict[object, str] = {}
         for index, station in enumerate(parsed.station):
+            if not reading.is_sound("station", index, key):
+                continue
             value = getattr(station, key)
             if value in seen:
                 fact = f'"{value}" is also that of station "{seen[value]}"'
                 yield Problem(path, f"station.{index}.{key}", fact, "give every station its own")
-            seen.setdefault(value, station.name)
+            seen.setdefault(value, getattr(station, "name", str(index)))
     for index, station in enumerate(parsed.station):
-        if station.recipe not in parsed.recipe:
+        if parsed.recipe and reading.is_sound("station", index, "recipe") and station.recipe not in parsed.recipe:
             known = ", ".join(sorted(parsed.recipe))
             fact = f"there is no [recipe.{station.recipe}]; known recipes: {known}"
             yield Problem(path, f"station.{index}.recipe", fact, "name one of them or add the recipe")
-    if parsed.grpc.listen == parsed.modbus.listen:
+    listens_are_sound = reading.is_sound("grpc", "listen") and reading.is_sound("modbus", "listen")
+    if listens_are_sound and parsed.grpc.listen == parsed.modbus.listen:
         yield Problem(path, "modbus.listen", f'"{parsed.modbus.listen}" is also grpc.listen', "choose another port")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 
 from inspector.errors import ConfigError
+from inspector.records.store import Store
 from inspector.settings import MAX_LINE_FILE_BYTES, load_line_file, parse_address, read_line_file
 
 GOOD = """
@@ -32,7 +34,7 @@ def written(tmp_path: Path, text: str | bytes) -> Path:
 
 def test_the_smallest_line_file_has_defaults_for_the_rest(tmp_path: Path) -> None:
     settings = load_line_file(written(tmp_path, GOOD))
-    assert settings.database_url == f"sqlite:///{tmp_path / 'var' / 'quality.db'}"
+    assert settings.data_dir == tmp_path / "var"
     assert str(settings.grpc_listen) == "127.0.0.1:50051"
     assert settings.file.recipe["r"].deadline_ms == 500
     assert settings.resolve("bundles/r") == tmp_path / "bundles" / "r"
@@ -73,16 +75,96 @@ def test_the_example_holds() -> None:
     ],
 )
 def test_a_wrong_file_is_told_by_key(tmp_path: Path, text: str | bytes, key: str, says: str) -> None:
-    settings, problems = read_line_file(written(tmp_path, text))
-    assert settings is None
-    told = {problem.key: f"{problem.fact}; {problem.next_step}" for problem in problems}
-    assert says in told.get(key, ""), problems
+    reading = read_line_file(written(tmp_path, text))
+    assert reading.settings is None
+    told = {problem.key: f"{problem.fact}; {problem.next_step}" for problem in reading.problems}
+    assert says in told.get(key, ""), reading.problems
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("unit = 1", "unit = 0").replace('"l1"', '""') + "deadline_ms = -1\n"
-    _, problems = read_line_file(written(tmp_path, text))
+    problems = read_line_file(written(tmp_path, text)).problems
     assert {problem.key for problem in problems} == {"line.name", "station.0.unit", "recipe.r.deadline_ms"}
+
+
+SECOND = '[[station]]\nname="s2"\ncamera="c1"\nunit=2\nrecipe="q"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        pytest.param(
+            GOOD.replace("unit = 1", "unit = 0") + SECOND,
+            {"station.0.unit", "station.1.camera", "station.1.recipe"},
+            id="a bad unit hides neither the same camera nor the unknown recipe",
+        ),
+        pytest.param(
+            GOOD.replace('"l1"', '""') + '[grpc]\nlisten = "127.0.0.1:5020"\n',
+            {"line.name", "modbus.listen"},
+            id="a bad name does not hide a port used twice",
+        ),
+        pytest.param(
+            GOOD + '[grpc]\nlisten = "nowhere"\n[modbus]\nlisten = "nowhere"\n',
+            {"grpc.listen", "modbus.listen"},
+            id="addresses that are none are not compared",
+        ),
+        pytest.param(
+            GOOD.replace('name = "s1"\n', "") + SECOND,
+            {"station.0.name", "station.1.camera", "station.1.recipe"},
+            id="a station without a name still has its camera",
+        ),
+        pytest.param("line = 1\nstation = 2\nrecipe = 3\n", {"line", "station", "recipe"}, id="no table at all"),
+        pytest.param(
+            'station = [1]\nrecipe = {r = 2}\n[line]\nname = "l"\n', {"station.0", "recipe.r"}, id="numbers for tables"
+        ),
+    ],
+)
+def test_a_fault_in_one_place_hides_none_in_another(tmp_path: Path, text: str, keys: set[str]) -> None:
+    assert {problem.key for problem in read_line_file(written(tmp_path, text)).problems} == keys
+
+
+@pytest.mark.parametrize(
+    ("added", "database"),
+    [
+        pytest.param("", "FOLDER/var/quality.db", id="none given: in the data folder"),
+        pytest.param('[records]\ndatabase = "sqlite:///q.db"\n', "FOLDER/q.db", id="relative to the line file"),
+        pytest.param('[records]\ndatabase = "sqlite:////srv/q.db"\n', "/srv/q.db", id="absolute"),
+        pytest.param('[records]\ndatabase = "postgresql://u:p%40ss@h/quality"\n', "quality", id="a server"),
+        pytest.param('[records]\ndatabase = "nothing"\n', None, id="no URL: left for the store to refuse"),
+    ],
+)
+def test_the_database_is_where_the_line_file_says(tmp_path: Path, added: str, database: str | None) -> None:
+    url = load_line_file(written(tmp_path, GOOD + added)).database_url
+    if database is None:
+        assert url == "nothing"
+    else:
+        assert make_url(url).database == database.replace("FOLDER", str(tmp_path))
+        assert make_url(url).password == ("p@ss" if database == "quality" else None)
+
+
+@pytest.mark.parametrize("name", ["a?b=c", "50%25", "x#y", "with space", "ü"])
+def test_any_name_of_a_data_folder_works(tmp_path: Path, name: str) -> None:
+    settings = load_line_file(written(tmp_path, GOOD.replace('"l1"', f'"l1"\ndata_dir = "{name}"')))
+    store = Store(settings.database_url)
+    store.create()
+    store.close()
+    assert (tmp_path / name / "quality.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned"),
+    [
+        pytest.param("127.0.0.1:5020", False, id="loopback"),
+        pytest.param("[::1]:5020", False, id="loopback of IPv6"),
+        pytest.param("localhost:5020", False, id="loopback by name"),
+        pytest.param("0.0.0.0:5020", True, id="every network"),
+        pytest.param("192.168.1.5:5020", True, id="one network"),
+        pytest.param("plc-net.local:5020", True, id="a name, which may be anywhere"),
+    ],
+)
+def test_an_open_modbus_port_is_warned_of(tmp_path: Path, listen: str, warned: bool) -> None:
+    warnings = load_line_file(written(tmp_path, GOOD + f'[modbus]\nlisten = "{listen}"\n')).warnings()
+    assert ["no login" in warning and "can read" in warning for warning in warnings] == [True] * warned
 
 
 def test_a_missing_file_is_a_problem_not_a_crash(tmp_path: Path) -> None:
