@@ -32,7 +32,9 @@ app.add_typer(camera_app, name="camera")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(db_app, name="db")
 
-LineFile = Annotated[Path, typer.Argument(help="The line file, as deploy/line.example.toml.", show_default=False)]
+LineFile = Annotated[
+    Path, typer.Argument(help="The line file, such as deploy/line.example.toml of the source.", show_default=False)
+]
 out = Console()
 err = Console(stderr=True)
 
@@ -48,14 +50,20 @@ def main() -> None:
         sys.exit(130)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"inspector {__version__}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    # Eager: it comes before the question which command is meant.
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Real-time visual inspection: camera frame to PLC verdict and quality record."""
-    if version:
-        out.print(f"inspector {__version__}")
-        raise typer.Exit
 
 
 @app.command()
@@ -89,6 +97,8 @@ def serve(
 
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     settings = load_line_file(line_file)
+    for warning in settings.warnings():
+        logging.getLogger(__name__).warning("%s", warning)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -154,8 +164,8 @@ def show(
         for stored in found:
             out.print(reports.inspection_card(stored))
         if save is not None:
-            for path in reports.save_pictures(found, open_image_store(settings), save):
-                out.print(f"saved {path}", markup=False, highlight=False, soft_wrap=True)
+            for told in reports.save_pictures(found, open_image_store(settings), save):
+                out.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 @camera_app.command("folder")

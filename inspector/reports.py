@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from inspector.errors import ConfigError, NotFound
+from inspector.errors import ConfigError, ImageStoreError, NotFound
 from inspector.inference.bundle import Bundle
 from inspector.part import Inspection, Verdict
 from inspector.records.images import ImageStore
@@ -18,6 +18,8 @@ from inspector.records.store import Store, StoreStats
 
 _STYLES = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.UNKNOWN: "yellow"}
 MAX_SHOWN = 50
+# The quality database counts in signed 64-bit numbers.
+MAX_NUMBER = 2**63 - 1
 
 
 def not_passed(
@@ -33,9 +35,13 @@ def not_passed(
 def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
     """Inspections of a part id, newest first, or the one numbered "#123". Raises NotFound or ConfigError."""
     if part.startswith("#"):
-        if not part[1:].isdigit():
-            raise ConfigError(f'"{part}" is no number of an inspection: give "#" and digits, such as "#123"')
-        return [store.get(line, int(part[1:]))]
+        digits = part[1:]
+        # The length first: Python refuses to read a number of thousands of digits.
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 19 and int(digits) <= MAX_NUMBER):
+            raise ConfigError(
+                f'"{part[:80]}" is no number of an inspection: give "#" and digits, such as "#123", up to #{MAX_NUMBER}'
+            )
+        return [store.get(line, int(digits))]
     found = store.list(InspectionFilter(line=line, part_id=part), MAX_SHOWN).inspections
     if not found:
         raise NotFound(f'line {line} has no inspection of part "{part}": `inspector rejects` lists what there is')
@@ -43,17 +49,21 @@ def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
 
 
 def inspection_table(inspections: Sequence[StoredInspection]) -> Table:
-    """One row an inspection."""
+    """One row an inspection, in 80 columns; the station is named only if there are several."""
+    stations = {stored.inspection.station for stored in inspections}
     title = f"{len(inspections)} part(s) not passed, newest first"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("number", "received (UTC)", "station", "trigger", "part", "why", "class", "score / limit"):
+    if len(stations) == 1:
+        title += f", station {_plain(next(iter(stations)))}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    several = ("station",) if len(stations) > 1 else ()
+    for column in ("number", "received (UTC)", *several, "trigger", "part", "why", "class", "score / limit"):
         table.add_column(column, overflow="fold", no_wrap=column in {"number", "received (UTC)", "trigger", "why"})
     for stored in inspections:
         i = stored.inspection
         table.add_row(
             f"#{i.sequence}",
-            i.receive_time.astimezone(UTC).strftime("%m-%d %H:%M:%S"),
-            _plain(i.station),
+            i.receive_time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            *((_plain(i.station),) if several else ()),
             str(i.trigger),
             _plain(i.part_id) or "–",
             f"[{_STYLES[i.verdict]}]{'REJECT' if i.verdict is Verdict.REJECT else i.reason.name}[/]",
@@ -95,18 +105,31 @@ def inspection_card(stored: StoredInspection) -> Table:
     return card
 
 
-def save_pictures(inspections: Sequence[StoredInspection], images: ImageStore, folder: Path) -> Iterator[Path]:
-    """Write the pictures of inspections to a folder, named by number and kind; yields each path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stored in inspections:
-        for image in stored.images:
-            if not image.sha256:
-                continue
-            data, media_type = images.get(image.sha256)
-            suffix = mimetypes.guess_extension(media_type) or ".bin"
-            path = folder / f"{stored.inspection.sequence}-{image.kind.name.lower()}{suffix}"
-            path.write_bytes(data)
-            yield path
+def save_pictures(inspections: Sequence[StoredInspection], images: ImageStore, folder: Path) -> Iterator[str]:
+    """Write the pictures of inspections to a folder, named by number and kind; yields what became of each, as a line.
+
+    A picture that is gone or damaged does not keep the others from being saved. ConfigError if the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stored in inspections:
+            for image in stored.images:
+                name = f"{stored.inspection.sequence}-{image.kind.name.lower()}"
+                if not image.sha256:
+                    yield f"not saved: {name} was never stored ({image.lost_reason})"
+                    continue
+                try:
+                    data, media_type = images.get(image.sha256)
+                except (NotFound, ImageStoreError) as error:
+                    yield f"not saved: {name}: {error}"
+                    continue
+                path = folder / f"{name}{mimetypes.guess_extension(media_type) or '.bin'}"
+                path.write_bytes(data)
+                yield f"saved {path}"
+    except OSError as error:
+        raise ConfigError(
+            f"pictures cannot be saved to {folder}: {error.strerror}: name a folder that this user may write, with space"
+        ) from error
 
 
 def bundle_card(bundle: Bundle) -> Table:

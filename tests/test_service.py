@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import queue
 import socket
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import grpc
 import pytest
+from postgres import PostgresServer
+from rich.console import Console
 from toys import toy_bundle, toy_png
 from typer.testing import CliRunner
 
+from inspector import __version__
 from inspector.checkup import check_line
 from inspector.cli import app
-from inspector.errors import BundleError, StoreUnavailable
+from inspector.errors import BundleError, InspectorError, StoreUnavailable
 from inspector.records.store import Store
+from inspector.reports import inspection_table, not_passed
 from inspector.service import open_journal, run_service
 from inspector.settings import LineSettings, load_line_file
 from inspector.signalling.registers import STATION_BLOCK_SIZE, unpack_block
@@ -188,8 +194,126 @@ def test_check_tells_what_would_keep_the_line_from_running(
 
 def test_check_finds_a_taken_port(line_file: Path, settings: LineSettings) -> None:
     with run_service(settings):
-        keys = {problem.key for problem in check_line(line_file).problems}
-    assert keys == {"grpc.listen", "modbus.listen"}
+        told = {problem.key: problem.next_step for problem in check_line(line_file).problems}
+    assert set(told) == {"grpc.listen", "modbus.listen"}
+    assert all("may be running already" in step for step in told.values())
+
+
+def test_check_tells_faults_of_the_file_and_of_this_machine_at_once(line_file: Path) -> None:
+    text = line_file.read_text().replace("127.0.0.1", "0.0.0.0", 1).replace('bundle = "toy"', 'bundle = "none"')
+    line_file.write_text(text.replace("unit = 1", "unit = 0").replace("5000", "-1").replace('"toy"', '"other"'))
+    keys = [problem.key for problem in check_line(line_file).problems]
+    assert sorted(keys) == [
+        "grpc.listen",
+        "recipe.toy.bundle",
+        "recipe.toy.deadline_ms",
+        "station.0.recipe",
+        "station.0.unit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "prepared", "problems"),
+    [
+        pytest.param("sqlite:///new.db", "", [], id="SQLite file that does not exist yet"),
+        pytest.param("sqlite:///deep/er/new.db", "", [], id="nor its folder"),
+        pytest.param("sqlite:///empty.db", "empty.db", [], id="SQLite file without tables"),
+        pytest.param("sqlite:///toy/manifest.json/new.db", "", ["records.database"], id="below a file"),
+        pytest.param("sqlite:////dev/null", "", ["records.database"], id="a device"),
+    ],
+)
+def test_a_new_database_is_no_problem_where_it_can_be_made(
+    line_file: Path, url: str, prepared: str, problems: list[str]
+) -> None:
+    if prepared:
+        (line_file.parent / prepared).touch()
+    line_file.write_text(line_file.read_text() + f'[records]\ndatabase = "{url}"\n')
+    checkup = check_line(line_file)
+    assert [problem.key for problem in checkup.problems] == problems
+    assert any("the first start makes its tables" in note for note in checkup.notes) == (not problems)
+
+
+def test_an_empty_server_database_is_no_problem(line_file: Path, postgres: PostgresServer) -> None:
+    line_file.write_text(line_file.read_text() + f'[records]\ndatabase = "{postgres.create()}"\n')
+    checkup = check_line(line_file)
+    assert not checkup.problems
+    assert any("the first start makes its tables" in note for note in checkup.notes)
+
+
+def test_check_says_who_can_read_an_open_modbus_port(line_file: Path) -> None:
+    grpc_part, modbus_part = line_file.read_text().split("[modbus]")
+    line_file.write_text(f"{grpc_part}[modbus]{modbus_part.replace('127.0.0.1', '0.0.0.0')}")
+    checkup = check_line(line_file)
+    assert not checkup.problems
+    assert any("no login" in note and "can read" in note for note in checkup.notes)
+
+
+def test_serve_warns_of_an_open_modbus_port(
+    line_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: LineSettings) -> None:
+        raise BundleError("far enough")
+
+    monkeypatch.setattr("inspector.service.run_service", refuse)
+    monkeypatch.setattr("inspector.cli._log_to_stderr", lambda _: None)
+    grpc_part, modbus_part = line_file.read_text().split("[modbus]")
+    line_file.write_text(f"{grpc_part}[modbus]{modbus_part.replace('127.0.0.1', '0.0.0.0')}")
+    CliRunner().invoke(app, ["serve", str(line_file)])
+    assert "no login" in caplog.text
+
+
+def test_the_version_needs_no_command() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"inspector {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["show", "#99999999999999999999999"], "no number of an inspection", id="beyond the database"),
+        pytest.param(["show", "#9223372036854775808"], "no number of an inspection", id="just beyond the database"),
+        pytest.param(["show", "#" + "9" * 5000], "no number of an inspection", id="beyond Python"),
+        pytest.param(["show", "#²"], "no number of an inspection", id="a digit that is no number"),
+        pytest.param(["show", "#9223372036854775807"], "not on record", id="the greatest number"),
+        pytest.param(["show", "A-2", "--save", "/dev/null/x"], "cannot be saved to /dev/null/x", id="below a file"),
+        pytest.param(["show", "A-2", "--save", "/dev/null"], "cannot be saved to /dev/null", id="not a folder"),
+    ],
+)
+def test_wrong_words_of_a_user_get_a_message(judged: Path, arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(app, [*arguments, "--line", str(judged)])
+    assert isinstance(result.exception, InspectorError), result.exception
+    assert says in str(result.exception)
+
+
+def test_a_removed_picture_does_not_keep_the_others_from_being_saved(judged: Path, tmp_path: Path) -> None:
+    first, second = sorted(path for path in (tmp_path / "var" / "images").rglob("*.*") if path.is_file())[:2]
+    first.unlink()
+    second.write_bytes(b"damaged")
+    told = ""
+    for part in ("A-2", "A-4"):
+        result = CliRunner().invoke(app, ["show", part, "--line", str(judged), "--save", str(tmp_path / "pictures")])
+        assert result.exit_code == 0, result.output
+        told += result.output
+    assert told.count("not saved: ") == 2
+    assert "retention removed it" in told
+    assert "is damaged" in told
+    assert told.count("\nsaved ") == len(list((tmp_path / "pictures").iterdir())) == 2
+
+
+def test_the_list_of_rejects_shows_the_date_in_eighty_columns(judged: Path) -> None:
+    store = Store(load_line_file(judged).database_url)
+    found = not_passed(store, "l1", 20, None, "", unknown=True)
+    store.close()
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(inspection_table(found))
+        both = [found[0], replace(found[1], inspection=replace(found[1].inspection, station="s2"))]
+        console.print(inspection_table(both))
+    one, several = capture.get().split("2 part(s)")
+    for stored in found:
+        assert stored.inspection.receive_time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") in one
+    assert "station s1" in one
+    assert "s2" in several
 
 
 def test_check_of_a_good_line_says_so(line_file: Path) -> None:
