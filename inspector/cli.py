@@ -58,7 +58,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    # Eager: it comes before the question which command is meant.
+    # Called while the options are read, before the question which command is meant.
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
