@@ -38,6 +38,8 @@ MARKER = b"\xa5JRN"
 ALIGNMENT = 8
 PREFIX_BYTES = 20
 MAX_PAYLOAD_BYTES = 1 << 20
+# A segment's header names every part in flight; this leaves room behind it in a segment of 4 MiB.
+MAX_HEADER_BYTES = 7 << 19
 LARGEST_NUMBER = (1 << 63) - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,7 +83,7 @@ def unframe(data: bytes, offset: int) -> tuple[bytes, int] | None:
     if data[offset : offset + 4] != MARKER or offset + PREFIX_BYTES > len(data):
         return None
     length, ordinal = _NUMBERS.unpack_from(data, offset + 4)
-    if length > MAX_PAYLOAD_BYTES or offset + PREFIX_BYTES + length > len(data):
+    if length > MAX_HEADER_BYTES or offset + PREFIX_BYTES + length > len(data):
         return None
     payload = data[offset + PREFIX_BYTES : offset + PREFIX_BYTES + length]
     crc = zlib.crc32(data[offset + 4 : offset + 16], zlib.crc32(payload))
@@ -94,9 +96,15 @@ def encode(entry: Entry | SegmentHeader) -> bytes:
         payload = _dumps(_to_dict(entry)).encode("ascii")
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError(f"a {type(entry).__name__} entry cannot be written: {error}") from error
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise CodecError(f"a {type(entry).__name__} entry of {len(payload)} bytes is over {MAX_PAYLOAD_BYTES} bytes")
+    limit = MAX_HEADER_BYTES if isinstance(entry, SegmentHeader) else MAX_PAYLOAD_BYTES
+    if len(payload) > limit:
+        raise CodecError(f"a {type(entry).__name__} entry of {len(payload)} bytes is over {limit} bytes")
     return payload
+
+
+def admission_bytes(admission: Admission) -> int:
+    """What a part in flight takes of a segment's header, in bytes."""
+    return len(_dumps(_admission_to_dict(admission))) + 1
 
 
 def decode(payload: bytes) -> Entry | SegmentHeader:

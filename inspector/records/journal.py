@@ -2,13 +2,12 @@
 
 An append is a copy into a preallocated, memory-mapped segment: no system call, no wait for a disk. Death of the process
 loses nothing that was appended; death of the machine loses at most the last `sync_interval_s`. A background thread
-flushes, prepares the next segment ahead and closes full ones.
+flushes, prepares the next segments ahead and closes full ones.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import threading
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from inspector.errors import JournalError
 from inspector.part import Inspection
-from inspector.records.codec import ALIGNMENT, CodecError, encode
+from inspector.records.codec import ALIGNMENT, CodecError, encode, frame_bytes
 from inspector.records.entries import (
     Admission,
     Entry,
@@ -33,7 +32,7 @@ from inspector.records.entries import (
     StoredImage,
 )
 from inspector.records.keeper import SegmentKeeper
-from inspector.records.ledger import RECENT, JournalState, Ledger
+from inspector.records.ledger import MAX_UNSETTLED_BYTES, RECENT, JournalState, Ledger
 from inspector.records.lockfile import acquire
 from inspector.records.recovery import Recovered, SegmentInfo, has_journal, recover
 from inspector.records.segment import Damage, SegmentWriter, read_segment, scan, segment_path
@@ -53,6 +52,7 @@ class Journal:
         self._line = line
         self._lock_fd = lock_fd
         self._segment_bytes = segment_bytes
+        self._max_unsettled_bytes = min(MAX_UNSETTLED_BYTES, segment_bytes * 3 // 4)
         self._lock = threading.Lock()
         self._closed = False
         self._take_over(recover(directory))
@@ -132,12 +132,17 @@ class Journal:
     # Appending
 
     def admit(self, admission: Admission) -> None:
-        """Take responsibility for a part. JournalError if it is already in flight or cannot be written."""
+        """Take responsibility for a part. JournalError if it is in flight already, too many are, or it cannot be written."""
         payload = _encoded(admission)
         crc = zlib.crc32(payload)
         with self._lock:
             if (admission.station, admission.trigger) in self._ledger.unsettled:
                 raise JournalError(f"trigger {admission.trigger} of station {admission.station} is already in flight")
+            if self._ledger.unsettled_bytes + len(payload) > self._max_unsettled_bytes:
+                raise JournalError(
+                    f"{len(self._ledger.unsettled)} parts are in flight, as many as the journal can carry from one segment "
+                    "to the next: set a smaller max_in_flight or max_gap"
+                )
             self._append(payload, crc)
             self._ledger.note(admission)
 
@@ -186,32 +191,31 @@ class Journal:
         self._keeper.unsynced = True
 
     def _roll(self, payload_bytes: int) -> None:
-        """Go on in the next segment, which the keeper has normally prepared."""
+        """Go on in the next segment, which the keeper has normally prepared. JournalError."""
         try:
-            successor = self._next_segment()
+            successor = self._next_segment(payload_bytes)
         except OSError as error:
             raise JournalError(
                 f"journal {self._directory} is full: no next segment: {error.strerror or error}: free some disk space"
             ) from error
         self._active = successor
         self._keeper.succeed(successor)
-        if not successor.has_room(payload_bytes):
-            raise JournalError(
-                f"an entry of {payload_bytes} bytes does not fit into a segment of {self._segment_bytes} bytes: "
-                "set a larger segment size"
-            )
 
-    def _next_segment(self) -> SegmentWriter:
-        """A segment with its header written, in its place. OSError."""
-        segment = self._keeper.take()
+    def _next_segment(self, payload_bytes: int = 0) -> SegmentWriter:
+        """A segment with its header written and room for an entry, in its place. JournalError before one is taken, OSError."""
         number = self._segments[-1].number + 1 if self._segments else 1
-        header = encode(self._ledger.header(self._id, self._line, number))
+        header = _encoded(self._ledger.header(self._id, self._line, number))
+        if frame_bytes(len(header)) + frame_bytes(payload_bytes) > self._segment_bytes:
+            raise JournalError(
+                f"an entry of {payload_bytes} bytes beside a state of {len(header)} bytes does not fit into a segment of "
+                f"{self._segment_bytes} bytes: set a larger segment size"
+            )
+        segment = self._keeper.take()
         try:
-            if not segment.has_room(len(header)):
-                raise OSError(errno.EFBIG, f"the state of {len(header)} bytes does not fit into a segment")
             segment.activate(segment_path(self._directory, number), number)
         except OSError:
-            segment.close()
+            with contextlib.suppress(OSError):
+                segment.discard()
             raise
         segment.append(header, zlib.crc32(header), self._ordinal)
         self._ordinal += 1
@@ -224,6 +228,11 @@ class Journal:
     def sync_failures(self) -> int:
         """How often the disk failed in the background."""
         return self._keeper.failures
+
+    @property
+    def late_segments(self) -> int:
+        """How often an append had to make a segment itself, because none was ready."""
+        return self._keeper.made_late
 
     @property
     def id(self) -> str:
@@ -250,7 +259,7 @@ class Journal:
 
     @property
     def size_bytes(self) -> int:
-        """Disk space of the segments, the prepared one included."""
+        """Disk space of the segments, the prepared ones included."""
         with self._lock:
             files = [segment_path(self._directory, s.number) for s in self._segments]
         total = self._keeper.spare_bytes
@@ -345,7 +354,7 @@ class Journal:
         os.close(self._lock_fd)
 
 
-def _encoded(entry: Entry) -> bytes:
+def _encoded(entry: Entry | SegmentHeader) -> bytes:
     try:
         return encode(entry)
     except CodecError as error:

@@ -1,14 +1,18 @@
-"""Looks after the journal's segments in the background: makes the next one ahead, flushes, closes full ones."""
+"""Looks after the journal's segments in the background: makes the next ones ahead, flushes, closes full ones."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from inspector.records.segment import SegmentWriter
+
+# Two: the second is there while the first one's successor is made, so that an append meets no disk but for a rename.
+SPARES = 2
 
 _log = logging.getLogger(__name__)
 
@@ -20,12 +24,13 @@ class SegmentKeeper:
         """Removes what an earlier run prepared and did not come to use. OSError."""
         self.failures = 0
         self.unsynced = False
+        self.made_late = 0
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._sync_interval_s = sync_interval_s
         self._active: SegmentWriter | None = None
         self._retired: list[SegmentWriter] = []
-        self._spare: SegmentWriter | None = None
+        self._spares: deque[SegmentWriter] = deque()
         self._error: OSError | None = None
         self._closing = False
         self._spare_lock = threading.Lock()
@@ -39,8 +44,8 @@ class SegmentKeeper:
 
     @property
     def spare_bytes(self) -> int:
-        """Disk space of the segment made ahead."""
-        return 0 if self._spare is None else self._segment_bytes
+        """Disk space of the segments made ahead."""
+        return len(self._spares) * self._segment_bytes
 
     def begin(self, active: SegmentWriter) -> None:
         """Look after `active` from now on."""
@@ -48,20 +53,22 @@ class SegmentKeeper:
         self._thread.start()
 
     def take(self) -> SegmentWriter:
-        """The segment made ahead; if there is none yet, one made now. OSError, at once while the disk is known to be full."""
+        """A segment made ahead; if there is none, one made now and counted. OSError, at once while the disk is full."""
         with self._spare_lock:
-            if self._spare is not None:
-                spare, self._spare = self._spare, None
-                return spare
+            if self._spares:
+                return self._spares.popleft()
             error = self._error
         if error is not None:
             self._wake.set()
             raise error
         try:
-            return self._create()
+            segment = self._create()
         except OSError as failure:
             self._error = failure
             raise
+        # A journal's first segment is always made here, before there is an active one.
+        self.made_late += self._active is not None
+        return segment
 
     def succeed(self, active: SegmentWriter) -> None:
         """`active` takes the place of the one before, which is closed in the background."""
@@ -84,14 +91,22 @@ class SegmentKeeper:
         self._try(self._sync)
         if self._active is not None:
             self._active.close()
-        if self._spare is not None:
-            self._spare.close()
-            self._try(self._spare.path.unlink)
+        while self._spares:
+            self._try(self._spares.popleft().discard)
 
     def _run(self) -> None:
+        told = 0
         while not self._closing:
+            # Before anything else that may wait for the disk.
+            self._prepare_spares()
+            if self.made_late > told:
+                told = self.made_late
+                _log.warning(
+                    "journal %s: segments made while a verdict waited: %d: the disk is too slow for this line",
+                    self._directory,
+                    told,
+                )
             self._seal_retired()
-            self._prepare_spare()
             self._try(self._sync)
             self._wake.wait(self._sync_interval_s)
             self._wake.clear()
@@ -100,18 +115,18 @@ class SegmentKeeper:
         # A name of its own each time: the one before may be taken and not yet renamed, and must not be touched any more.
         return SegmentWriter.create(self._directory / f"next-{next(self._names)}.tmp", self._segment_bytes)
 
-    def _prepare_spare(self) -> None:
-        if self._spare is not None:
-            return
-        try:
-            spare = self._create()
-        except OSError as error:
-            if self._error is None:
-                _log.error("journal %s: no next segment: %s: free some disk space", self._directory, error.strerror)
-            self._error = error
-            return
-        with self._spare_lock:
-            self._spare, self._error = spare, None
+    def _prepare_spares(self) -> None:
+        while len(self._spares) < SPARES and not self._closing:
+            try:
+                spare = self._create()
+            except OSError as error:
+                if self._error is None:
+                    _log.error("journal %s: no next segment: %s: free some disk space", self._directory, error.strerror)
+                self._error = error
+                return
+            with self._spare_lock:
+                self._spares.append(spare)
+                self._error = None
 
     def _seal_retired(self) -> None:
         with self._disk_lock:

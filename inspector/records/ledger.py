@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inspector.part import Inspection
+from inspector.records.codec import admission_bytes
 from inspector.records.entries import Admission, Entry, Evidence, LateScore, SegmentHeader, Settled, StationMark
 
 RECENT = 4096
 # Every expected picture is settled by the evidence writer, if only as lost; the bound is against a caller that forgets.
 MAX_AWAITING = 20_000
+# More than 20,000 parts in flight whose station, camera and part id have 60 characters together. The rest of a header's
+# 3.5 MiB is enough for 20,000 awaited pictures and 247 stations, so that a header can always be written.
+MAX_UNSETTLED_BYTES = 3 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,16 @@ class Ledger:
         self.stations: dict[str, StationMark] = {}
         self.unsettled: dict[tuple[str, int], Admission] = {}
         self.awaiting: dict[int, None] = {}
+        self.unsettled_bytes = 0
+        self._sizes: dict[tuple[str, int], int] = {}
 
     def load(self, header: SegmentHeader) -> None:
         """Take over the state that a segment began with."""
         self.next_sequence = header.next_sequence
         self.stations = dict(header.stations)
-        self.unsettled = {(a.station, a.trigger): a for a in header.unsettled}
+        self.unsettled, self._sizes, self.unsettled_bytes = {}, {}, 0
+        for admission in header.unsettled:
+            self._take(admission)
         self.awaiting = dict.fromkeys(header.awaiting_evidence)
 
     def is_ahead_of(self, header: SegmentHeader) -> bool:
@@ -81,18 +89,29 @@ class Ledger:
         if isinstance(entry, Settled):
             self._note_settled(entry)
         elif isinstance(entry, Admission):
-            self.unsettled[entry.station, entry.trigger] = entry
+            self._take(entry)
             self._raise_mark(entry.station, entry.trigger + 1, 1)
         elif isinstance(entry, Evidence):
             self.awaiting.pop(entry.sequence, None)
         else:
             assert isinstance(entry, LateScore)
 
+    def _take(self, admission: Admission) -> None:
+        key = admission.station, admission.trigger
+        self._release(key)
+        self.unsettled[key] = admission
+        self._sizes[key] = admission_bytes(admission)
+        self.unsettled_bytes += self._sizes[key]
+
+    def _release(self, key: tuple[str, int]) -> None:
+        if self.unsettled.pop(key, None) is not None:
+            self.unsettled_bytes -= self._sizes.pop(key)
+
     def _note_settled(self, entry: Settled) -> None:
         inspection = entry.inspection
         self.next_sequence = max(self.next_sequence, inspection.sequence + 1)
         self._raise_mark(inspection.station, inspection.trigger + 1, inspection.station_sequence + 1)
-        self.unsettled.pop((inspection.station, inspection.trigger), None)
+        self._release((inspection.station, inspection.trigger))
         if entry.evidence_expected:
             self.awaiting[inspection.sequence] = None
             if len(self.awaiting) > MAX_AWAITING:

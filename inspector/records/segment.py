@@ -18,7 +18,7 @@ from inspector.errors import JournalError
 from inspector.records.codec import (
     ALIGNMENT,
     MARKER,
-    MAX_PAYLOAD_BYTES,
+    MAX_HEADER_BYTES,
     PREFIX_BYTES,
     CodecError,
     FormatTooNew,
@@ -144,7 +144,7 @@ def read_header(path: Path) -> SegmentHeader | None:
     head = read_segment(path, 0, PREFIX_BYTES)
     if len(head) < PREFIX_BYTES:
         return None
-    length = min(int.from_bytes(head[4:8], "little"), MAX_PAYLOAD_BYTES)
+    length = min(int.from_bytes(head[4:8], "little"), MAX_HEADER_BYTES)
     record = _record_at(read_segment(path, 0, PREFIX_BYTES + length), 0, 0)
     return record.entry if record is not None and isinstance(record.entry, SegmentHeader) else None
 
@@ -212,6 +212,11 @@ class SegmentWriter:
             os.fsync(self._fd)
         finally:
             os.close(self._fd)
+
+    def discard(self) -> None:
+        """Close and delete. OSError."""
+        self.close()
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close without changing the file's size."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -15,13 +16,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from record_samples import LINE, admission, inspection, picture, tiny_disk
+from record_samples import LINE, START, admission, inspection, picture, tiny_disk
 
 from inspector.errors import JournalError
 from inspector.part import Inspection, Reason
 from inspector.records.entries import Admission, Evidence, LateScore, Position, Settled, StationMark
-from inspector.records.journal import Journal
+from inspector.records.journal import DEFAULT_SEGMENT_BYTES, Journal
+from inspector.records.keeper import SPARES
 from inspector.records.ledger import RECENT
+from inspector.records.segment import SegmentWriter
 
 SEGMENT = 64 << 10
 
@@ -32,10 +35,15 @@ def opened(folder: Path, **options: object) -> Iterator[Journal]:
         yield journal
 
 
-def settle_many(journal: Journal, count: int) -> None:
+def settle_many(journal: Journal, count: int, *, evidence_expected: bool = False) -> None:
     first = journal.next_sequence
     for sequence in range(first, first + count):
-        journal.settle(inspection(sequence))
+        journal.settle(inspection(sequence), evidence_expected=evidence_expected)
+
+
+def admit_many(journal: Journal, count: int) -> None:
+    for trigger in range(1, count + 1):
+        journal.admit(admission(trigger))
 
 
 def sequences(inspections: Iterator[Inspection]) -> list[int]:
@@ -168,6 +176,100 @@ def test_an_entry_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
         assert sequences(journal.replay(0)) == [1]
 
 
+@pytest.mark.parametrize(("count", "id_length"), [(12_000, 120), (20_000, 40)], ids=["long-part-ids", "most-parts"])
+def test_all_parts_in_flight_are_carried_into_the_next_segment(tmp_path: Path, count: int, id_length: int) -> None:
+    waiting = tuple(
+        replace(admission(trigger, "side"), part_id=f"{trigger:0{id_length}d}", capture_time=START)
+        for trigger in range(1, count + 1)
+    )
+    with opened(tmp_path, segment_bytes=DEFAULT_SEGMENT_BYTES) as journal:
+        for one in waiting:
+            journal.admit(one)
+        before = journal.end.segment
+        while journal.end.segment == before:
+            settle_many(journal, 100)
+        settled = journal.next_sequence - 1
+    with opened(tmp_path, segment_bytes=DEFAULT_SEGMENT_BYTES) as journal:
+        assert journal.damage == []
+        assert journal.state.unsettled == waiting
+        assert journal.state.next_sequence == settled + 1
+
+
+def test_more_parts_than_a_header_carries_are_refused_and_verdicts_go_on(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        with pytest.raises(JournalError, match="parts are in flight, as many as the journal can carry") as caught:
+            admit_many(journal, 10_000)
+        admitted = int(str(caught.value).split()[0])
+        assert admitted > 500
+        for trigger in range(1, admitted + 1):
+            journal.settle(inspection(trigger))
+        journal.admit(admission(10_000))
+    with opened(tmp_path) as journal:
+        assert journal.state.next_sequence == admitted + 1
+        assert journal.state.unsettled == (admission(10_000),)
+        assert journal.damage == []
+
+
+@pytest.mark.parametrize("limit", ["segment", "codec"])
+def test_a_state_that_fits_no_header_costs_no_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    if limit == "codec":
+        monkeypatch.setattr("inspector.records.codec.MAX_HEADER_BYTES", 1000)
+    with opened(tmp_path, segment_bytes=8 << 10, sync_interval_s=60.0) as journal:
+        wait_for(lambda: len(journal._keeper._spares) == SPARES)
+        with pytest.raises(JournalError, match="SegmentHeader entry of" if limit == "codec" else "beside a state of"):
+            settle_many(journal, 10_000, evidence_expected=True)
+        wait_for(lambda: len(journal._keeper._spares) == SPARES)
+        kept, files = journal.next_sequence - 1, sorted(tmp_path.iterdir())
+        for _ in range(5):
+            with pytest.raises(JournalError):
+                journal.settle(inspection(kept + 1, detail="x" * 7000))
+        assert sorted(tmp_path.iterdir()) == files
+        assert sequences(journal.replay(0)) == list(range(1, kept + 1))
+
+
+def test_a_segment_that_cannot_take_its_place_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: SegmentWriter, path: Path, number: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with opened(tmp_path, sync_interval_s=60.0) as journal:
+        wait_for(lambda: len(journal._keeper._spares) == SPARES)
+        with monkeypatch.context() as broken:
+            broken.setattr(SegmentWriter, "activate", refuse)
+            with pytest.raises(JournalError, match="no next segment: Input/output error"):
+                settle_many(journal, 1000)
+        assert len(list(tmp_path.glob("next-*.tmp"))) == SPARES - 1
+        settle_many(journal, 1000)
+        assert journal.damage == []
+
+
+def test_two_segments_are_made_ahead(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for _ in range(5):
+            wait_for(lambda: len(journal._keeper._spares) == SPARES)
+            before = journal.end.segment
+            assert journal.size_bytes >= (1 + SPARES) * SEGMENT
+            while journal.end.segment < before + SPARES:
+                settle_many(journal, 1)
+        assert journal.late_segments == 0
+    assert list(tmp_path.glob("next-*.tmp")) == []
+
+
+def test_a_segment_made_late_is_counted_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path, sync_interval_s=0.01) as journal:
+        wait_for(lambda: len(journal._keeper._spares) == SPARES)
+        with monkeypatch.context() as slow:
+            slow.setattr("inspector.records.keeper.SPARES", 0)
+            while journal.end.segment < 1 + SPARES + 2:
+                settle_many(journal, 1)
+        assert journal.late_segments == 2
+        wait_for(lambda: "segments made while a verdict waited: 2" in caplog.text)
+        assert journal.damage == []
+
+
 def test_stored_segments_go_and_the_newest_verdicts_stay(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         settle_many(journal, 2 * RECENT)
@@ -266,7 +368,7 @@ def test_only_a_truly_full_disk_stops_the_journal(tmp_path: Path) -> None:
         assert settled * 400 > 5 * SEGMENT
         assert sequences(journal.replay(0)) == list(range(1, settled + 1))
         os.truncate(disk / "journal-0000000001.seg", 0)
-        wait_for(lambda: journal._keeper._spare is not None)
+        wait_for(lambda: len(journal._keeper._spares) > 0)
         settle_many(journal, 10)
         assert journal.next_sequence == settled + 11
 
