@@ -119,6 +119,7 @@ class Service:
             listen.host, listen.port, units, heartbeat_ms=file.modbus.heartbeat_ms, start_history=journal.state.recent
         )
         images = open_image_store(settings)
+        images.discard_unfinished()
         evidence = EvidenceWriter(images, journal)
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight for station in file.station)

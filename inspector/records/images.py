@@ -56,13 +56,20 @@ class ImageStore:
         self._counter = itertools.count()
         self._lock = threading.Lock()
         self._usage_bytes: int | None = None
+        self._prepare()
+
+    def discard_unfinished(self) -> None:
+        """Remove what a process that died was writing. Only for the one that writes, before it does. ImageStoreError."""
+        self._prepare(clear=True)
+
+    def _prepare(self, *, clear: bool = False) -> None:
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
-            for leftover in self._incoming.iterdir():
+            for leftover in self._incoming.iterdir() if clear else ():
                 leftover.unlink(missing_ok=True)
         except OSError as error:
             raise ImageStoreError(
-                f"image folder {directory} cannot be used: {error.strerror}: check the path and its permissions"
+                f"image folder {self._directory} cannot be used: {error.strerror}: check the path and its permissions"
             ) from error
 
     @property

@@ -110,10 +110,12 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> 
         assert store.get(store.put(b"small", ImageKind.FRAME, "image/png").sha256)[0] == b"small"
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
-    ImageStore(tmp_path)
+def test_leftovers_of_a_killed_process_are_removed_by_the_writer_and_by_no_reader(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
     (tmp_path / "incoming" / "1-1").write_bytes(b"half")
     ImageStore(tmp_path)
+    assert len(files(tmp_path)) == 1
+    store.discard_unfinished()
     assert files(tmp_path) == []
 
 
