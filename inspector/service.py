@@ -33,6 +33,7 @@ from inspector.pipeline import Pipeline
 from inspector.records.entries import StationMark
 from inspector.records.evidence import EvidenceWriter, record_missing_evidence
 from inspector.records.forwarding import Forwarder
+from inspector.records.health import RecordsHealth
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
 from inspector.records.retention import RetentionKeeper
@@ -138,6 +139,7 @@ class Service:
         modbus.start(self.pipeline.alive)
         stack.callback(modbus.close)
         forwarder = Forwarder(journal, open_store, file.line.name)
+        stack.callback(RecordsHealth(journal, forwarder, evidence).stop)
         stack.callback(_stop_forwarder, forwarder)
         stack.callback(_stop_evidence, evidence)
         for batcher in batchers.values():
