@@ -40,6 +40,7 @@ MODEL_KIND = "memory-bank"
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
 _GOLDEN_GOOD, _GOLDEN_DEFECTIVE, _HELD_OUT = 4, 8, 16
 _FOLDS = 5
+_ODDEST = 5
 _GOLDEN_MARGIN = 0.02
 """Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
 
@@ -107,12 +108,17 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class FitOutcome:
-    """A fitted model, the split it was fitted by and what was seen on the way."""
+    """A fitted model, the split it was fitted by and what was seen on the way.
+
+    `oddest` are the good parts that the limit had to make room for, highest score first: (path, score) of the worst image
+    of each. If one of them is not good, the limit is too high.
+    """
 
     fitted: Fitted
     survey: Survey
     split: Split
     test: TestResult
+    oddest: tuple[tuple[str, float], ...]
 
 
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
@@ -151,7 +157,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         provenance=_provenance(seen, split, plan),
         metrics=_metrics(test),
     )
-    return FitOutcome(fitted, seen, split, test)
+    return FitOutcome(fitted, seen, split, test, _oddest(split, calibrated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +202,15 @@ def _cross_fit(split: Split, pool: PatchPool, read: Read, settings: FitSettings,
     return _Calibrated(
         images, np.array([scores[i] for i in images]), np.stack([maps[i] for i in images]), cross_fitted=True
     )
+
+
+def _oddest(split: Split, calibrated: _Calibrated) -> tuple[tuple[str, float], ...]:
+    worst: dict[int, tuple[str, float]] = {}
+    for index, score in zip(calibrated.images, calibrated.scores.tolist(), strict=True):
+        entry = split.entries[index]
+        if entry.group not in worst or score > worst[entry.group][1]:
+            worst[entry.group] = (entry.path, score)
+    return tuple(sorted(worst.values(), key=lambda pair: -pair[1])[:_ODDEST])
 
 
 def _from(report: Callable[[int], None], start: int) -> Callable[[int], None]:

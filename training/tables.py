@@ -54,6 +54,8 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
         facts.clear()
     facts |= {
         "limit": f"{fitted.limits.score:.4g}. {fitted.basis.statement}",
+        "oddest good": "; ".join(f"{printable(path)} ({score:.4g})" for path, score in outcome.oddest)
+        + ". They set the limit: look whether they are good",
         "false rejects": rate_text(test.false_rejects),
         "escapes": rate_text(test.escapes),
         "AUROC": _auroc_text(test.auroc),

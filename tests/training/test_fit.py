@@ -114,6 +114,14 @@ def test_the_same_seed_gives_the_same_split_limit_and_scores(fitted_line: Line) 
     assert again.fitted.golden == fitted_line.outcome.fitted.golden
 
 
+def test_the_good_parts_that_set_the_limit_are_named(fitted_line: Line) -> None:
+    oddest = fitted_line.outcome.oddest
+    scores = [score for _, score in oddest]
+    assert scores == sorted(scores, reverse=True)
+    assert len({path for path, _ in oddest}) == len(oddest) == 5
+    assert scores[0] <= fitted_line.outcome.fitted.limits.score
+
+
 def test_another_seed_gives_another_split(fitted_line: Line) -> None:
     other = fit(fitted_line.dataset, replace(fitted_line.plan, seed=4))
     assert other.split.entries != fitted_line.outcome.split.entries

@@ -15,8 +15,10 @@ from inspector.errors import DataError
 from training.data.files import write_whole
 from training.data.samples import GOOD, Sample, printable
 
-MIN_GROUPS = 4
-"""Good parts needed: three to fit and set a limit, one to test."""
+MIN_FIT_GROUPS = 3
+"""Good parts that are never dealt away: a limit can be set by cross-fitting on three."""
+MIN_GROUPS = MIN_FIT_GROUPS + 1
+"""Good parts needed: those, and one to test."""
 
 
 class Role(enum.StrEnum):
@@ -95,20 +97,22 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     _check_enough(free, members, samples)
     order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
     count = sum(len(members[group]) for group in order)
-    if not published and shares.test > 0:
-        tests |= _deal(order, members, shares.test * count)
-    calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count)
+    if not published:
+        tests |= _deal(order, members, shares.test * count, MIN_FIT_GROUPS)
+    calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count, MIN_FIT_GROUPS)
     if len(calibration) < shares.calibration_parts:
         calibration = set()
     return [Role.TEST if g in tests else Role.CALIBRATION if g in calibration else Role.FIT for g in groups]
 
 
-def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float) -> set[int]:
-    """Groups, in order, as long as they fit into `wanted` images; if none does, the smallest."""
+def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float, leave: int) -> set[int]:
+    """Groups, in order, as long as they fit into `wanted` images; if none does, the smallest. Leaves at least `leave`."""
+    if wanted <= 0 or len(order) <= leave:
+        return set()
     dealt: set[int] = set()
     count = 0
     for group in order:
-        if count + len(members[group]) <= wanted:
+        if count + len(members[group]) <= wanted and len(dealt) < len(order) - leave:
             dealt.add(group)
             count += len(members[group])
     return dealt or {min(order, key=lambda group: len(members[group]))}

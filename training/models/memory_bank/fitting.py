@@ -29,7 +29,7 @@ class FitSettings:
     """`bank_size` is the number of patches kept, `candidates` the most that are chosen from (4 bytes × channels each)."""
 
     spec: MemoryBankSpec = field(default_factory=MemoryBankSpec)
-    bank_size: int = 3000
+    bank_size: int = 2000
     candidates: int = 40_000
     seed: int = 0
 
