@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from requires import DATA, require
+from requires import DATA
 
 from training.data.layouts import ELPV, open_dataset
 from training.data.samples import Dataset
@@ -58,8 +58,8 @@ def _local(layout: dict[str, Any]) -> Path | None:
 def test_a_local_copy_is_as_the_card_says(path: Path) -> None:
     layout = _card(path)["layout"]
     folder = _local(layout)
-    require(folder is not None and folder.is_dir(), f"no local copy of {path.stem}")
-    assert folder is not None
+    if folder is None or not folder.is_dir():
+        pytest.skip(f"no local copy of {path.stem}")
     assert len(list(folder.glob(layout["images"]))) == layout["total"]
     if layout["importer"]:
         dataset = open_dataset(ELPV if layout["importer"] == ELPV else str(folder))
