@@ -191,10 +191,11 @@ def test_report_holds_every_figure() -> None:
 def test_table_fits_into_a_narrow_terminal() -> None:
     text = io.StringIO()
     run = _run()
-    shown = [ShownPart(i, "", "missing-feature", "clearly visible") for i in range(1, 10_001)]
-    many = replace(run, shown=shown, database=[_told(1, PASS)], camera=[], plc=[])
+    shown = [ShownPart(i, "", "possibly-defective", "clearly visible") for i in range(1, 10_001)]
+    many = replace(run, shown=shown, database=[_told(1, PASS)])
     print_report(many, [], Console(file=text, width=80))
     assert "100.0 % (2.5–100.0)" in text.getvalue()
+    assert "possibly-defective" in text.getvalue()
     assert "…" not in text.getvalue(), "nothing is cut off"
 
 

@@ -100,8 +100,10 @@ def print_report(run: Run, faults: Sequence[Fault], console: Console) -> None:
 def _table(run: Run) -> Table:
     """The table fits into 80 columns."""
     whole, classes, bands = truth_table(run.shown, run.database)
-    table = Table(box=box.SIMPLE_HEAD, title=f"{len(run.shown)} parts past the camera, {run.rate:g} per second")
-    table.add_column("truth", no_wrap=True)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=f"{len(run.shown)} parts past the camera, {run.rate:g} per second"
+    )
+    table.add_column("truth", no_wrap=True, max_width=20)
     for name in ("parts", "PASS", "REJECT", "UNKNOWN"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("wrong, 95 % interval", no_wrap=True)
