@@ -164,7 +164,7 @@ class Service:
 
 
 def _stop_forwarder(forwarder: Forwarder) -> None:
-    if forwarder.stop(DRAIN_S):
+    if forwarder.stop(DRAIN_S) or not forwarder.lag:
         log.info("every verdict is in the quality database")
     else:
         log.warning(
