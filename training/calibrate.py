@@ -117,13 +117,15 @@ def _tail_limit(values: NDArray[np.float64], rate: float, confidence: float) -> 
     share_above = random.beta(tail + 1, count - tail, _DRAWS)
     mean_excess = random.standard_gamma(tail, _DRAWS) / tail
     factor = float(np.quantile(np.log(share_above / rate) / mean_excess, confidence))
-    # The highest score seen was good: a limit below it would contradict the parts it comes from.
-    limit = max(float(threshold + factor * (values[-tail:] - threshold).mean()), float(values[-1]))
+    # Of the parts that the limit comes from, too, no more than the rate may be above it.
+    least = values[-1 - int(rate * count)]
+    limit = max(float(threshold + factor * (values[-tail:] - threshold).mean()), float(least))
+    above = int((values > limit).sum())
     needed = parts_needed(rate, confidence)
     statement = (
         f"About {rate:.3g} of good parts may be rejected: an estimate, not a promise. {count} good parts are too few to prove "
-        f"it with {confidence:.3g} confidence; the limit assumes that scores above the {tail} highest fall off exponentially. "
-        f"{needed - count} more good parts ({needed} to set the limit) would prove it."
+        f"it with {confidence:.3g} confidence; the limit, which {above} of {count} exceed, assumes that the {tail} highest "
+        f"scores fall off exponentially. {needed - count} more good parts ({needed} to set the limit) would prove it."
     )
     return limit, LimitBasis(TAIL, rate, confidence, count, False, statement, needed)
 
