@@ -256,7 +256,8 @@ class Pipeline:
                     known.replies.append(reply)
                 elif known is None:
                     skipped = book.skipped(trigger)
-                    self._refuse_if_full()
+                    if not lost:  # once some are entered, all of them get their verdict
+                        self._refuse_if_full()
                     lost += [self._enter(station, book, new(number)) for number in skipped[:ENTERED_AT_ONCE]]
                     if len(skipped) <= ENTERED_AT_ONCE:
                         refusal = self._refusal(station, book.judging)

@@ -27,6 +27,7 @@ from inspector.records.entries import Admission
 from inspector.records.evidence import EvidenceWriter
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
+from inspector.settlement import Settlement
 from inspector.signalling.signal import StationState
 from inspector.signalling.simulated import Published, SimulatedSignal, StationSet
 from inspector.station import Recipe, Station
@@ -216,6 +217,17 @@ def test_a_gap_larger_than_the_plc_ring_is_told_no_faster_than_it_can_be_read(li
     assert first[91] < 60, "the part with a frame does not wait for those without"
     for start in range(len(times) - 64):
         assert times[start + 64] - times[start] > PAUSE_S / 2
+
+
+def test_a_journal_that_fills_up_within_a_gap_leaves_no_part_without_its_verdict(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = iter([False, True, True, True])
+    monkeypatch.setattr(Settlement, "full", property(lambda _: next(full)))
+    line.send(91)
+    assert sorted(i.trigger for i in line.wait_replies(91)) == list(range(1, 92))
+    with pytest.raises(JournalError, match="takes no more verdicts"):
+        line.send(92)
 
 
 def test_a_repeated_trigger_gets_its_first_verdict_again(line: Line) -> None:
