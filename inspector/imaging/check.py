@@ -18,7 +18,8 @@ from inspector.imaging.guard import check_inside
 from inspector.imaging.pixels import Pixels, as_pixels
 from inspector.part import Box, Image, Reason
 
-_EXPOSURE_SAMPLES = 20_000
+_EXPOSURE_SAMPLES = 60_000
+_FEWEST_ROWS = 32
 _SHARPNESS_SAMPLES = 60_000
 _BANDS = 8
 # A JPEG encoder rings around clipped areas; the two topmost of 256 levels count as clipped.
@@ -89,11 +90,13 @@ def check_sharpness(image: Image, region: Box, spec: CheckSpec) -> None:
 def exposure(image: Image) -> tuple[float, float]:
     """Mean brightness on the 8-bit scale 0…255, and the share of pixels with a clipped channel, 0…1.
 
-    From at most 20,000 pixels on a regular grid, so the share is known to about ±0.4 %.
+    From whole rows, spread evenly: all of them up to 60,000 pixels, else some 60,000 pixels but at least 32 rows. Whole rows
+    are read as they lie in memory; single pixels on a grid cost a cache line each, ten times as much for a camera's frame.
     """
     height, width = image.pixels.shape[:2]
-    step = max(1, math.ceil(math.sqrt(height * width / _EXPOSURE_SAMPLES)))
-    sample = as_pixels(np.ascontiguousarray(image.pixels[step // 2 :: step, step // 2 :: step]))
+    rows = max(_FEWEST_ROWS, _EXPOSURE_SAMPLES // width)
+    step = max(1, height // rows)
+    sample = as_pixels(image.pixels[step // 2 :: step])
     scale = 255.0 / ((1 << image.bits) - 1)
     channels = 1 if sample.ndim == 2 else 3
     mean = sum(cv2.sumElems(sample)[:channels]) / sample.size * scale
