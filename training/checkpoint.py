@@ -2,7 +2,7 @@
 
     tiles.fitted/
         fitted.json          how it was fitted, limit and basis, golden frames
-        network.safetensors  whitening, bank, held-out images for the parity gate
+        network.safetensors  the network's tensors, held-out images for the parity gate
         golden/…             frames as received
 
 Exporting it again makes a bundle with the graph and golden scores of the machine and versions that export.
@@ -29,11 +29,10 @@ from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits
 from training.data.reading import Preparation
 from training.fit import Fitted, GoldenFrame
-from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
+from training.models.registry import model_kind
 
 VERSION = 1
 _DOCUMENT, _TENSORS, _HELD_OUT = "fitted.json", "network.safetensors", "held_out"
-_BUFFERS = ("mean", "whitening", "bank", "weights")
 
 
 def check_free(path: Path) -> None:
@@ -77,11 +76,12 @@ def load_fitted(path: Path) -> Fitted:
 
 def _write(fitted: Fitted, folder: Path) -> None:
     network, preparation = fitted.network, fitted.preparation
-    tensors = {name: network.get_buffer(name).contiguous() for name in _BUFFERS}
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file({**tensors, _HELD_OUT: torch.from_numpy(fitted.held_out)}, folder / _TENSORS)
     document = {
         "version": VERSION,
-        "spec": asdict(network.features.spec),
+        "kind": network.kind,
+        "structure": network.structure(),
         "width_px": preparation.width_px,
         "height_px": preparation.height_px,
         "channels": preparation.channels,
@@ -102,10 +102,10 @@ def _write(fitted: Fitted, folder: Path) -> None:
 def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted:
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}, this program reads {VERSION}")
-    spec = MemoryBankSpec(**{**document["spec"], "levels": tuple(document["spec"]["levels"])})
-    network = MemoryBank(PatchFeatures(spec), *(tensors[name] for name in _BUFFERS)).eval()
+    held_out = tensors.pop(_HELD_OUT).numpy()
+    network = model_kind(document["kind"]).rebuild(document["structure"]).eval()
+    network.load_state_dict(tensors)
     location = location_from_dict(document["location"], path)
-    held_out = tensors[_HELD_OUT].numpy()
     if held_out.dtype != np.uint8 or held_out.ndim != 4:
         raise ValueError(f"held-out images are {held_out.dtype} of {held_out.ndim} dimensions, expected uint8 of 4")
     return Fitted(

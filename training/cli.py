@@ -55,6 +55,15 @@ def fit_command(
     data: Data,
     out: BundleFolder,
     name: Name = "",
+    kind: Annotated[
+        str, typer.Option("--model", metavar="KIND", help="Kind of model; a wrong one lists all.")
+    ] = "memory-bank",
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of that kind; repeatable.")
+    ] = None,
+    region_of_interest: Annotated[
+        Path | None, typer.Option("--roi", metavar="FILE", help="Picture, white where defects count.")
+    ] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels.")] = "224x224",
     channels: Annotated[int, typer.Option(help="1 grey, 3 colour, 0 as the images are.")] = 0,
     location: Location = None,
@@ -79,12 +88,15 @@ def fit_command(
     dataset = open_dataset(data)
     from training.checkpoint import check_free, save_fitted
     from training.data.splits import SplitShares, write_split
+    from training.data.training_set import read_region_of_interest
     from training.export import export_bundle
     from training.fit import FitPlan, fit
+    from training.models.registry import model_kind, read_settings
     from training.tables import fit_view
 
     for path in filter(None, (out, checkpoint)):
         check_free(path)
+    inputs = Preparation(width, height, 1)
     plan = FitPlan(
         width_px=width,
         height_px=height,
@@ -94,6 +106,9 @@ def fit_command(
         false_reject_rate=false_reject_rate,
         confidence=confidence,
         shares=SplitShares(test_fraction, calibration_fraction),
+        kind=kind,
+        settings=read_settings(model_kind(kind), options or []),
+        region_of_interest=None if region_of_interest is None else read_region_of_interest(region_of_interest, inputs),
     )
     with _progress() as progress:
         outcome = fit(dataset, plan, progress)

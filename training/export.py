@@ -22,8 +22,8 @@ from inspector.inference.bundle import Bundle, GoldenImage, InputSpec, Manifest,
 from inspector.inference.engine import Model
 from inspector.part import Frame, Verdict
 from training.data.reading import MEDIA_TYPES, Preparation
-from training.fit import CLASSES, MODEL_KIND, Fitted, GoldenFrame
-from training.models.memory_bank.network import MemoryBank
+from training.fit import Fitted, GoldenFrame
+from training.models.kind import InspectionModel
 from training.progress import Progress, silent
 
 PARITY_TOLERANCE = 1e-3
@@ -51,7 +51,7 @@ def export_bundle(fitted: Fitted, path: Path, name: str, progress: Progress = si
     progress("Exporting", 0, 3)
     graph = to_onnx(fitted.network, (spec.height_px, spec.width_px, spec.channels))
     progress("Exporting", 1, 3)
-    model = Model(graph, spec, CLASSES, source=f"the export of {name}")
+    model = Model(graph, spec, fitted.network.classes, source=f"the export of {name}")
     golden_inputs = [golden_input(frame, fitted.preparation) for frame in fitted.golden]
     parity = check_parity(fitted, model, np.concatenate([fitted.held_out, np.stack(golden_inputs)]))
     progress("Exporting", 2, 3)
@@ -59,10 +59,10 @@ def export_bundle(fitted: Fitted, path: Path, name: str, progress: Progress = si
     scores = [model.infer(image[None])[0].score for image in golden_inputs]
     manifest = Manifest(
         name=name,
-        model_kind=MODEL_KIND,
+        model_kind=fitted.network.kind,
         created_time=datetime.now(UTC),
         input=spec,
-        classes=CLASSES,
+        classes=fitted.network.classes,
         limits=fitted.limits,
         basis=fitted.basis,
         golden=tuple(
@@ -86,7 +86,7 @@ def golden_input(golden: GoldenFrame, preparation: Preparation) -> NDArray[np.ui
     return preparation.model_input(image, preparation.region(image))
 
 
-def to_onnx(network: MemoryBank, image_shape: tuple[int, int, int]) -> bytes:
+def to_onnx(network: InspectionModel, image_shape: tuple[int, int, int]) -> bytes:
     """The network as an ONNX file with a free batch size. `image_shape` is height, width, channels."""
     example = torch.arange(2 * int(np.prod(image_shape)), dtype=torch.int64).remainder(251).to(torch.uint8)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
@@ -97,7 +97,7 @@ def to_onnx(network: MemoryBank, image_shape: tuple[int, int, int]) -> bytes:
             dynamo=True,
             verbose=False,
             input_names=["images"],
-            output_names=["score", "anomaly_map"],
+            output_names=list(network.outputs),
             dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=_MAX_BATCH)}},
         )
     if program is None:
@@ -114,13 +114,16 @@ def check_parity(fitted: Fitted, model: Model, images: NDArray[np.uint8]) -> Par
     """
     with torch.no_grad():
         results = [fitted.network(torch.from_numpy(image[None])) for image in images]
-    scale = _typical([float(score) for score, _ in results])
+    scale = _typical([float(score) for score, *_ in results])
     together = model.infer(images)
     score = anomaly_map = 0.0
-    for index, (torch_score, torch_map) in enumerate(results):
+    for index, (torch_score, torch_map, *torch_classes) in enumerate(results):
         for ours in (model.infer(images[index : index + 1])[0], together[index]):
             assert ours.anomaly_map is not None  # the graph's own output
             score = max(score, _difference(torch_score.numpy(), np.float32(ours.score)) / scale)
+            for class_scores in torch_classes:
+                known = np.array([ours.class_scores[name] for name in fitted.network.classes], np.float32)
+                score = max(score, _difference(class_scores[0].numpy(), known))
             anomaly_map = max(anomaly_map, _map_difference(torch_map[0].numpy(), ours.anomaly_map, scale))
     if not max(score, anomaly_map) <= PARITY_TOLERANCE:
         raise BundleError(

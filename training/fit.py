@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,21 +23,13 @@ from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
-from training.models.memory_bank.fitting import (
-    FitSettings,
-    PatchPool,
-    Read,
-    collect_patches,
-    remember,
-    score_images,
-)
-from training.models.memory_bank.network import MemoryBank
+from training.data.training_set import LabelledImages
+from training.models.kind import Fitter, InspectionModel, LearnsFrom, ModelKind
+from training.models.registry import DEFAULT_KIND, model_kind
+from training.models.scoring import score_images
 from training.progress import Progress, silent
 from training.statistics import Rate, auroc, counted, worst_by_group
 
-CLASSES = ("anomaly",)
-"""What a model that knows good parts alone calls whatever is not good."""
-MODEL_KIND = "memory-bank"
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
 _GOLDEN_GOOD, _GOLDEN_DEFECTIVE, _HELD_OUT = 4, 8, 16
 _FOLDS = 5
@@ -47,7 +40,11 @@ _GOLDEN_MARGIN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """What the caller decides. `seed` decides every random choice."""
+    """What the caller decides. `seed` decides every random choice.
+
+    `kind` is a name in the registry, `settings` what that kind takes, None for its defaults. `region_of_interest` is bool
+    (height_px, width_px): where defects count, None for everywhere.
+    """
 
     width_px: int = 224
     height_px: int = 224
@@ -58,7 +55,9 @@ class FitPlan:
     false_reject_rate: float = 0.01
     confidence: float = 0.95
     shares: SplitShares = field(default_factory=SplitShares)
-    model: FitSettings = field(default_factory=FitSettings)
+    kind: str = DEFAULT_KIND
+    settings: Any = None
+    region_of_interest: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         check_promise(self.false_reject_rate, self.confidence)
@@ -95,7 +94,7 @@ class TestResult:
 class Fitted:
     """A fitted model with all that a bundle needs; `held_out` is uint8 (n, h, w, c), inputs for the parity gate."""
 
-    network: MemoryBank
+    network: InspectionModel
     preparation: Preparation
     limits: Limits
     basis: LimitBasis
@@ -122,27 +121,27 @@ class FitOutcome:
 
 
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
-    """Fit a memory bank on the good parts of a data set and set its limit. Raises DataError."""
+    """Fit a model of the plan's kind, set its limit on good parts and test it. Raises DataError, ConfigError."""
+    kind = model_kind(plan.kind)
     preparation = Preparation(plan.width_px, plan.height_px, max(plan.channels, 1), plan.location)
     seen = survey(dataset, preparation, progress)
     if not plan.channels:
         colour = any("colour" in image.mode for image in seen.images)
         preparation = replace(preparation, channels=3 if colour else 1)
     needed = parts_needed(plan.false_reject_rate, plan.confidence)
-    split = split_survey(seen, replace(plan.shares, calibration_parts=needed), plan.seed, progress)
-
-    def read(index: int) -> NDArray[np.uint8]:
-        return preparation.read(dataset.root / split.entries[index].path)
-
-    settings = replace(plan.model, seed=plan.seed)
-    network, calibrated = _fit_and_calibrate(split, read, settings, progress)
+    shares = replace(plan.shares, calibration_parts=needed)
+    if kind.learns_from is not LearnsFrom.GOOD and not shares.defects_to_fit:
+        shares = replace(shares, defects_to_fit=kind.defects_to_fit)
+    split = split_survey(seen, shares, plan.seed, progress)
+    images = LabelledImages(dataset, split.entries, preparation, plan.region_of_interest)
+    network, calibrated = _fit_and_calibrate(split, images, kind, plan, progress)
     parts = worst_by_group(calibrated.scores.tolist(), [split.entries[i].group for i in calibrated.images])
     score_limit, basis = good_limit(
         list(parts.values()), plan.false_reject_rate, plan.confidence, cross_fitted=calibrated.cross_fitted
     )
     limits = Limits(score_limit, region_limit(calibrated.maps, score_limit))
     tested = _indices(split, Role.TEST)
-    test_scores, _ = score_images(network, tested, read, _stage(progress, "Testing", len(tested)))
+    test_scores = score_images(network, images, tested, _stage(progress, "Testing", len(tested))).scores
     test = _test_result([split.entries[i] for i in tested], test_scores, score_limit)
     scored = list(zip(tested, test_scores, strict=True))
     scored += list(zip(calibrated.images, calibrated.scores, strict=True))
@@ -152,9 +151,9 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         limits=limits,
         basis=basis,
         golden=_golden_frames(split, scored, score_limit, preparation),
-        held_out=np.stack([read(index) for index in [*tested, *calibrated.images][:_HELD_OUT]]),
+        held_out=np.stack([images.pixels(index) for index in [*tested, *calibrated.images][:_HELD_OUT]]),
         dataset_digest=seen.digest,
-        provenance=_provenance(seen, split, plan),
+        provenance=_provenance(seen, split, plan, network),
         metrics=_metrics(test),
     )
     return FitOutcome(fitted, seen, split, test, _oddest(split, calibrated))
@@ -171,37 +170,56 @@ class _Calibrated:
 
 
 def _fit_and_calibrate(
-    split: Split, read: Read, settings: FitSettings, progress: Progress
-) -> tuple[MemoryBank, _Calibrated]:
-    images = _indices(split, Role.FIT)
-    pool = collect_patches(images, [split.entries[i].group for i in images], read, settings, progress)
-    network = remember(pool, settings, progress)
+    split: Split, images: LabelledImages, kind: ModelKind, plan: FitPlan, progress: Progress
+) -> tuple[InspectionModel, _Calibrated]:
+    """The kind is handed the images to fit on, and no others."""
+    to_fit = _indices(split, Role.FIT)
+    taught = images.only(to_fit)
+    settings = replace(kind.settings() if plan.settings is None else plan.settings, seed=plan.seed)
+    fitter = kind.begin(taught, settings, progress)
+    network = fitter.fit(range(len(taught)), progress)
     calibration = _indices(split, Role.CALIBRATION)
     if calibration:
-        scores, maps = score_images(network, calibration, read, _stage(progress, "Setting the limit", len(calibration)))
-        return network, _Calibrated(calibration, scores, maps, cross_fitted=False)
-    return network, _cross_fit(split, pool, read, settings, progress)
+        scored = score_images(network, images, calibration, _stage(progress, "Setting the limit", len(calibration)))
+        return network, _Calibrated(calibration, scored.scores, scored.maps, cross_fitted=False)
+    return network, _cross_fit(to_fit, taught, fitter, plan.seed, progress)
 
 
-def _cross_fit(split: Split, pool: PatchPool, read: Read, settings: FitSettings, progress: Progress) -> _Calibrated:
-    """Score each image to fit on by a model fitted on the parts of the other folds."""
-    images = _indices(split, Role.FIT)
-    parts = sorted({split.entries[i].group for i in images})
-    order = np.random.default_rng((settings.seed, 1)).permutation(len(parts))
-    folds = min(_FOLDS, len(parts))
-    fold_of = {parts[part]: position % folds for position, part in enumerate(order)}
+def _cross_fit(
+    numbers: Sequence[int], taught: LabelledImages, fitter: Fitter, seed: int, progress: Progress
+) -> _Calibrated:
+    """Score each good image to fit on by a model fitted on the parts of the other folds.
+
+    `numbers` are those of the images of `taught` in the split.
+    """
+    fold_of = _folds(taught, seed)
+    good = [image for image in range(len(taught)) if taught.is_good(image)]
     scores: dict[int, np.float32] = {}
     maps: dict[int, NDArray[np.float32]] = {}
-    report = _stage(progress, "Setting the limit", len(images))
-    for fold in range(folds):
-        left_out = [i for i in images if fold_of[split.entries[i].group] == fold]
-        network = remember(pool.without(left_out), settings)
-        fold_scores, fold_maps = score_images(network, left_out, read, _from(report, len(scores)))
-        scores.update(zip(left_out, fold_scores, strict=True))
-        maps.update(zip(left_out, fold_maps, strict=True))
+    report = _stage(progress, "Setting the limit", len(good))
+    for fold in sorted(set(fold_of.values())):
+        left_out = [image for image in good if fold_of[taught.part(image)] == fold]
+        network = fitter.fit([image for image in range(len(taught)) if fold_of[taught.part(image)] != fold])
+        scored = score_images(network, taught, left_out, _from(report, len(scores)))
+        scores.update(zip(left_out, scored.scores, strict=True))
+        maps.update(zip(left_out, scored.maps, strict=True))
     return _Calibrated(
-        images, np.array([scores[i] for i in images]), np.stack([maps[i] for i in images]), cross_fitted=True
+        [numbers[image] for image in good],
+        np.array([scores[image] for image in good]),
+        np.stack([maps[image] for image in good]),
+        cross_fitted=True,
     )
+
+
+def _folds(taught: LabelledImages, seed: int) -> dict[int, int]:
+    """A fold for each part; parts with a defective image are dealt after the others, so that every fold has its share."""
+    defective = {taught.part(image) for image in range(len(taught)) if not taught.is_good(image)}
+    good = sorted({taught.part(image) for image in range(len(taught))} - defective)
+    random = np.random.default_rng((seed, 1))
+    order = [good[index] for index in random.permutation(len(good))]
+    order += [sorted(defective)[index] for index in random.permutation(len(defective))]
+    folds = min(_FOLDS, len(good))
+    return {part: position % folds for position, part in enumerate(order)}
 
 
 def _oddest(split: Split, calibrated: _Calibrated) -> tuple[tuple[str, float], ...]:
@@ -237,7 +255,7 @@ def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progres
     groups = group_by_part(seen.images, progress)
     roles = make_split(samples, groups, shares, seed)
     entries = tuple(
-        SplitEntry(sample.path, sample.label, group, role)
+        SplitEntry(sample.path, sample.label, group, role, sample.mask)
         for sample, group, role in zip(samples, groups, roles, strict=True)
     )
     return Split(seen.dataset.root, seed, seen.digest, entries)
@@ -296,8 +314,7 @@ def _spread(items: Sequence[int], count: int) -> list[int]:
     return [items[round(position)] for position in np.linspace(0, len(items) - 1, count)]
 
 
-def _provenance(seen: Survey, split: Split, plan: FitPlan) -> dict[str, object]:
-    spec = plan.model.spec
+def _provenance(seen: Survey, split: Split, plan: FitPlan, network: InspectionModel) -> dict[str, object]:
     return {
         "data_set": printable(seen.dataset.root.name),
         "layout": seen.dataset.layout,
@@ -305,9 +322,7 @@ def _provenance(seen: Survey, split: Split, plan: FitPlan) -> dict[str, object]:
         "parts": {role.value: len({entry.group for entry in split.of(role)}) for role in Role},
         "unreadable": len(seen.unreadable),
         "seed": plan.seed,
-        "backbone": "tf_efficientnet_lite0",
-        "levels": list(spec.levels),
-        "bank_size": plan.model.bank_size,
+        "model": {"kind": network.kind, **network.structure()},
         "inspector": inspector.__version__,
         "torch": torch.__version__,
         "machine": platform.machine(),

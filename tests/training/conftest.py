@@ -13,7 +13,7 @@ from training.export import export_bundle
 from training.fit import FitPlan, fit
 from training.models.memory_bank.fitting import FitSettings
 
-PLAN = FitPlan(width_px=64, height_px=64, seed=3, model=FitSettings(bank_size=150, candidates=2000))
+PLAN = FitPlan(width_px=64, height_px=64, seed=3, settings=FitSettings(bank_size=150, candidates=2000))
 
 
 @pytest.fixture(scope="session")

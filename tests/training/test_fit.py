@@ -30,7 +30,7 @@ from training.fit import FitPlan, GoldenFrame, fit
 from training.models.memory_bank.fitting import FitSettings
 
 SMALL = FitSettings(bank_size=60, candidates=600)
-PLAN = FitPlan(width_px=64, height_px=64, model=SMALL)
+PLAN = FitPlan(width_px=64, height_px=64, settings=SMALL)
 
 
 def test_the_bundle_says_what_it_is(fitted_line: Line) -> None:

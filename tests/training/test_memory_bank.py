@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from training_pictures import part
+from training_pictures import Pictures, part
 
+from inspector.errors import DataError
 from training.backbones import efficientnet_lite0
 from training.models.memory_bank.fitting import (
     FitSettings,
@@ -15,10 +16,10 @@ from training.models.memory_bank.fitting import (
     coreset,
     rarity_weights,
     remember,
-    score_images,
     whiten,
 )
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures, gaussian
+from training.models.scoring import score_images
 
 SETTINGS = FitSettings(bank_size=100, candidates=600, seed=1)
 
@@ -30,7 +31,7 @@ def pictures() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pool(pictures: np.ndarray) -> PatchPool:
-    return collect_patches(range(12), range(12), lambda i: pictures[i], SETTINGS)
+    return collect_patches(Pictures(pictures[:12]), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_grey_and_equal_colours_are_the_same_picture() -> None:
 def test_the_same_seed_gives_the_same_bank_and_another_another(pictures: np.ndarray) -> None:
     def fit(seed: int) -> MemoryBank:
         settings = FitSettings(bank_size=100, candidates=120, seed=seed)
-        return remember(collect_patches(range(12), range(12), lambda i: pictures[i], settings), settings)
+        return remember(collect_patches(Pictures(pictures[:12]), settings), settings)
 
     first, again, other = fit(1), fit(1), fit(2)
     assert torch.equal(first.bank, again.bank)
@@ -118,17 +119,17 @@ def test_the_same_seed_gives_the_same_bank_and_another_another(pictures: np.ndar
     assert not torch.equal(first.bank, other.bank)
 
 
-def test_memory_is_bounded_and_every_image_is_in_it(pool: PatchPool) -> None:
+def test_memory_is_bounded_and_every_image_is_in_it(pool: PatchPool, pictures: np.ndarray) -> None:
     settings = FitSettings(bank_size=10_000, candidates=24, seed=0)
-    small = collect_patches(range(12), range(12), lambda i: part(i)[..., None], settings)
+    small = collect_patches(Pictures(pictures[:12]), settings)
     assert len(small.patches) == 24
     assert torch.equal(small.images.unique(), torch.arange(12))
     assert len(remember(small, settings).bank) == 24
     assert len(pool.patches) == 12 * 16
 
 
-def test_a_pool_without_images_has_none_of_their_patches(pool: PatchPool) -> None:
-    rest = pool.without([0, 5])
+def test_a_pool_of_some_images_has_none_of_the_others_patches(pool: PatchPool) -> None:
+    rest = pool.only([i for i in range(12) if i not in (0, 5)])
     assert set(rest.images.tolist()) == set(range(12)) - {0, 5}
     assert len(rest.patches) == len(rest.parts) == 10 * 16
 
@@ -177,11 +178,33 @@ def test_a_single_part_has_even_weights() -> None:
     assert torch.equal(rarity_weights(bank, torch.zeros(5), bank, torch.zeros(5)), torch.ones(5))
 
 
-def test_no_images_have_no_scores(bank: MemoryBank) -> None:
-    scores, maps = score_images(bank, [], lambda i: part(i)[..., None], lambda done: None)
-    assert (len(scores), len(maps)) == (0, 0)
+def test_no_images_have_no_scores(bank: MemoryBank, pictures: np.ndarray) -> None:
+    none = score_images(bank, Pictures(pictures), [], lambda done: None)
+    assert (len(none.scores), len(none.maps)) == (0, 0)
 
 
 def test_the_blur_sums_to_one_and_keeps_an_even_map(bank: MemoryBank) -> None:
     assert float(gaussian(1.5).sum()) == pytest.approx(1)
     torch.testing.assert_close(bank.blurred(torch.full((1, 1, 5, 7), 3.0)), torch.full((1, 1, 5, 7), 3.0))
+
+
+def test_outside_the_region_of_interest_nothing_counts(pictures: np.ndarray) -> None:
+    left = np.zeros((64, 64), bool)
+    left[:, :32] = True  # two of four cells
+    data = Pictures(pictures[:12])
+    object.__setattr__(data, "region_of_interest", left)
+    bank = remember(collect_patches(data, SETTINGS), SETTINGS)
+    spoilt = pictures[12].copy()
+    spoilt[20:34, 44:58] = 15
+    with torch.no_grad():
+        scores, maps = bank(_images(pictures[12], spoilt))
+    assert maps[:, :, 2:].abs().max() == 0
+    assert float(scores[1]) == float(scores[0])
+    assert len(bank.bank) == 12 * 8
+
+
+def test_a_region_of_interest_smaller_than_a_cell_is_refused(pictures: np.ndarray) -> None:
+    data = Pictures(pictures[:12])
+    object.__setattr__(data, "region_of_interest", np.zeros((64, 64), bool))
+    with pytest.raises(DataError, match="draw it larger"):
+        collect_patches(data, SETTINGS)

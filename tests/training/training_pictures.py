@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from training.data.layouts import open_dataset
+from training.data.reading import Preparation
+from training.data.samples import GOOD
+from training.data.splits import Role, SplitEntry
+from training.data.training_set import LabelledImages
 
 SIZE_PX = 64
 
@@ -46,6 +53,44 @@ def write_parts(root: Path, *, good: int, defects: dict[str, int] | None = None,
         for index in range(count):
             save(root / name / f"{index:03d}.png", part(10_000 * (number + 1) + index, defect=True, colour=colour))
     return root
+
+
+class Pictures(LabelledImages):
+    """Labelled images in memory: uint8 (n, 64, 64, 1), each of a part of its own, all good unless `labels` says else."""
+
+    stored: NDArray[np.uint8]
+    masks: NDArray[np.uint8] | None
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: Sequence[str] = (), masks: NDArray[np.uint8] | None = None
+    ) -> None:
+        entries = tuple(
+            SplitEntry(str(index), label, index, Role.FIT) for index, label in enumerate(labels or [GOOD] * len(pixels))
+        )
+        height, width, channels = pixels.shape[1:]
+        super().__init__(None, entries, Preparation(width, height, channels))  # type: ignore[arg-type]  # nothing is read
+        object.__setattr__(self, "stored", pixels)
+        object.__setattr__(self, "masks", masks)
+
+    def only(self, images: Sequence[int]) -> Pictures:
+        chosen = list(images)
+        masks = None if self.masks is None else self.masks[chosen]
+        return Pictures(self.stored[chosen], [self.label(image) for image in chosen], masks)
+
+    def pixels(self, image: int) -> NDArray[np.uint8]:
+        return self.stored[image]
+
+    def mask(self, image: int) -> NDArray[np.uint8] | None:
+        if self.masks is not None:
+            return self.masks[image]
+        return np.zeros(self.stored.shape[1:3], np.uint8) if self.is_good(image) else None
+
+
+def on_disk(root: Path, preparation: Preparation) -> LabelledImages:
+    """A folder of parts, each image a part of its own, all to fit on."""
+    dataset = open_dataset(str(root))
+    entries = [SplitEntry(s.path, s.label, i, Role.FIT, s.mask) for i, s in enumerate(dataset.samples)]
+    return LabelledImages(dataset, tuple(entries), preparation)
 
 
 def cmyk_jpeg(pixels: NDArray[np.uint8]) -> bytes:

@@ -31,12 +31,13 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """One image with its label, its part (images of one part share `group`) and what it is for."""
+    """One image with its label, its part (images of one part share `group`), what it is for, and its mask or nothing."""
 
     path: str
     label: str
     group: int
     role: Role
+    mask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,14 @@ class SplitShares:
     """Shares of the good images, 0 to 1; what is left fits the model.
 
     Calibration parts are held out only if that gives at least `calibration_parts`: fewer would prove nothing, and the
-    model is better for having them.
+    model is better for having them. `defects_to_fit` is the share of the defective parts, class by class, that fits the
+    model; the rest tests it. Models of good parts alone leave it at 0.
     """
 
     test: float = 0.2
     calibration: float = 0.3
     calibration_parts: int = 299
+    defects_to_fit: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.test >= 0 and self.calibration >= 0 and self.test + self.calibration <= 0.9):
@@ -77,14 +80,18 @@ class SplitShares:
                 f"a test share of {self.test} and a calibration share of {self.calibration} leave too little to fit on: "
                 "give shares from 0, whose sum is at most 0.9"
             )
+        if not 0 <= self.defects_to_fit <= 0.9:
+            raise DataError(
+                f"{self.defects_to_fit} of the defective parts to fit on leaves too few to test: give 0 to 0.9"
+            )
 
 
 def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitShares, seed: int) -> list[Role]:
     """A role for each sample, the same for all of a group.
 
-    Groups with a defective image are for testing. So are those with an image of the published test set, if the data set
-    comes with one; the test share then does not count. Good groups are dealt out in a seeded order.
-    Raises DataError if there are too few different good parts.
+    Groups with a defective image are for testing, but for the share to fit on, dealt by class. So are those with an image
+    of the published test set, if the data set comes with one; the test share then does not count. All are dealt out in a
+    seeded order. Raises DataError if there are too few different good parts.
     """
     members: dict[int, list[Sample]] = defaultdict(list)
     for sample, group in zip(samples, groups, strict=True):
@@ -93,7 +100,9 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     published = any(sample.published_split == "test" for sample in samples if sample.is_good)
     if published:
         tests |= {g for g, images in members.items() if any(image.published_split == "test" for image in images)}
-    free = [group for group in sorted(members) if group not in tests]
+    taught = _defects_to_fit(members, shares.defects_to_fit, seed)
+    tests -= taught
+    free = [group for group in sorted(members) if group not in tests and group not in taught]
     _check_enough(free, members, samples)
     order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
     count = sum(len(members[group]) for group in order)
@@ -103,6 +112,23 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     if len(calibration) < shares.calibration_parts:
         calibration = set()
     return [Role.TEST if g in tests else Role.CALIBRATION if g in calibration else Role.FIT for g in groups]
+
+
+def _defects_to_fit(members: Mapping[int, Sequence[Sample]], share: float, seed: int) -> set[int]:
+    """Defective groups to fit on: of each class the share, at least one of two or more, in a seeded order."""
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for group in sorted(members):
+        if defects := [image.label for image in members[group] if not image.is_good]:
+            by_class[min(defects)].append(group)
+    random = np.random.default_rng((seed, 2))
+    taught: set[int] = set()
+    for _, groups in sorted(by_class.items()):
+        order = [groups[index] for index in random.permutation(len(groups))]
+        count = round(share * len(groups))
+        if share > 0 and len(groups) > 1:
+            count = min(max(count, 1), len(groups) - 1)
+        taught.update(order[:count])
+    return taught
 
 
 def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float, leave: int) -> set[int]:
@@ -149,7 +175,9 @@ def read_split(path: Path) -> Split:
     try:
         document = json.loads(path.read_bytes())
         entries = tuple(
-            SplitEntry(str(image["path"]), str(image["label"]), int(image["group"]), Role(image["role"]))
+            SplitEntry(
+                str(image["path"]), str(image["label"]), int(image["group"]), Role(image["role"]), str(image["mask"])
+            )
             for image in document["images"]
         )
         return Split(Path(document["root"]), int(document["seed"]), str(document["dataset_digest"]), entries)

@@ -1,1 +1,14 @@
-"""Good parts only: distance to a memory of what good parts look like (PatchCore family, Roth et al. 2022)."""
+"""Good parts only, remembered: the PatchCore family."""
+
+from training.models.kind import LearnsFrom, ModelKind
+from training.models.memory_bank.fitting import FitSettings, MemoryBankFitter, rebuild
+from training.models.memory_bank.network import NAME
+
+MEMORY_BANK = ModelKind(
+    name=NAME,
+    words="good parts only: remembers what their patches look like",
+    learns_from=LearnsFrom.GOOD,
+    settings=FitSettings,
+    begin=MemoryBankFitter,
+    rebuild=rebuild,
+)

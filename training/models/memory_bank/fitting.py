@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from inspector.errors import DataError
+from training.data.training_set import LabelledImages, cells_of
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
+from training.models.scoring import BATCH
 from training.progress import Progress, silent
 
-BATCH = 8
 _COARSE_DIMENSIONS = 64
 _WITNESSES = 15_000
 """Patches that tell how far good parts are from each other; more than that changed no figure that was looked at."""
 _BLOCK = 256
-
-Read = Callable[[int], NDArray[np.uint8]]
-"""Gives the model input of an image by its number: uint8 (height, width, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +35,95 @@ class FitSettings:
 
 @dataclass(frozen=True, slots=True)
 class PatchPool:
-    """Patches to choose from, float32 (patches, channels), with the number of the image and of the part of each."""
+    """Patches to choose from, float32 (patches, channels), with the number of the image and of the part of each.
+
+    `interest` (rows, columns), 1 or 0, is where patches were taken; None for everywhere.
+    """
 
     features: PatchFeatures
     patches: Tensor
     images: Tensor
     parts: Tensor
+    interest: Tensor | None = None
 
-    def without(self, images: Sequence[int]) -> PatchPool:
-        """The patches of all other images."""
-        keep = ~torch.isin(self.images, torch.tensor(list(images), dtype=self.images.dtype))
+    def only(self, images: Sequence[int]) -> PatchPool:
+        """The patches of these images."""
+        keep = torch.isin(self.images, torch.tensor(list(images), dtype=self.images.dtype))
         return replace(self, patches=self.patches[keep], images=self.images[keep], parts=self.parts[keep])
 
 
+class MemoryBankFitter:
+    """Looks at every good image once; each fit then chooses from what was seen of its images."""
+
+    def __init__(self, data: LabelledImages, settings: FitSettings, progress: Progress = silent) -> None:
+        self._data = data
+        self._settings = settings
+        self._pool = collect_patches(data, settings, progress)
+
+    def fit(self, images: Sequence[int], progress: Progress = silent) -> MemoryBank:
+        """As `Fitter.fit`; images of defective parts among them teach nothing."""
+        return remember(self._pool.only(images), self._settings, progress)
+
+
+def rebuild(structure: Mapping[str, Any]) -> MemoryBank:
+    """A memory bank of that structure, its tensors yet to be loaded."""
+    spec = MemoryBankSpec(**{**structure["spec"], "levels": tuple(structure["spec"]["levels"])})
+    size, dimensions = structure["bank"]
+    features = PatchFeatures(spec, torch.ones(structure["region"]))
+    empty = (
+        torch.zeros(dimensions),
+        torch.zeros(dimensions, dimensions),
+        torch.zeros(size, dimensions),
+        torch.zeros(size),
+    )
+    return MemoryBank(features, *empty, torch.ones(structure["cells"]))
+
+
 @torch.no_grad()
-def collect_patches(
-    images: Sequence[int], parts: Sequence[int], read: Read, settings: FitSettings, progress: Progress = silent
-) -> PatchPool:
+def collect_patches(data: LabelledImages, settings: FitSettings, progress: Progress = silent) -> PatchPool:
     """At most about `settings.candidates` patches of good parts, equally many of every image, in seeded choice.
 
-    `images` are the numbers that `read` takes, `parts` says for each which part it shows.
+    Raises DataError if no image is of a good part.
     """
+    images = [image for image in range(len(data)) if data.is_good(image)]
+    if not images:
+        raise DataError("a memory bank remembers good parts, and none of the images to fit on is good; add some")
     generator = torch.Generator().manual_seed(settings.seed)
-    features = PatchFeatures(settings.spec)
+    region = data.region_of_interest
+    features = PatchFeatures(settings.spec, None if region is None else torch.from_numpy(region.astype(np.float32)))
     share = max(1, math.ceil(settings.candidates / len(images)))
     kept: list[Tensor] = []
+    interest = _interest(data, features)
+    inside = None if interest is None else interest.flatten() > 0
     progress("Learning good parts", 0, len(images))
     for start in range(0, len(images), BATCH):
-        batch = np.stack([read(image) for image in images[start : start + BATCH]])
-        kept += [
-            patches[torch.randperm(len(patches), generator=generator)[:share]].clone()
-            for patches in features(torch.from_numpy(batch)).permute(0, 2, 3, 1).flatten(1, 2)
-        ]
+        batch = np.stack([data.pixels(image) for image in images[start : start + BATCH]])
+        for patches in features(torch.from_numpy(batch)).permute(0, 2, 3, 1).flatten(1, 2):
+            seen = patches if inside is None else patches[inside]
+            kept.append(seen[torch.randperm(len(seen), generator=generator)[:share]].clone())
         progress("Learning good parts", start + len(batch), len(images))
     counts = torch.tensor([len(patches) for patches in kept])
     return PatchPool(
         features,
         torch.cat(kept),
-        torch.tensor(list(images)).repeat_interleave(counts),
-        torch.tensor(list(parts)).repeat_interleave(counts),
+        torch.tensor(images).repeat_interleave(counts),
+        torch.tensor([data.part(image) for image in images]).repeat_interleave(counts),
+        interest,
     )
+
+
+def _interest(data: LabelledImages, features: PatchFeatures) -> Tensor | None:
+    """The region of interest in cells of the map: float32 (rows, columns) of 1 and 0. Raises DataError if it has none."""
+    if data.region_of_interest is None:
+        return None
+    rows, columns = features(torch.from_numpy(data.pixels(0)[None])).shape[-2:]
+    cells = cells_of(data.region_of_interest, rows, columns)
+    if not cells.any():
+        raise DataError(
+            f"the region of interest covers none of the {rows} × {columns} cells that the model tells apart by half; draw it "
+            "larger, or fit with a larger --size"
+        )
+    return torch.from_numpy(cells.astype(np.float32))
 
 
 @torch.no_grad()
@@ -88,7 +136,7 @@ def remember(pool: PatchPool, settings: FitSettings, progress: Progress = silent
     bank = whitened[chosen].contiguous()
     witnesses = torch.randperm(len(whitened), generator=generator)[:_WITNESSES]
     weights = rarity_weights(bank, pool.parts[chosen], whitened[witnesses], pool.parts[witnesses])
-    return MemoryBank(pool.features, mean, whitening, bank, weights).eval()
+    return MemoryBank(pool.features, mean, whitening, bank, weights, pool.interest).eval()
 
 
 def whiten(patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,21 +193,3 @@ def rarity_weights(bank: Tensor, bank_parts: Tensor, witnesses: Tensor, witness_
     # Equal patches on many parts (background, clipped pixels) must not get all the weight.
     distances = distances.clamp_min(0.25 * float(distances.mean()) + 1e-6)
     return (distances.mean() / distances).sqrt()
-
-
-@torch.no_grad()
-def score_images(
-    network: MemoryBank, images: Sequence[int], read: Read, progress: Callable[[int], None]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores (n,) and anomaly maps (n, rows, columns), float32; `progress` is told how many are done."""
-    scores: list[NDArray[np.float32]] = []
-    maps: list[NDArray[np.float32]] = []
-    for start in range(0, len(images), BATCH):
-        batch = np.stack([read(image) for image in images[start : start + BATCH]])
-        score, anomaly_map = network(torch.from_numpy(batch))
-        scores.append(score.numpy())
-        maps.append(anomaly_map.numpy())
-        progress(start + len(batch))
-    if not scores:
-        return np.zeros(0, np.float32), np.zeros((0, 1, 1), np.float32)
-    return np.concatenate(scores), np.concatenate(maps)

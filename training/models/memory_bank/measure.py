@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.data.duplicates import group_by_part
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
-from training.data.splits import Role, SplitShares, make_split
+from training.data.splits import Role, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
-from training.models.memory_bank.fitting import FitSettings, collect_patches, remember, score_images
+from training.data.training_set import LabelledImages
+from training.models.memory_bank.fitting import FitSettings, MemoryBankFitter
+from training.models.scoring import score_images
 from training.statistics import auroc
 
 FALSE_REJECT_RATE = 0.01
@@ -35,15 +36,12 @@ def measure(
     if not published:
         samples = [replace(sample, published_split="") for sample in samples]
     roles = make_split(samples, groups, SplitShares(test=0.2, calibration=0.0), seed)
-
-    def read(index: int) -> NDArray[np.uint8]:
-        return preparation.read(seen.dataset.file(samples[index]))
-
-    fit_on = [index for index, role in enumerate(roles) if role is Role.FIT]
-    settings = FitSettings(seed=seed)
-    network = remember(collect_patches(fit_on, [groups[i] for i in fit_on], read, settings), settings)
+    entries = tuple(SplitEntry(s.path, s.label, g, r) for s, g, r in zip(samples, groups, roles, strict=True))
+    images = LabelledImages(seen.dataset, entries, preparation)
+    fit_on = images.only([index for index, role in enumerate(roles) if role is Role.FIT])
+    network = MemoryBankFitter(fit_on, FitSettings(seed=seed)).fit(range(len(fit_on)))
     tested = [index for index, role in enumerate(roles) if role is Role.TEST]
-    scores, _ = score_images(network, tested, read, lambda done: None)
+    scores = score_images(network, images, tested, lambda done: None).scores
     labels = np.array([samples[index].label for index in tested])
     good, defective = scores[labels == "good"], scores[labels != "good"]
     limit = np.quantile(good, 1 - FALSE_REJECT_RATE, method="higher")

@@ -6,13 +6,17 @@ Source: Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler, "Towards Total Recall in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.backbones import efficientnet_lite0
+from training.models.kind import InspectionModel
+
+NAME = "memory-bank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +37,29 @@ class MemoryBankSpec:
 class PatchFeatures(nn.Module):
     """uint8 images (n, height, width, 1 or 3) → float32 features (n, channels, rows, columns) of patches.
 
-    Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less.
+    Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less. With a region of
+    interest, float32 (height, width) of 1 and 0, both are those of the region, and what lies outside is even grey.
     """
+
+    region: Tensor
 
     CONTRAST = 0.4
     """Standard deviation the backbone sees, about that of photographs on its scale of -1 to 1."""
     NOISE = 8.0
     """Grey levels of 255 added to the contrast before dividing by it, so that a blank image does not become noise."""
 
-    def __init__(self, spec: MemoryBankSpec) -> None:
+    def __init__(self, spec: MemoryBankSpec, region: Tensor | None = None) -> None:
         super().__init__()
         self.spec = spec
+        self.register_buffer("region", torch.zeros(0, 0) if region is None else region)
         self.trunk = efficientnet_lite0(spec.levels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.permute(0, 3, 1, 2).float()
-        pixels = pixels - pixels.mean((1, 2, 3), keepdim=True)
-        contrast = pixels.square().mean((1, 2, 3), keepdim=True).sqrt()
+        pixels = pixels - self._mean(pixels)
+        if self.region.numel():
+            pixels = pixels * self.region
+        contrast = self._mean(pixels.square()).sqrt()
         pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
         levels = self.trunk(pixels.expand(-1, 3, -1, -1))
         window = self.spec.neighbourhood
@@ -57,31 +67,57 @@ class PatchFeatures(nn.Module):
         size = list(pooled[0].shape[-2:])
         return torch.cat([pooled[0], *(F.interpolate(x, size, mode="bilinear") for x in pooled[1:])], dim=1)
 
+    def _mean(self, pixels: Tensor) -> Tensor:
+        """Mean over the region of interest: (n, 1, 1, 1)."""
+        if not self.region.numel():
+            return pixels.mean((1, 2, 3), keepdim=True)
+        return (pixels.mean(1, keepdim=True) * (self.region / self.region.sum())).sum((2, 3), keepdim=True)
 
-class MemoryBank(nn.Module):
+
+class MemoryBank(InspectionModel):
     """uint8 images (n, height, width, 1 or 3) → score float32 (n,), anomaly_map float32 (n, rows, columns).
 
     A map value is the distance from the patch's whitened features q to the nearest b in the bank, times that b's weight w,
     blurred. All squared distances are one matrix product: w²(q² - 2q·b + b²) is linear in (q, q²).
 
-    `mean` (channels,) and `whitening` (channels, dimensions) map features to the space in which `bank` (size, dimensions)
-    lies; `weights` (size,) are about 1, lower where good parts differ much from each other.
+    `interest` (rows, columns), 1 or 0, is where defects count; without elements: everywhere. `mean` (channels,) and
+    `whitening` (channels, dimensions) map features to the space in which `bank` (size, dimensions) lies; `weights` (size,)
+    are about 1, lower where good parts differ much from each other.
     """
 
+    kind: ClassVar[str] = NAME
     mean: Tensor
     whitening: Tensor
     bank: Tensor
     weights: Tensor
     blur: Tensor
+    interest: Tensor
 
-    def __init__(self, features: PatchFeatures, mean: Tensor, whitening: Tensor, bank: Tensor, weights: Tensor) -> None:
+    def __init__(
+        self,
+        features: PatchFeatures,
+        mean: Tensor,
+        whitening: Tensor,
+        bank: Tensor,
+        weights: Tensor,
+        interest: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.features = features
         self.register_buffer("mean", mean)
         self.register_buffer("whitening", whitening)
         self.register_buffer("bank", bank)
         self.register_buffer("weights", weights)
+        self.register_buffer("interest", torch.zeros(0, 0) if interest is None else interest)
         self.register_buffer("blur", gaussian(features.spec.smoothing))
+
+    def structure(self) -> dict[str, Any]:
+        return {
+            "spec": asdict(self.features.spec),
+            "bank": list(self.bank.shape),
+            "region": list(self.features.region.shape),
+            "cells": list(self.interest.shape),
+        }
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(images)
@@ -94,7 +130,11 @@ class MemoryBank(nn.Module):
         nearest = F.linear(torch.cat([queries, squares], dim=1), coefficients, constants).amin(dim=1)
         distances = nearest.clamp_min(0.0).sqrt().reshape(-1, 1, rows, columns)
         anomaly_map = self.blurred(distances).squeeze(1)
-        highest = max(1, round(self.features.spec.top_share * rows * columns))
+        cells = rows * columns
+        if self.interest.numel():
+            anomaly_map = anomaly_map * self.interest
+            cells = int(self.interest.sum())
+        highest = max(1, round(self.features.spec.top_share * cells))
         score = anomaly_map.flatten(1).topk(highest, dim=1).values.mean(dim=1)
         return score, anomaly_map
 

@@ -1,0 +1,49 @@
+"""All kinds of models. To add one: a folder beside these, and its line here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from inspector.errors import ConfigError
+from training.models.kind import ModelKind
+from training.models.memory_bank import MEMORY_BANK
+
+KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in (MEMORY_BANK,)}
+DEFAULT_KIND = MEMORY_BANK.name
+
+
+def model_kind(name: str) -> ModelKind:
+    """The kind of that name. Raises ConfigError, which lists those there are."""
+    if name not in KINDS:
+        known = "; ".join(f"{kind.name} ({kind.words})" for kind in KINDS.values())
+        raise ConfigError(f"there is no model kind {name!r}: choose from {known}")
+    return KINDS[name]
+
+
+def read_settings(kind: ModelKind, assignments: Sequence[str]) -> Any:
+    """The kind's settings with some of them changed by texts such as "bank_size=3000". Raises ConfigError.
+
+    A value is read as JSON where it is JSON, so that lists and numbers can be given, else as text.
+    """
+    known = [field.name for field in fields(kind.settings) if field.name != "seed"]
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or key not in known:
+            raise ConfigError(
+                f"{assignment!r} sets nothing of {kind.name}: give KEY=VALUE with a key of {', '.join(known)}"
+            )
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    try:
+        return TypeAdapter(kind.settings).validate_python(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"the settings of {kind.name} are not right: {problems}") from error
