@@ -1,48 +1,26 @@
-"""Runs a bundle's graph with ONNX Runtime: images in, scores out, nothing in between that training does not do too.
+"""Runs a bundle's graph: images in, scores out, nothing in between that training does not do too.
 
-Graph contract: input `images` uint8 (n, height, width, channels); outputs `score` float32 (n,), and if the model has
-them `anomaly_map` float32 (n, rows, columns) and `class_scores` float32 (n, classes).
+What the graph takes and gives is in `contract.py`; what runs it is a runner: ONNX Runtime, OpenVINO, or a server elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from inspector.errors import BundleError, EngineError
+from inspector.errors import EngineError
 from inspector.inference.bundle import MODEL_FILE, Bundle, InputSpec
+from inspector.inference.contract import CLASS_SCORES, MAP, OUTPUT_RANKS, SCORE, RunError, Runner, check_contract
 from inspector.inference.cores import usable_cores
 from inspector.inference.graph import check_graph
+from inspector.inference.onnx_runtime import PROVIDERS, OnnxRuntimeRunner, installed_providers
+from inspector.inference.open_vino import OpenVinoRunner, openvino_installed
 from inspector.inference.self_test import GoldenCheck, SelfTest, self_test
 from inspector.part import Scores
 
 __all__ = ["PROVIDERS", "Engine", "GoldenCheck", "Model", "SelfTest", "available_providers", "self_test"]
-
-PROVIDERS = {
-    "CPU": "CPUExecutionProvider",
-    "CUDA": "CUDAExecutionProvider",
-    "TensorRT": "TensorrtExecutionProvider",
-    "OpenVINO": "OpenVINOExecutionProvider",
-}
-"""Our names of ONNX Runtime's execution providers."""
-
-_INPUT = "images"
-_SCORE, _MAP, _CLASS_SCORES = "score", "anomaly_map", "class_scores"
-_RANKS = {_SCORE: 1, _MAP: 3, _CLASS_SCORES: 2}
-
-# ONNX Runtime's exceptions have no common base of their own; the others are what its Python layer and pybind11 raise.
-_ORT_ERRORS: tuple[type[Exception], ...] = (
-    *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-    RuntimeError,
-    ValueError,
-    TypeError,
-    MemoryError,
-)
 
 
 class Model:
@@ -60,9 +38,11 @@ class Model:
         provider: str = "CPU",
         threads: int = 0,
         source: str = "model",
+        runner: Runner | None = None,
     ) -> None:
         """Load a graph; `threads` of 0 means one per physical core that this process may use.
 
+        `runner` runs the graph elsewhere: then it is not loaded here, and `provider` is only its name in messages.
         Raises BundleError if the graph is not as the contract and `input_spec` say, EngineError if the provider is
         missing here; `source` names the model in messages.
         """
@@ -72,8 +52,8 @@ class Model:
         self._classes = tuple(classes)
         self._image_shape = (input_spec.height_px, input_spec.width_px, input_spec.channels)
         check_graph(onnx_file, source)
-        self._session = _open_session(onnx_file, provider, self.threads, source)
-        self._outputs = _check_contract(self._session, self._image_shape, len(self._classes), source)
+        self._runner = runner or _open_runner(onnx_file, provider, self.threads, source)
+        self._outputs = check_contract(self._runner, self._image_shape, len(self._classes), source)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -93,10 +73,10 @@ class Model:
                 "normalise frames to the bundle's input"
             )
         try:
-            results = self._session.run(self._outputs, {_INPUT: batch})
-        except _ORT_ERRORS as error:
+            results = self._runner.run(self._outputs, batch)
+        except RunError as error:
             raise EngineError(
-                f"{self._source} failed on {len(batch)} images with provider {self.provider}: {_first_line(error)}; "
+                f"{self._source} failed on {len(batch)} images with provider {self.provider}: {error}; "
                 "run the bundle's self-test, then export it again or select another provider"
             ) from error
         return self._to_scores(dict(zip(self._outputs, results, strict=True)), len(batch))
@@ -109,15 +89,15 @@ class Model:
 
     def _to_scores(self, results: dict[str, NDArray[np.float32]], count: int) -> list[Scores]:
         for name, values in results.items():
-            if values.shape[:1] != (count,) or values.ndim != _RANKS[name]:
+            if values.shape[:1] != (count,) or values.ndim != OUTPUT_RANKS[name]:
                 raise EngineError(
                     f"{self._source} gave {name} of shape {values.shape} for {count} images: export the bundle again"
                 )
-        maps = results.get(_MAP)
-        class_scores = results.get(_CLASS_SCORES)
+        maps = results.get(MAP)
+        class_scores = results.get(CLASS_SCORES)
         return [
             Scores(
-                score=float(results[_SCORE][i]),
+                score=float(results[SCORE][i]),
                 anomaly_map=None if maps is None else maps[i],
                 class_scores={} if class_scores is None else self._by_class(class_scores[i]),
             )
@@ -135,7 +115,9 @@ class Model:
 class Engine(Model):
     """A bundle on this machine: its graph with its input and classes. Run `self_test` before it judges parts."""
 
-    def __init__(self, bundle: Bundle, provider: str = "CPU", threads: int = 0) -> None:
+    def __init__(
+        self, bundle: Bundle, provider: str = "CPU", threads: int = 0, *, runner: Runner | None = None
+    ) -> None:
         """Load the graph of `bundle`, held against its hash once more: what runs is what was checked.
 
         Raises BundleError or BundleTampered if the graph is not what it should be, EngineError if `provider` is not
@@ -149,96 +131,25 @@ class Engine(Model):
             provider=provider,
             threads=threads,
             source=f"bundle {bundle.label}",
+            runner=runner,
         )
 
 
 def available_providers() -> list[str]:
-    """Our names of the providers that the installed ONNX Runtime brings."""
-    installed = ort.get_available_providers()
-    return [name for name, ort_name in PROVIDERS.items() if ort_name in installed]
+    """Our names of the providers that run graphs here: those of ONNX Runtime, and OpenVINO by its own package."""
+    providers = installed_providers()
+    if openvino_installed() and "OpenVINO" not in providers:
+        providers.append("OpenVINO")
+    return providers
 
 
-def _open_session(onnx_file: bytes, provider: str, threads: int, source: str) -> Any:
+def _open_runner(onnx_file: bytes, provider: str, threads: int, source: str) -> Runner:
     if provider not in available_providers():
         known = "is not installed" if provider in PROVIDERS else "is unknown"
         raise EngineError(
             f"provider {provider} {known}; available here: {', '.join(available_providers())}. "
-            "Select one of these, or install the ONNX Runtime build that has it"
+            "Select one of these, or install the ONNX Runtime build or the package openvino that has it"
         )
-    wanted = PROVIDERS[provider]
-    try:
-        session = ort.InferenceSession(
-            onnx_file,
-            _session_options(threads),
-            # Operators that an accelerator lacks run on the CPU.
-            providers=list(dict.fromkeys([wanted, PROVIDERS["CPU"]])),
-            # ONNX Runtime would otherwise go on with another provider and print a line about it.
-            enable_fallback=0,
-        )
-    except _ORT_ERRORS as error:
-        raise BundleError(
-            f"{source} has a graph that ONNX Runtime {ort.__version__} cannot load with provider {provider}: "
-            f"{_first_line(error)}; export the bundle again"
-        ) from error
-    if session.get_providers()[0] != wanted:
-        raise EngineError(
-            f"provider {provider} is installed but does not start on this machine (driver or library missing); "
-            f"select another of {', '.join(available_providers())}"
-        )
-    return session
-
-
-def _session_options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL  # has no second pool that could spin
-    # Workers of the pool that wait for the next operator spin for 20 µs and then sleep; ONNX Runtime's default spins for
-    # milliseconds, also when idle. A line's cores also decode, answer cameras and the PLC, and a spinning worker keeps
-    # them from the very work that it waits for. Measured on 2 cores (lite0 features at 224 px, one image, interleaved
-    # runs, ONNX Runtime 1.32), with both cores free | one busy elsewhere: default 6.2 | 30 ms; 20 µs 6.4 | 15 ms; no
-    # spinning at all 7.2 | 16 ms; one thread 11.4 | 14 ms. At 30 parts/s the default burnt a whole core while idle.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
-    # The arena keeps what the largest batch needed (lite0 at 224 px: 30 MiB for one image, 205 MiB for eight); without
-    # it every run asks the system for its memory anew, which doubled the time of a batch of eight.
-    options.enable_cpu_mem_arena = True
-    options.enable_mem_pattern = True
-    # Nothing but fatal: every error is raised, translated and reported once, not also written to the console.
-    options.log_severity_level = 4
-    return options
-
-
-def _check_contract(session: Any, image_shape: tuple[int, int, int], classes: int, source: str) -> list[str]:
-    """Names of the outputs to ask for; raises BundleError with every difference from the graph contract."""
-    problems = _input_problems(session.get_inputs(), image_shape)
-    outputs = {output.name: output for output in session.get_outputs()}
-    if _SCORE not in outputs:
-        problems.append(f"it has outputs {', '.join(outputs)}, expected {_SCORE}")
-    for name, rank in _RANKS.items():
-        output = outputs.get(name)
-        if output is not None and (output.type != "tensor(float)" or len(output.shape) not in (0, rank)):
-            problems.append(f"output {name} is {output.type} {output.shape}, expected float of {rank} dimensions")
-    if _CLASS_SCORES in outputs and outputs[_CLASS_SCORES].shape[1:] not in ([], [classes]):
-        columns = outputs[_CLASS_SCORES].shape[1]
-        if isinstance(columns, int):
-            problems.append(f"output {_CLASS_SCORES} has {columns} columns for {classes} classes")
-    if problems:
-        raise BundleError(f"{source} breaks the graph contract: {'; '.join(problems)}. Export the bundle again")
-    return [name for name in _RANKS if name in outputs]
-
-
-def _input_problems(inputs: Sequence[Any], image_shape: tuple[int, int, int]) -> list[str]:
-    if [value.name for value in inputs] != [_INPUT]:
-        return [f"it has inputs {', '.join(value.name for value in inputs) or 'none'}, expected {_INPUT} alone"]
-    images = inputs[0]
-    expected = [None, *image_shape]
-    fits = len(images.shape) == 4 and all(
-        not isinstance(size, int) or size == wanted for size, wanted in zip(images.shape, expected, strict=True)
-    )
-    if images.type != "tensor(uint8)" or not fits:
-        return [f"input {_INPUT} is {images.type} {images.shape}, expected uint8 {['n', *image_shape]}"]
-    return []
-
-
-def _first_line(error: Exception) -> str:
-    """ONNX Runtime's messages run over many lines and name its build's paths; the first says it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    if provider == "OpenVINO" and openvino_installed():
+        return OpenVinoRunner(onnx_file, threads, source)
+    return OnnxRuntimeRunner(onnx_file, provider, threads, source)
