@@ -133,7 +133,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     if kind.learns_from is not LearnsFrom.GOOD and not shares.defects_to_fit:
         shares = replace(shares, defects_to_fit=kind.defects_to_fit)
     split = split_survey(seen, shares, plan.seed, progress)
-    images = LabelledImages(dataset, split.entries, preparation, plan.region_of_interest)
+    images = LabelledImages(seen.dataset, split.entries, preparation, plan.region_of_interest)
     network, calibrated = _fit_and_calibrate(split, images, kind, plan, progress)
     parts = worst_by_group(calibrated.scores.tolist(), [split.entries[i].group for i in calibrated.images])
     score_limit, basis = good_limit(
@@ -255,7 +255,7 @@ def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progres
     groups = group_by_part(seen.images, progress)
     roles = make_split(samples, groups, shares, seed)
     entries = tuple(
-        SplitEntry(sample.path, sample.label, group, role, sample.mask)
+        SplitEntry(sample.path, sample.label, group, role)
         for sample, group, role in zip(samples, groups, roles, strict=True)
     )
     return Split(seen.dataset.root, seed, seen.digest, entries)

@@ -80,7 +80,7 @@ def report_view(report: DataReport) -> RenderableType:
     table = Table(show_header=False, title=Text(report.root))
     table.add_row("layout", report.layout)
     table.add_row("images", Text(_counts(report.labels)))
-    table.add_row("masks", f"{report.masks}, of which {len(report.mask_problems)} look wrong")
+    table.add_row("masks", f"{report.masks}, and {len(report.mask_problems)} that look wrong")
     table.add_row("sizes", _counts(report.sizes))
     table.add_row("kinds", _counts(report.modes))
     table.add_row("parts", f"{report.parts}, of which {report.good_parts} good (images of one part count as one)")

@@ -85,11 +85,23 @@ class Pictures(LabelledImages):
             return self.masks[image]
         return np.zeros(self.stored.shape[1:3], np.uint8) if self.is_good(image) else None
 
+    def labels(self, image: int) -> tuple[str, ...]:
+        return (self.label(image),)
+
+    def class_masks(self, image: int) -> dict[str, NDArray[np.uint8]] | None:
+        mask = self.mask(image)
+        if self.is_good(image) or mask is None:
+            return {} if self.is_good(image) else None
+        return {self.label(image): mask}
+
+    def ignored(self, image: int) -> NDArray[np.bool_] | None:
+        return None
+
 
 def on_disk(root: Path, preparation: Preparation) -> LabelledImages:
     """A folder of parts, each image a part of its own, all to fit on."""
     dataset = open_dataset(str(root))
-    entries = [SplitEntry(s.path, s.label, i, Role.FIT, s.mask) for i, s in enumerate(dataset.samples)]
+    entries = [SplitEntry(s.path, s.label, i, Role.FIT) for i, s in enumerate(dataset.samples)]
     return LabelledImages(dataset, tuple(entries), preparation)
 
 

@@ -31,13 +31,12 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """One image with its label, its part (images of one part share `group`), what it is for, and its mask or nothing."""
+    """One image with its label, its part (images of one part share `group`) and what it is for."""
 
     path: str
     label: str
     group: int
     role: Role
-    mask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +174,7 @@ def read_split(path: Path) -> Split:
     try:
         document = json.loads(path.read_bytes())
         entries = tuple(
-            SplitEntry(
-                str(image["path"]), str(image["label"]), int(image["group"]), Role(image["role"]), str(image["mask"])
-            )
+            SplitEntry(str(image["path"]), str(image["label"]), int(image["group"]), Role(image["role"]))
             for image in document["images"]
         )
         return Split(Path(document["root"]), int(document["seed"]), str(document["dataset_digest"]), entries)

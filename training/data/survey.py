@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,8 +18,9 @@ from inspector.errors import DataError
 from inspector.imaging.normalise import to_8_bit, to_grey
 from inspector.imaging.pixels import as_pixels
 from inspector.part import Box, Frame, Image
+from training.data.mask_checks import MaskProblem, check_masks
 from training.data.reading import Preparation, read_frame
-from training.data.samples import Dataset, Sample, dataset_digest
+from training.data.samples import Dataset, Sample, dataset_digest, sample_identity
 from training.progress import Progress, silent, track
 
 THUMBNAIL_PX = 128
@@ -30,7 +31,11 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """One readable image. `thumbnail` is uint8 grey (height, width) of the located region; `mode` is of the file."""
+    """One readable image. `sample` has a mask and areas to ignore only if they can be used.
+
+    `thumbnail` is uint8 grey (height, width) of the located region, `brightness` its mean and `contrast` its standard
+    deviation in grey levels; `mode` is of the file. The other digests are of the mask's and ignored area's files, or empty.
+    """
 
     sample: Sample
     sha256: str
@@ -38,7 +43,10 @@ class Surveyed:
     height_px: int
     mode: str
     brightness: float
+    contrast: float
     thumbnail: NDArray[np.uint8]
+    mask_sha256: str = ""
+    ignore_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +58,8 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskProblem:
-    """One mask that is not what it should be, and why."""
-
-    sample: Sample
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Survey:
-    """All images of a data set, read once, in the order of their paths."""
+    """All images of a data set, read once, in the order of their paths. `dataset` is without what cannot be used."""
 
     dataset: Dataset
     images: tuple[Surveyed, ...]
@@ -68,8 +68,10 @@ class Survey:
 
     @property
     def digest(self) -> str:
-        """Names exactly these images and labels."""
-        return dataset_digest((image.sample.path, image.sha256, image.sample.label) for image in self.images)
+        """Names exactly these images, labels, masks, areas to ignore, parts and lots."""
+        return dataset_digest(
+            sample_identity(image.sample, image.sha256, image.mask_sha256, image.ignore_sha256) for image in self.images
+        )
 
     @property
     def good(self) -> tuple[Surveyed, ...]:
@@ -84,23 +86,36 @@ def survey(dataset: Dataset, preparation: Preparation, progress: Progress = sile
     factor = _thumbnail_factor(dataset, dataset.samples)
     images: list[Surveyed] = []
     unreadable: list[Unreadable] = []
-    mask_problems: list[MaskProblem] = []
+    problems: list[MaskProblem] = []
     for sample in track(dataset.samples, "Reading images", progress):
         try:
-            image, surveyed = _read(dataset.file(sample), sample, preparation, factor)
+            surveyed = _read(dataset.file(sample), sample, preparation, factor)
         except DataError as error:
             unreadable.append(Unreadable(sample, str(error)))
             continue
-        images.append(surveyed)
-        mask_file = dataset.mask_file(sample)
-        if mask_file is not None and (reason := _mask_problem(mask_file, image, preparation)):
-            mask_problems.append(MaskProblem(sample, reason))
+        found = check_masks(dataset, sample, surveyed.width_px, surveyed.height_px)
+        problems += found
+        images.append(_with_masks(dataset, surveyed, found))
     if not images:
         raise DataError(
             f"none of the {len(unreadable)} images in {dataset.root} can be read; the first, {unreadable[0].sample.path}: "
             f"{unreadable[0].reason}"
         )
-    return Survey(dataset, tuple(images), tuple(unreadable), tuple(mask_problems))
+    usable = replace(dataset, samples=tuple(image.sample for image in images))
+    return Survey(usable, tuple(images), tuple(unreadable), tuple(problems))
+
+
+def _with_masks(dataset: Dataset, image: Surveyed, problems: Sequence[MaskProblem]) -> Surveyed:
+    """The image with what of its masks can be used, and their digests."""
+    sample = image.sample
+    if any(not problem.usable for problem in problems):
+        sample = replace(sample, mask="", ignore="", drawing=None)
+    return replace(
+        image,
+        sample=sample,
+        mask_sha256=_file_sha256(dataset.root / sample.mask) if sample.mask else "",
+        ignore_sha256=_file_sha256(dataset.root / sample.ignore) if sample.ignore else "",
+    )
 
 
 def _thumbnail_factor(dataset: Dataset, samples: Sequence[Sample]) -> float:
@@ -117,18 +132,19 @@ def _header_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _read(path: Path, sample: Sample, preparation: Preparation, factor: float) -> tuple[Image, Surveyed]:
+def _read(path: Path, sample: Sample, preparation: Preparation, factor: float) -> Surveyed:
     frame = read_frame(path, preparation.limits)
     image = preparation.image(frame)
     region = preparation.region(image)
     grey = _thumbnail(image, region, factor)
-    return image, Surveyed(
+    return Surveyed(
         sample=sample,
         sha256=_file_sha256(path),
         width_px=image.width_px,
         height_px=image.height_px,
         mode=_mode(frame, image),
         brightness=float(grey.mean()),
+        contrast=float(grey.std()),
         thumbnail=grey,
     )
 
@@ -160,20 +176,6 @@ def _mode(frame: Frame, image: Image) -> str:
     if orientation not in (0, 1):
         notes.append("turned by EXIF")
     return ", ".join(notes)
-
-
-def _mask_problem(path: Path, image: Image, preparation: Preparation) -> str:
-    """What is wrong with a mask, or an empty string."""
-    try:
-        mask = preparation.image(read_frame(path, preparation.limits))
-    except DataError as error:
-        return str(error)
-    if (mask.width_px, mask.height_px) != (image.width_px, image.height_px):
-        return (
-            f"the mask is {mask.width_px} × {mask.height_px} px, its image {image.width_px} × {image.height_px}; "
-            "draw it on the image"
-        )
-    return "" if mask.pixels.any() else "the mask marks nothing, though the image is of a defect class; draw it"
 
 
 def sizes(images: Sequence[Surveyed]) -> Counter[tuple[int, int]]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from inspector.imaging.normalise import resize, to_8_bit, to_grey
 from inspector.imaging.pixels import as_pixels
 from inspector.part import Box
+from training.data import marks
 from training.data.reading import Preparation, read_frame
-from training.data.samples import GOOD, Dataset
+from training.data.samples import GOOD, Dataset, Sample
 from training.data.splits import SplitEntry
 
 
@@ -52,32 +53,68 @@ class LabelledImages:
         """uint8 (height_px, width_px, channels), RGB for 3 channels. Raises DataError."""
         return self.preparation.read(self._file(self.entries[image].path))
 
+    def labels(self, image: int) -> tuple[str, ...]:
+        """Every class that the image shows, the main one first."""
+        return self._sample(image).labels
+
     def mask(self, image: int) -> NDArray[np.uint8] | None:
         """Share of each pixel of the model's input that is defective, uint8 (height_px, width_px) of 0 to 255.
 
         All 0 for a good part, None for a defective one that has no mask. Raises DataError.
         """
-        entry = self.entries[image]
-        if entry.label == GOOD:
+        if self.is_good(image):
             return np.zeros((self.preparation.height_px, self.preparation.width_px), np.uint8)
-        return self._drawn(entry.path, entry.mask) if entry.mask else None
+        sample = self._sample(image)
+        if not sample.is_masked:
+            return None
+        width_px, height_px, region = self._geometry(sample)
+        marked = marks.defects(self.dataset, sample, width_px, height_px)
+        return None if marked is None else self._fitted(marked, region)
 
-    def _drawn(self, path: str, mask: str) -> NDArray[np.uint8]:
-        """A mask cut and resized as its picture is. Its pixels count as marked above half of the brightest."""
-        region = self._region(path)
-        drawn = self.preparation.image(read_frame(self._file(mask), self.preparation.limits))
-        grey = to_grey(to_8_bit(drawn.pixels, drawn.bits))
+    def class_masks(self, image: int) -> dict[str, NDArray[np.uint8]] | None:
+        """As `mask`, for each class that the image shows; areas of two classes may overlap. Empty for a good part.
+
+        None if nothing says where, or one mask is for several classes together. Raises DataError.
+        """
+        if self.is_good(image):
+            return {}
+        sample = self._sample(image)
+        if not sample.is_masked:
+            return None
+        width_px, height_px, region = self._geometry(sample)
+        by_class = marks.defects_by_class(self.dataset, sample, width_px, height_px)
+        if by_class is None:
+            return None
+        return {label: self._fitted(marked, region) for label, marked in by_class.items()}
+
+    def ignored(self, image: int) -> NDArray[np.bool_] | None:
+        """Where this image does not count, whatever it shows: bool (height_px, width_px), None for nowhere.
+
+        A pixel of the model's input does not count if half of it does not. Raises DataError.
+        """
+        sample = self._sample(image)
+        if not sample.ignore and sample.drawing is None:
+            return None
+        width_px, height_px, region = self._geometry(sample)
+        area = marks.ignored(self.dataset, sample, width_px, height_px)
+        return None if area is None else self._fitted(area, region) >= 128
+
+    def _geometry(self, sample: Sample) -> tuple[int, int, Box]:
+        """Width and height of the picture, and where the part is in it."""
+        picture = self.preparation.image(read_frame(self._file(sample.path), self.preparation.limits))
+        return picture.width_px, picture.height_px, self.preparation.region(picture)
+
+    def _fitted(self, marked: NDArray[np.bool_], region: Box) -> NDArray[np.uint8]:
+        """An area cut and resized as its picture is: uint8 (height_px, width_px), 255 where all of a pixel is in it."""
         x, y = region.x_px, region.y_px
-        # Masks come as 0 and 255, as 0 and 1, and as JPEG with ringing between.
-        marked = grey[y : y + region.height_px, x : x + region.width_px] > int(grey.max()) // 2
-        crop = marked.astype(np.uint8) * np.uint8(255)
+        crop = marked[y : y + region.height_px, x : x + region.width_px].astype(np.uint8) * np.uint8(255)
         size = (self.preparation.width_px, self.preparation.height_px)
         shrinks = region.width_px > size[0] and region.height_px > size[1]
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
 
-    def _region(self, path: str) -> Box:
-        return self.preparation.region(self.preparation.image(read_frame(self._file(path), self.preparation.limits)))
+    def _sample(self, image: int) -> Sample:
+        return self.dataset.sample(self.entries[image].path)
 
     def _file(self, path: str) -> Path:
         return self.dataset.root / path

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inspector.errors import DataError
@@ -98,11 +99,14 @@ def collect_patches(data: LabelledImages, settings: FitSettings, progress: Progr
     progress("Learning good parts", 0, len(images))
     for start in range(0, len(images), BATCH):
         batch = np.stack([data.pixels(image) for image in images[start : start + BATCH]])
-        for patches in features(torch.from_numpy(batch)).permute(0, 2, 3, 1).flatten(1, 2):
-            seen = patches if inside is None else patches[inside]
+        seen_by_image = features(torch.from_numpy(batch)).permute(0, 2, 3, 1)
+        for image, patches in zip(images[start : start + BATCH], seen_by_image, strict=True):
+            seen = _that_count(patches, inside, data.ignored(image))
             kept.append(seen[torch.randperm(len(seen), generator=generator)[:share]].clone())
         progress("Learning good parts", start + len(batch), len(images))
     counts = torch.tensor([len(patches) for patches in kept])
+    if not counts.any():
+        raise DataError("areas to ignore cover all good parts; draw them smaller")
     return PatchPool(
         features,
         torch.cat(kept),
@@ -110,6 +114,15 @@ def collect_patches(data: LabelledImages, settings: FitSettings, progress: Progr
         torch.tensor([data.part(image) for image in images]).repeat_interleave(counts),
         interest,
     )
+
+
+def _that_count(patches: Tensor, inside: Tensor | None, ignored: NDArray[np.bool_] | None) -> Tensor:
+    """Of (rows, columns, channels) the patches in the region of interest of which less than half is to be ignored."""
+    flat = patches.flatten(0, 1)
+    counts = torch.ones(len(flat), dtype=torch.bool) if inside is None else inside
+    if ignored is not None:
+        counts = counts & ~torch.from_numpy(cells_of(ignored, *patches.shape[:2]).flatten())
+    return flat[counts]
 
 
 def _interest(data: LabelledImages, features: PatchFeatures) -> Tensor | None:
