@@ -86,6 +86,7 @@ class CameraClient:
         self._stride = STRIDE
         self._fetches = True
         self._refused_again = False
+        self._tried, self._tries = "", 0
         self._busy_since_s: float | None = None
         self._error: SessionError | None = None
         self._closing = threading.Event()
@@ -229,7 +230,7 @@ class CameraClient:
         with self._state:
             first, self._session = self._session is None, session
             self.reconnects += not first
-            self._busy_since_s, self._pause_s = None, FIRST_PAUSE_S
+            self._busy_since_s, self._pause_s, self._tried = None, FIRST_PAUSE_S, ""
             expected = session.next_trigger
             if first or expected <= self._ledger.highest_answered:
                 lost += self._renumber(expected, first)
@@ -326,7 +327,16 @@ class CameraClient:
         if is_final:
             self._fail(error)
         else:
-            log.warning("%s; trying again", error)
+            self._warn(str(error))
+
+    def _warn(self, why: str) -> None:
+        """Once per reason and outage; that it goes on is told at the second, fourth, eighth … try."""
+        self._tries = self._tries + 1 if why == self._tried else 1
+        self._tried = why
+        if self._tries == 1:
+            log.warning("%s; trying again", why)
+        elif self._tries & (self._tries - 1) == 0:
+            log.warning("still no stream to %s after %d tries", self._target, self._tries)
 
     def _fail(self, error: SessionError) -> None:
         with self._state:

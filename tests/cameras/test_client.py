@@ -285,6 +285,17 @@ def test_no_service_there(told: Told) -> None:
         pass
 
 
+def test_a_failing_connection_is_told_once_and_not_at_every_try(told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(SessionError), connect(f"127.0.0.1:{port}", told, connect_timeout_s=1.0):
+        pass
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("trying again" in message for message in messages) == 1
+    tries = [int(message.split()[-2]) for message in messages if "still no stream" in message]
+    assert tries
+    assert tries == [2**n for n in range(1, len(tries) + 1)]
+
+
 def test_a_service_that_comes_late(lines: Lines, told: Told) -> None:
     (port,) = free_ports(1)
     entered = threading.Thread(target=lambda: _send_one(f"127.0.0.1:{port}", told))
