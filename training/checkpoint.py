@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -112,7 +113,7 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
         network=network,
         preparation=Preparation(document["width_px"], document["height_px"], document["channels"], location),
         limits=Limits(**document["limits"]),
-        basis=LimitBasis(**document["basis"]),
+        basis=TypeAdapter(LimitBasis).validate_python(document["basis"]),
         golden=tuple(
             GoldenFrame(file, media_type, (path / file).read_bytes()) for file, media_type in document["golden"]
         ),

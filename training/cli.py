@@ -27,6 +27,7 @@ from training.data.samples import printable
 
 if TYPE_CHECKING:
     from inspector.inference.bundle import Bundle
+    from training.calibration.costs import Costs
     from training.export import Parity
 
 app = typer.Typer(
@@ -70,6 +71,11 @@ def fit_command(
     seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
     false_reject_rate: Annotated[float, typer.Option(help="Share of good parts that the limit may reject.")] = 0.01,
     confidence: Annotated[float, typer.Option(help="Confidence of that promise.")] = 0.95,
+    cost_false_reject: Annotated[
+        float | None, typer.Option(help="Cost of one; with the next two it chooses the limit.")
+    ] = None,
+    cost_escape: Annotated[float | None, typer.Option(help="Cost of one defective part that passes.")] = None,
+    defect_rate: Annotated[float | None, typer.Option(help="Share of parts that are defective.")] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of the good images kept for testing.")] = 0.2,
     calibration_fraction: Annotated[float, typer.Option(help="Share of the good images that set the limit.")] = 0.3,
     split_out: Annotated[
@@ -105,6 +111,7 @@ def fit_command(
         seed=seed,
         false_reject_rate=false_reject_rate,
         confidence=confidence,
+        costs=_costs(cost_false_reject, cost_escape, defect_rate),
         shares=SplitShares(test_fraction, calibration_fraction),
         kind=kind,
         settings=read_settings(model_kind(kind), options or []),
@@ -222,6 +229,19 @@ def _bundle_name(name: str, out: Path) -> str:
             "a letter or digit first"
         )
     return chosen
+
+
+def _costs(false_reject: float | None, escape: float | None, defect_rate: float | None) -> Costs | None:
+    """All three or none. Raises ConfigError, DataError."""
+    from training.calibration.costs import Costs
+
+    if false_reject is None and escape is None and defect_rate is None:
+        return None
+    if false_reject is None or escape is None or defect_rate is None:
+        raise ConfigError(
+            "a limit by cost needs --cost-false-reject, --cost-escape and --defect-rate; give all three or none"
+        )
+    return Costs(false_reject, escape, defect_rate)
 
 
 def _location(path: Path | None) -> LocationSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,30 +17,41 @@ from inspector.errors import DataError
 from inspector.imaging.locate import LocationSpec, NoLocation
 from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits
-from training.calibrate import check_promise, good_limit, parts_needed, region_limit
+from training.calibration.costs import Costs, cost_limit
+from training.calibration.limits import (
+    check_promise,
+    good_limit,
+    part_count,
+    parts_needed,
+    region_limit,
+    with_counts,
+)
+from training.calibration.outlook import Outlook, look_out
+from training.calibration.scored import PartScore, ScoredParts, lots_of, score_parts, worst_images
 from training.data.duplicates import group_by_part, label_conflicts
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
 from training.data.training_set import LabelledImages
-from training.models.kind import Fitter, InspectionModel, LearnsFrom, ModelKind
+from training.models.kind import InspectionModel, LearnsFrom
 from training.models.registry import DEFAULT_KIND, model_kind
 from training.models.scoring import score_images
-from training.progress import Progress, silent
-from training.statistics import Rate, auroc, counted, worst_by_group
+from training.progress import Progress, silent, stage
+from training.statistics import Rate, auroc, counted
 
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
 _GOLDEN_GOOD, _GOLDEN_DEFECTIVE, _HELD_OUT = 4, 8, 16
-_FOLDS = 5
 _ODDEST = 5
+_DEFECTS_TO_WEIGH = 0.5
+"""Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
 _GOLDEN_MARGIN = 0.02
 """Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """What the caller decides. `seed` decides every random choice.
+    """What the caller decides. `seed` decides every random choice. With `costs` these choose the limit instead of the rate.
 
     `kind` is a name in the registry, `settings` what that kind takes, None for its defaults. `region_of_interest` is bool
     (height_px, width_px): where defects count, None for everywhere.
@@ -54,6 +65,7 @@ class FitPlan:
     seed: int = 0
     false_reject_rate: float = 0.01
     confidence: float = 0.95
+    costs: Costs | None = None
     shares: SplitShares = field(default_factory=SplitShares)
     kind: str = DEFAULT_KIND
     settings: Any = None
@@ -110,7 +122,7 @@ class FitOutcome:
     """A fitted model, the split it was fitted by and what was seen on the way.
 
     `oddest` are the good parts that the limit had to make room for, highest score first: (path, score) of the worst image
-    of each. If one of them is not good, the limit is too high.
+    of each. If one of them is not good, the limit is too high. `outlook` is what else could be promised.
     """
 
     fitted: Fitted
@@ -118,6 +130,7 @@ class FitOutcome:
     split: Split
     test: TestResult
     oddest: tuple[tuple[str, float], ...]
+    outlook: Outlook
 
 
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
@@ -128,116 +141,70 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     if not plan.channels:
         colour = any("colour" in image.mode for image in seen.images)
         preparation = replace(preparation, channels=3 if colour else 1)
-    needed = parts_needed(plan.false_reject_rate, plan.confidence)
-    shares = replace(plan.shares, calibration_parts=needed)
-    if kind.learns_from is not LearnsFrom.GOOD and not shares.defects_to_fit:
-        shares = replace(shares, defects_to_fit=kind.defects_to_fit)
-    split = split_survey(seen, shares, plan.seed, progress)
+    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, progress)
     images = LabelledImages(seen.dataset, split.entries, preparation, plan.region_of_interest)
-    network, calibrated = _fit_and_calibrate(split, images, kind, plan, progress)
-    parts = worst_by_group(calibrated.scores.tolist(), [split.entries[i].group for i in calibrated.images])
-    score_limit, basis = good_limit(
-        list(parts.values()), plan.false_reject_rate, plan.confidence, cross_fitted=calibrated.cross_fitted
-    )
-    limits = Limits(score_limit, region_limit(calibrated.maps, score_limit))
-    tested = _indices(split, Role.TEST)
-    test_scores = score_images(network, images, tested, _stage(progress, "Testing", len(tested))).scores
-    test = _test_result([split.entries[i] for i in tested], test_scores, score_limit)
-    scored = list(zip(tested, test_scores, strict=True))
-    scored += list(zip(calibrated.images, calibrated.scores, strict=True))
-    fitted = Fitted(
-        network=network,
-        preparation=preparation,
-        limits=limits,
-        basis=basis,
-        golden=_golden_frames(split, scored, score_limit, preparation),
-        held_out=np.stack([images.pixels(index) for index in [*tested, *calibrated.images][:_HELD_OUT]]),
-        dataset_digest=seen.digest,
-        provenance=_provenance(seen, split, plan, network),
-        metrics=_metrics(test),
-    )
-    return FitOutcome(fitted, seen, split, test, _oddest(split, calibrated))
-
-
-@dataclass(frozen=True, slots=True)
-class _Calibrated:
-    """Scores (n,) and maps (n, rows, columns) of good `images` by models that were not fitted on them."""
-
-    images: list[int]
-    scores: NDArray[np.float32]
-    maps: NDArray[np.float32]
-    cross_fitted: bool
-
-
-def _fit_and_calibrate(
-    split: Split, images: LabelledImages, kind: ModelKind, plan: FitPlan, progress: Progress
-) -> tuple[InspectionModel, _Calibrated]:
-    """The kind is handed the images to fit on, and no others."""
+    # The kind is handed the images to fit on, and no others.
     to_fit = _indices(split, Role.FIT)
     taught = images.only(to_fit)
     settings = replace(kind.settings() if plan.settings is None else plan.settings, seed=plan.seed)
     fitter = kind.begin(taught, settings, progress)
     network = fitter.fit(range(len(taught)), progress)
-    calibration = _indices(split, Role.CALIBRATION)
-    if calibration:
-        scored = score_images(network, images, calibration, _stage(progress, "Setting the limit", len(calibration)))
-        return network, _Calibrated(calibration, scored.scores, scored.maps, cross_fitted=False)
-    return network, _cross_fit(to_fit, taught, fitter, plan.seed, progress)
-
-
-def _cross_fit(
-    numbers: Sequence[int], taught: LabelledImages, fitter: Fitter, seed: int, progress: Progress
-) -> _Calibrated:
-    """Score each good image to fit on by a model fitted on the parts of the other folds.
-
-    `numbers` are those of the images of `taught` in the split.
-    """
-    fold_of = _folds(taught, seed)
-    good = [image for image in range(len(taught)) if taught.is_good(image)]
-    scores: dict[int, np.float32] = {}
-    maps: dict[int, NDArray[np.float32]] = {}
-    report = _stage(progress, "Setting the limit", len(good))
-    for fold in sorted(set(fold_of.values())):
-        left_out = [image for image in good if fold_of[taught.part(image)] == fold]
-        network = fitter.fit([image for image in range(len(taught)) if fold_of[taught.part(image)] != fold])
-        scored = score_images(network, taught, left_out, _from(report, len(scores)))
-        scores.update(zip(left_out, scored.scores, strict=True))
-        maps.update(zip(left_out, scored.maps, strict=True))
-    return _Calibrated(
-        [numbers[image] for image in good],
-        np.array([scores[image] for image in good]),
-        np.stack([maps[image] for image in good]),
-        cross_fitted=True,
+    parts = score_parts(split, images, taught, fitter, network, plan.seed, progress)
+    tested = _indices(split, Role.TEST)
+    test_scores = score_images(network, images, tested, stage(progress, "Testing", len(tested))).scores
+    test_parts = worst_images(split, dict(zip(tested, test_scores.tolist(), strict=True)), dataset)
+    limits, basis, outlook = _set_limit(plan, parts, test_parts)
+    test = _test_result([split.entries[i] for i in tested], test_scores, limits.score)
+    scored = list(zip(tested, test_scores, strict=True))
+    scored += list(zip(parts.images, parts.scores, strict=True))
+    fitted = Fitted(
+        network=network,
+        preparation=preparation,
+        limits=limits,
+        basis=basis,
+        golden=_golden_frames(split, scored, limits.score, preparation),
+        held_out=np.stack([images.pixels(index) for index in [*tested, *parts.images][:_HELD_OUT]]),
+        dataset_digest=seen.digest,
+        provenance=_provenance(seen, split, plan, network),
+        metrics=_metrics(test, outlook, parts),
     )
+    oddest = tuple((part.path, part.score) for part in parts.good[:_ODDEST])
+    return FitOutcome(fitted, seen, split, test, oddest, outlook)
 
 
-def _folds(taught: LabelledImages, seed: int) -> dict[int, int]:
-    """A fold for each part; parts with a defective image are dealt after the others, so that every fold has its share."""
-    defective = {taught.part(image) for image in range(len(taught)) if not taught.is_good(image)}
-    good = sorted({taught.part(image) for image in range(len(taught))} - defective)
-    random = np.random.default_rng((seed, 1))
-    order = [good[index] for index in random.permutation(len(good))]
-    order += [sorted(defective)[index] for index in random.permutation(len(defective))]
-    folds = min(_FOLDS, len(good))
-    return {part: position % folds for position, part in enumerate(order)}
+def _shares(plan: FitPlan, learns_from: LearnsFrom, defects_to_fit: float) -> SplitShares:
+    shares = replace(plan.shares, calibration_parts=parts_needed(plan.false_reject_rate, plan.confidence))
+    if learns_from is not LearnsFrom.GOOD and not shares.defects_to_fit:
+        shares = replace(shares, defects_to_fit=defects_to_fit)
+    if plan.costs is not None and not shares.defects_to_calibrate:
+        shares = replace(shares, defects_to_calibrate=_DEFECTS_TO_WEIGH)
+    return shares
 
 
-def _oddest(split: Split, calibrated: _Calibrated) -> tuple[tuple[str, float], ...]:
-    worst: dict[int, tuple[str, float]] = {}
-    for index, score in zip(calibrated.images, calibrated.scores.tolist(), strict=True):
-        entry = split.entries[index]
-        if entry.group not in worst or score > worst[entry.group][1]:
-            worst[entry.group] = (entry.path, score)
-    return tuple(sorted(worst.values(), key=lambda pair: -pair[1])[:_ODDEST])
-
-
-def _from(report: Callable[[int], None], start: int) -> Callable[[int], None]:
-    return lambda done: report(start + done)
-
-
-def _stage(progress: Progress, name: str, total: int) -> Callable[[int], None]:
-    progress(name, 0, total)
-    return lambda done: progress(name, done, total)
+def _set_limit(
+    plan: FitPlan, parts: ScoredParts, test_parts: Sequence[PartScore]
+) -> tuple[Limits, LimitBasis, Outlook]:
+    """The limit by promise or by cost, what the test parts say of it, and what else there is to choose."""
+    good, lots = [part.score for part in parts.good], lots_of(parts.good)
+    test_good = [part for part in test_parts if part.label == GOOD]
+    defects = [part for part in test_parts if part.label != GOOD]
+    if plan.costs is None:
+        # Defects had no say in this limit, so that all of them may be counted.
+        defects += parts.defects
+        limit, basis = good_limit(
+            good, plan.false_reject_rate, plan.confidence, cross_fitted=parts.cross_fitted, lots=lots
+        )
+    else:
+        weighed = [part.score for part in parts.defects]
+        limit, basis = cost_limit(
+            good, weighed, plan.costs, plan.confidence, cross_fitted=parts.cross_fitted, seed=plan.seed
+        )
+    rejected = part_count(sum(part.score > limit for part in test_good), len(test_good), plan.confidence)
+    passed = part_count(sum(part.score <= limit for part in defects), len(defects), plan.confidence)
+    basis = with_counts(basis, rejected if test_good else None, passed if defects else None, parts.fold_shift)
+    chosen = (limit, plan.false_reject_rate, plan.confidence)
+    outlook = look_out(parts.good, defects, chosen, cross_fitted=parts.cross_fitted, lots=lots)
+    return Limits(limit, region_limit(parts.maps, limit)), basis, outlook
 
 
 def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progress = silent) -> Split:
@@ -329,12 +296,15 @@ def _provenance(seen: Survey, split: Split, plan: FitPlan, network: InspectionMo
     }
 
 
-def _metrics(test: TestResult) -> dict[str, object]:
+def _metrics(test: TestResult, outlook: Outlook, parts: ScoredParts) -> dict[str, object]:
     return {
         "test": {
             "auroc": test.auroc,
             "escapes": test.escapes.to_json(),
             "false_rejects": test.false_rejects.to_json(),
             "interval": "Clopper-Pearson, 95 %",
-        }
+        },
+        "promises": outlook.to_json(),
+        "fold_shift": parts.fold_shift,
+        "oddest_good_parts": [[printable(part.path), part.score] for part in parts.good[:_ODDEST]],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol, TypeVar
 
 T = TypeVar("T", covariant=True)
@@ -16,6 +16,12 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+def stage(progress: Progress, name: str, total: int) -> Callable[[int], None]:
+    """Begin a stage; what comes back is told how many are done."""
+    progress(name, 0, total)
+    return lambda done: progress(name, done, total)
 
 
 class _SizedIterable(Sized, Iterable[T], Protocol[T]):

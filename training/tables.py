@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.part import Verdict
+from training.calibration.outlook import OddParts, Outlook
 from training.data.report import DataReport
 from training.data.samples import printable
 from training.evaluate import Evaluation
@@ -18,10 +19,10 @@ from training.statistics import Rate
 _SHOWN = 5
 
 
-def rate_text(rate: Rate) -> str:
+def rate_text(rate: Rate, counted: str = "images") -> str:
     """ "3 of 120 = 2.5 % (0.5 to 7.1 %)", with the 95 % interval."""
     if not rate.total:
-        return "no images"
+        return f"no {counted}"
     return f"{rate.count} of {rate.total} = {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
 
 
@@ -59,8 +60,35 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
         "false rejects": rate_text(test.false_rejects),
         "escapes": rate_text(test.escapes),
         "AUROC": _auroc_text(test.auroc),
+        "taken for granted": fitted.basis.assumes,
     }
-    return Group(table, facts_view(facts))
+    if (odd := outcome.outlook.odd) is not None:
+        facts["odd good parts"] = odd_parts_text(odd, fitted.limits.score)
+    return Group(table, facts_view(facts), promises_view(outcome.outlook))
+
+
+def odd_parts_text(odd: OddParts, limit: float) -> str:
+    """What a person should decide about the good parts that are unlike the others."""
+    count = len(odd.parts)
+    paths = "; ".join(f"{printable(part.path)} ({part.score:.4g})" for part in odd.parts[:_SHOWN])
+    more = f" and {count - _SHOWN} more" if count > _SHOWN else ""
+    return (
+        f"{count} score far above the rest: {paths}{more}. If they are not good, relabel them and fit again: the limit "
+        f"would fall from {limit:.4g} to about {odd.limit_without:.4g}, and the defective parts that pass from "
+        f"{rate_text(odd.escapes)} to {rate_text(odd.escapes_without)}. If they are good, parts like them will come again, and "
+        "the limit is right"
+    )
+
+
+def promises_view(outlook: Outlook) -> RenderableType:
+    """What each promise takes and costs."""
+    title = f"Promises to choose from, each with {outlook.confidence:.0%} confidence (--false-reject-rate)"
+    table = Table("false rejects up to", "limit", "it is", "defective parts that would pass", title=title)
+    for option in outlook.options:
+        kind = "guaranteed" if option.guaranteed else "an estimate"
+        passed = rate_text(option.escapes, "defective parts")
+        table.add_row(f"{option.false_reject_rate:.3g}", f"{option.limit:.4g}", kind, passed)
+    return table
 
 
 def facts_view(facts: Mapping[str, str]) -> RenderableType:

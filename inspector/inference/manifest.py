@@ -77,11 +77,42 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCount:
+    """`count` of `parts` that did not fit the model; with the confidence of the basis the true share is at most `bound`."""
+
+    count: Annotated[int, Field(ge=0)]
+    parts: Annotated[int, Field(ge=0)]
+    bound: Share
+
+
+@dataclass(frozen=True, slots=True)
+class CostBasis:
+    """What a limit was chosen by if not by a promise: the least cost per part of rejecting good parts and passing defects.
+
+    `false_reject` and `escape` are the costs of one, in any one currency; `defect_rate` the share of parts that are
+    defective. `cost_per_part` is what the limit is expected to cost, `cost_low` to `cost_high` and `limit_low` to
+    `limit_high` hold 90 % of bootstrap samples by part.
+    """
+
+    false_reject: Annotated[float, Field(ge=0)]
+    escape: Annotated[float, Field(ge=0)]
+    defect_rate: Share
+    cost_per_part: float
+    cost_low: float
+    cost_high: float
+    limit_low: float
+    limit_high: float
+    defective_parts: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
 class LimitBasis:
     """Why the limit is where it is, and what it promises.
 
     `guaranteed` says whether `good_parts` were enough for `false_reject_rate` at `confidence`; if not,
-    `good_parts_needed` says how many would be. `statement` is the promise in words for the quality engineer.
+    `good_parts_needed` says how many would be. `statement` is the promise in words for the quality engineer, `assumes`
+    what it takes for granted. `tested` counts rejects of good parts that did not set the limit either, `escapes` passes
+    of defective parts; None without such parts. `cost` is there if costs chose the limit: the rate is then an outcome.
     """
 
     method: Annotated[str, Field(min_length=1, max_length=128)]
@@ -91,6 +122,24 @@ class LimitBasis:
     guaranteed: bool
     statement: Text
     good_parts_needed: Annotated[int, Field(ge=0)] = 0
+    assumes: Text = ""
+    tested: PartCount | None = None
+    escapes: PartCount | None = None
+    cost: CostBasis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a bundle came from another one: what was done, when, why, and the digest of that `parent`.
+
+    Going back is running the parent, which is never changed. `details` is JSON for people and tools.
+    """
+
+    what: Literal["extended", "left out", "recalibrated"]
+    parent: Sha256
+    time: AwareDatetime
+    reason: Text = ""
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +157,8 @@ class Manifest:
     """Everything a bundle says of itself. `files` maps every file but the manifest to its SHA-256.
 
     `score_tolerance` is the largest difference between a recorded golden score and this machine's. `dataset_digest`
-    names the data set it was fitted on; `provenance` and `metrics` are free JSON for people and tools.
+    names the data set it was fitted on; `provenance` and `metrics` are free JSON for people and tools. `history` is the
+    bundle's way from the one that was fitted, oldest change first; empty for that one.
     """
 
     # Read by pydantic; holds for the values inside as well.
@@ -126,6 +176,7 @@ class Manifest:
     dataset_digest: Text = ""
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     metrics: Mapping[str, JsonValue] = field(default_factory=dict)
+    history: Annotated[tuple[Change, ...], Field(max_length=256)] = ()
     files: Annotated[Mapping[FileName, Sha256], Field(max_length=MAX_FILES)] = field(default_factory=dict)
     schema_version: Literal[1] = 1
 

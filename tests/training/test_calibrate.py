@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from inspector.errors import DataError
-from training.calibrate import DISTRIBUTION_FREE, TAIL, good_limit, parts_needed, region_limit
+from training.calibration.limits import (
+    DISTRIBUTION_FREE,
+    TAIL,
+    good_limit,
+    part_count,
+    parts_needed,
+    region_limit,
+    with_counts,
+)
 from training.statistics import auroc, counted, worst_by_group
 
 DISTRIBUTIONS = {
@@ -54,7 +62,9 @@ def test_the_promise_holds_for_any_distribution(name: str, parts: int, rate: flo
     assert _kept(name, parts, rate, trials) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / trials)
 
 
-@pytest.mark.parametrize("name", ["normal", "uniform (bounded)", "exponential", "gamma (skewed)", "Gumbel (maxima)"])
+@pytest.mark.parametrize(
+    "name", ["normal", "uniform (bounded)", "exponential", "gamma (skewed)", "Gumbel (maxima)", "lognormal"]
+)
 @pytest.mark.parametrize("parts", [5, 20, 100, 250])
 def test_the_tail_keeps_about_its_confidence_where_its_assumption_holds(name: str, parts: int) -> None:
     assert _kept(name, parts, 0.01, 120) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 120)
@@ -113,6 +123,58 @@ def test_cross_fitted_scores_are_never_called_a_guarantee() -> None:
     assert not basis.guaranteed
     assert basis.method == f"{DISTRIBUTION_FREE}, cross-fitted"
     assert "fitted without it" in basis.statement
+    assert "An estimate, not a promise" in basis.statement
+    assert "no higher than the models of the folds" in basis.assumes
+
+
+def test_tied_scores_count_only_those_above_the_limit() -> None:
+    limit, basis = good_limit([1.0] * 470 + [2.0] * 30, 0.01, 0.95)
+    assert limit == 2.0
+    assert "exceeded by 0 of 500" in basis.statement
+
+
+LOTS = [f"lot {i // 20}" for i in range(400)]
+
+
+def _of_lots(between: float, seed: int = 0) -> list[float]:
+    random = np.random.default_rng(seed)
+    means = np.repeat(random.normal(size=20), 20)
+    return list(math.sqrt(between) * means + math.sqrt(1 - between) * random.normal(size=400))
+
+
+@pytest.mark.parametrize(
+    ("between", "lots", "guaranteed", "says"),
+    [
+        pytest.param(0.0, (), True, "lots are not known", id="nobody told"),
+        pytest.param(0.0, LOTS, True, "20 lots show no difference", id="lots that do not matter"),
+        pytest.param(0.5, LOTS, False, "20 lots differ", id="lots that differ: parts count for less"),
+        pytest.param(0.0, ["a"] * 400, True, "nothing is known of other lots", id="all of one lot"),
+    ],
+)
+def test_the_basis_says_what_was_taken_for_granted_of_lots(
+    between: float, lots: list[str], guaranteed: bool, says: str
+) -> None:
+    limit, basis = good_limit(_of_lots(between), 0.01, 0.95, lots=lots)
+    assert basis.guaranteed is guaranteed
+    assert says in basis.assumes
+    assert limit >= good_limit(_of_lots(between), 0.01, 0.95)[0]
+
+
+def test_equal_scores_of_several_lots_are_no_difference() -> None:
+    assert good_limit([1.0] * 400, lots=LOTS)[0] == 1.0
+
+
+def test_parts_that_did_not_set_the_limit_are_counted_in_the_statement() -> None:
+    _, basis = good_limit([float(i) for i in range(30)])
+    counted_on = with_counts(basis, part_count(1, 85, 0.95), part_count(40, 50, 0.95), -0.25)
+    assert "85 good parts that neither fitted the model nor set the limit it rejects 1" in counted_on.statement
+    assert "Of 50 defective parts that the model was not fitted on, 40 pass" in counted_on.statement
+    assert "-0.25" in counted_on.assumes
+    assert counted_on.tested is not None
+    assert counted_on.tested.bound == pytest.approx(stats.beta.ppf(0.95, 2, 84))
+    assert "not known" in with_counts(basis, None, None).statement
+    assert part_count(5, 5, 0.95).bound == 1.0
+    assert part_count(0, 59, 0.95).bound == pytest.approx(0.05, abs=0.001)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=400), st.sampled_from([0.001, 0.01, 0.1]))

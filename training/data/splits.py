@@ -65,13 +65,15 @@ class SplitShares:
 
     Calibration parts are held out only if that gives at least `calibration_parts`: fewer would prove nothing, and the
     model is better for having them. `defects_to_fit` is the share of the defective parts, class by class, that fits the
-    model; the rest tests it. Models of good parts alone leave it at 0.
+    model, `defects_to_calibrate` the share of the others that helps to set the limit; the rest tests it. Models of good
+    parts alone leave the first at 0, limits by a promise the second.
     """
 
     test: float = 0.2
     calibration: float = 0.3
     calibration_parts: int = 299
     defects_to_fit: float = 0.0
+    defects_to_calibrate: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.test >= 0 and self.calibration >= 0 and self.test + self.calibration <= 0.9):
@@ -79,10 +81,9 @@ class SplitShares:
                 f"a test share of {self.test} and a calibration share of {self.calibration} leave too little to fit on: "
                 "give shares from 0, whose sum is at most 0.9"
             )
-        if not 0 <= self.defects_to_fit <= 0.9:
-            raise DataError(
-                f"{self.defects_to_fit} of the defective parts to fit on leaves too few to test: give 0 to 0.9"
-            )
+        for share, purpose in ((self.defects_to_fit, "fit on"), (self.defects_to_calibrate, "set the limit")):
+            if not 0 <= share <= 0.9:
+                raise DataError(f"{share} of the defective parts to {purpose} leaves too few to test: give 0 to 0.9")
 
 
 def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitShares, seed: int) -> list[Role]:
@@ -99,9 +100,11 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     published = any(sample.published_split == "test" for sample in samples if sample.is_good)
     if published:
         tests |= {g for g, images in members.items() if any(image.published_split == "test" for image in images)}
-    taught = _defects_to_fit(members, shares.defects_to_fit, seed)
-    tests -= taught
-    free = [group for group in sorted(members) if group not in tests and group not in taught]
+    taught = _deal_defects(members, shares.defects_to_fit, seed)
+    others = {group: images for group, images in members.items() if group not in taught}
+    weighed = _deal_defects(others, shares.defects_to_calibrate, seed)
+    tests -= taught | weighed
+    free = [group for group in sorted(members) if group not in tests | taught | weighed]
     _check_enough(free, members, samples)
     order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
     count = sum(len(members[group]) for group in order)
@@ -110,24 +113,25 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count, MIN_FIT_GROUPS)
     if len(calibration) < shares.calibration_parts:
         calibration = set()
+    calibration |= weighed
     return [Role.TEST if g in tests else Role.CALIBRATION if g in calibration else Role.FIT for g in groups]
 
 
-def _defects_to_fit(members: Mapping[int, Sequence[Sample]], share: float, seed: int) -> set[int]:
-    """Defective groups to fit on: of each class the share, at least one of two or more, in a seeded order."""
+def _deal_defects(members: Mapping[int, Sequence[Sample]], share: float, seed: int) -> set[int]:
+    """Defective groups that are not for testing: of each class the share, at least one of two or more, in a seeded order."""
     by_class: dict[str, list[int]] = defaultdict(list)
     for group in sorted(members):
         if defects := [image.label for image in members[group] if not image.is_good]:
             by_class[min(defects)].append(group)
     random = np.random.default_rng((seed, 2))
-    taught: set[int] = set()
+    dealt: set[int] = set()
     for _, groups in sorted(by_class.items()):
         order = [groups[index] for index in random.permutation(len(groups))]
         count = round(share * len(groups))
         if share > 0 and len(groups) > 1:
             count = min(max(count, 1), len(groups) - 1)
-        taught.update(order[:count])
-    return taught
+        dealt.update(order[:count])
+    return dealt
 
 
 def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float, leave: int) -> set[int]:

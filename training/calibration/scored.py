@@ -1,0 +1,182 @@
+"""Scores of parts by models that were not fitted on them: of parts held out, or cross-fitted so that every part serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.samples import GOOD, Dataset
+from training.data.splits import Role, Split
+from training.data.training_set import LabelledImages
+from training.models.kind import Fitter, InspectionModel
+from training.models.scoring import score_images
+from training.progress import Progress, stage
+
+FOLDS = 5
+_WITNESSES = 40
+"""Test images of good parts that tell how the models of the folds differ from the final one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartScore:
+    """A part's score: that of the image which is worst for it, the highest of a good part, the lowest of a defective one.
+
+    `lot` is what it was made with, nothing if the data set does not say.
+    """
+
+    group: int
+    path: str
+    label: str
+    score: float
+    lot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredParts:
+    """What sets the limit: scores by models that were not fitted on those parts.
+
+    `images` (numbers in the split), `scores` (n,) and `maps` (n, rows, columns) are of good parts. `defects` are
+    defective parts held out with them or cross-fitted; test parts are not among them. `fold_shift` says how much higher
+    the final model scores good test images than the models of the folds do, in units of the score, as a median; None if
+    nothing was cross-fitted or there is no such image.
+    """
+
+    images: list[int]
+    scores: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    good: tuple[PartScore, ...]
+    defects: tuple[PartScore, ...]
+    cross_fitted: bool
+    fold_shift: float | None = None
+
+
+def score_parts(
+    split: Split,
+    images: LabelledImages,
+    taught: LabelledImages,
+    fitter: Fitter,
+    network: InspectionModel,
+    seed: int,
+    progress: Progress,
+) -> ScoredParts:
+    """Score the parts that set the limit. `images` are those of the split, `taught` those of them to fit on, in order."""
+    calibration = [index for index, entry in enumerate(split.entries) if entry.role is Role.CALIBRATION]
+    scored = score_images(network, images, calibration, stage(progress, "Setting the limit", len(calibration)))
+    held_out = dict(zip(calibration, scored.scores.tolist(), strict=True))
+    good = good_images(split, calibration)
+    if good:
+        maps = np.stack([scored.maps[calibration.index(index)] for index in good])
+        return _scored(split, images.dataset, good, held_out, maps, cross_fitted=False)
+    numbers = [index for index, entry in enumerate(split.entries) if entry.role is Role.FIT]
+    witnesses = images.only(good_images(split, range(len(split.entries)), Role.TEST)[:_WITNESSES])
+    crossed, crossed_maps, shift = _cross_fit(taught, fitter, network, witnesses, seed, progress)
+    scores = held_out | {numbers[image]: score for image, score in crossed.items()}
+    good = good_images(split, [numbers[image] for image in sorted(crossed_maps)])
+    by_number = {numbers[image]: values for image, values in crossed_maps.items()}
+    maps = np.stack([by_number[index] for index in good])
+    return _scored(split, images.dataset, good, scores, maps, cross_fitted=True, fold_shift=shift)
+
+
+def good_images(split: Split, indices: Sequence[int], role: Role | None = None) -> list[int]:
+    """Those of `indices` that show good parts: no image of the part has a defect. With a role, only those of it."""
+    defective = {entry.group for entry in split.entries if entry.label != GOOD}
+    entries = split.entries
+    return [i for i in indices if entries[i].group not in defective and role in (None, entries[i].role)]
+
+
+def lots_of(parts: Sequence[PartScore]) -> tuple[str, ...]:
+    """The lot of each part, or nothing if that is not known of all."""
+    lots = tuple(part.lot for part in parts)
+    return lots if all(lots) else ()
+
+
+def worst_images(split: Split, scores: Mapping[int, float], dataset: Dataset) -> tuple[PartScore, ...]:
+    """One score per part of the images in `scores`, {number in the split: score}, highest first.
+
+    Of a defective part its defective images count, and the lowest score: it escapes if any of them passes. Good images of
+    defective parts do not count.
+    """
+    defective = {entry.group for entry in split.entries if entry.label != GOOD}
+    worst: dict[int, PartScore] = {}
+    for index, score in scores.items():
+        entry = split.entries[index]
+        is_good = entry.label == GOOD
+        if is_good and entry.group in defective:
+            continue
+        known = worst.get(entry.group)
+        if known is None or (score > known.score if is_good else score < known.score):
+            worst[entry.group] = PartScore(
+                entry.group, entry.path, entry.label, float(score), dataset.sample(entry.path).lot
+            )
+    return tuple(sorted(worst.values(), key=lambda part: -part.score))
+
+
+def _scored(
+    split: Split,
+    dataset: Dataset,
+    good: list[int],
+    scores: dict[int, float],
+    maps: NDArray[np.float32],
+    *,
+    cross_fitted: bool,
+    fold_shift: float | None = None,
+) -> ScoredParts:
+    parts = worst_images(split, scores, dataset)
+    return ScoredParts(
+        good,
+        np.array([scores[index] for index in good], np.float32),
+        maps,
+        tuple(part for part in parts if part.label == GOOD),
+        tuple(part for part in parts if part.label != GOOD),
+        cross_fitted,
+        fold_shift,
+    )
+
+
+def _cross_fit(
+    taught: LabelledImages,
+    fitter: Fitter,
+    network: InspectionModel,
+    witnesses: LabelledImages,
+    seed: int,
+    progress: Progress,
+) -> tuple[dict[int, float], dict[int, NDArray[np.float32]], float | None]:
+    """Score each image to fit on by a model fitted on the parts of the other folds.
+
+    Returns scores, and maps of good images, by number in `taught`, and how much higher the final model scores `witnesses`.
+    """
+    fold_of = folds(taught, seed)
+    everything = range(len(taught))
+    scores: dict[int, float] = {}
+    maps: dict[int, NDArray[np.float32]] = {}
+    seen: list[NDArray[np.float32]] = []
+    report = stage(progress, "Setting the limit", len(taught))
+    for fold in sorted(set(fold_of.values())):
+        left_out = [image for image in everything if fold_of[taught.part(image)] == fold]
+        model = fitter.fit([image for image in everything if fold_of[taught.part(image)] != fold])
+        scored = score_images(model, taught, left_out, _from(report, len(scores)))
+        scores.update(zip(left_out, scored.scores.tolist(), strict=True))
+        maps.update({i: m for i, m in zip(left_out, scored.maps, strict=True) if taught.is_good(i)})
+        seen.append(score_images(model, witnesses, range(len(witnesses)), lambda done: None).scores)
+    if not len(witnesses):
+        return scores, maps, None
+    final = score_images(network, witnesses, range(len(witnesses)), lambda done: None).scores
+    return scores, maps, float(np.median(final - np.mean(seen, axis=0)))
+
+
+def folds(taught: LabelledImages, seed: int) -> dict[int, int]:
+    """A fold for each part; parts with a defective image are dealt after the others, so that every fold has its share."""
+    defective = {taught.part(image) for image in range(len(taught)) if not taught.is_good(image)}
+    good = sorted({taught.part(image) for image in range(len(taught))} - defective)
+    random = np.random.default_rng((seed, 1))
+    order = [good[index] for index in random.permutation(len(good))]
+    order += [sorted(defective)[index] for index in random.permutation(len(defective))]
+    count = min(FOLDS, len(good))
+    return {part: position % count for position, part in enumerate(order)}
+
+
+def _from(report: Callable[[int], None], start: int) -> Callable[[int], None]:
+    return lambda done: report(start + done)
