@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,13 @@ def test_a_truncated_picture_is_unreadable(tmp_path: Path) -> None:
     save(tmp_path / "good" / "fine.png", part(2))
     (tmp_path / "good" / "a.png").write_bytes(whole[: len(whole) // 2])
     assert [item.sample.path for item in _survey(tmp_path).unreadable] == ["good/a.png"]
+
+
+def test_a_pipe_and_a_loop_of_links_are_unreadable(tmp_path: Path) -> None:
+    save(tmp_path / "good" / "fine.png", part(2))
+    os.mkfifo(tmp_path / "good" / "pipe.png")
+    (tmp_path / "good" / "loop.png").symlink_to("loop.png")
+    assert [item.sample.path for item in _survey(tmp_path).unreadable] == ["good/loop.png", "good/pipe.png"]
 
 
 def test_no_readable_picture_at_all_is_an_error(tmp_path: Path) -> None:

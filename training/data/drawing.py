@@ -109,10 +109,10 @@ def polygon(label: str, points: Iterable[tuple[float, float]], width: float, hei
 
 def rectangle(label: str, x: float, y: float, box: tuple[float, float], sides: tuple[float, float]) -> Rectangle:
     """A box of (width, height) at its upper left corner (x, y), in a picture of `sides`. Raises DataError."""
+    if not (box[0] > 0 and box[1] > 0):
+        raise DataError(f"a box is {box[0]:g} wide and {box[1]:g} high; draw it again")
     left, top = _within(x, sides[0], "x"), _within(y, sides[1], "y")
     right, bottom = _within(x + box[0], sides[0], "x"), _within(y + box[1], sides[1], "y")
-    if right <= left or bottom <= top:
-        raise DataError(f"a box is {box[0]:g} wide and {box[1]:g} high; draw it again")
     return Rectangle(label, left, top, right - left, bottom - top)
 
 

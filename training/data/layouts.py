@@ -1,135 +1,112 @@
-"""Finds images, labels and masks in the folder layouts that data sets come in.
+"""Finds out in which layout a data set comes, and its images, labels, areas, parts and lots.
 
-    generic         good/…  CLASS/…  [ground_truth/CLASS/NAME.png or NAME_mask.png]
-    mvtec-ad        train/good/…  test/good/…  test/CLASS/…  ground_truth/CLASS/NAME_mask.png
-    magnetic-tile   MT_Free/Imgs/NAME.jpg  MT_CLASS/Imgs/NAME.jpg with the mask NAME.png beside it
-    elpv            the package elpv-dataset: images/… and labels.csv
+    folders         generic, mvtec-ad, magnetic-tile     labels are folders
+    visa            image_anno.csv                       one object of VisA
+    kolektor-sdd    kosNN/PartM.jpg, PartM_label.bmp     masks tell the label
+    coco            annotations.json                     outlines and boxes, several classes per image
+    yolo            data.yaml or classes.txt             the same in text files
+    csv             labels.csv                           columns image,label[,mask][,group][,lot][,split][,ignore]
+    elpv            the package elpv-dataset             probabilities
 
-Only names are looked at here; `survey` reads the images.
+A label file may also be given itself. Each importer describes its layout in full.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from inspector.errors import DataError
-from training.data.samples import GOOD, Dataset, Sample, printable
+from training.data.importers import coco, elpv, folders, kolektor, table, visa, yolo
+from training.data.importers.found import IMAGE_SUFFIXES, Found, is_there
+from training.data.importers.found import folders as folders_in
+from training.data.samples import GOOD, Dataset, printable
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-ELPV = "elpv"
-_MASK_FOLDER = "ground_truth"
-_TILE_PREFIX = "MT_"
-_TILE_GOOD = "MT_Free"
-
-ELPV_DEFECTIVE_FROM = 0.5
-"""A solar cell counts as defective from this probability on: the split that the set's published results use."""
+ELPV = elpv.NAME
+Placed = tuple[Path, str, Callable[[Path], Found]]
+"""A data set's root, the name of its layout and what reads it."""
 
 
 def open_dataset(source: str) -> Dataset:
-    """Find the samples in the folder `source`, or those of the package elpv-dataset if it is "elpv".
+    """Find the samples in the folder `source`, by its label file, or of the package elpv-dataset if it is "elpv".
 
-    Raises DataError if there is no such folder or package, or no image in it.
+    Raises DataError if there is no such folder or package, its label file is damaged, or no image in it has a label.
     """
-    packaged = source == ELPV and not Path(source).is_dir()
-    root = _elpv_root() if packaged else Path(source).absolute()
-    layout, samples = (ELPV, _elpv) if packaged else _layout_of(root)
+    if source == ELPV and not Path(source).is_dir():
+        place: Placed = (elpv.packaged_root(), ELPV, elpv.elpv)
+    else:
+        place = _layout_of(Path(source).absolute())
+    root, layout, importer = place
     try:
-        found = tuple(sorted(samples(root), key=lambda sample: sample.path))
+        found = importer(root)
     except OSError as error:
         raise DataError(
             f"{printable(str(root))} cannot be read: {error.strerror or error}; check path and permissions"
         ) from error
-    if not found:
-        raise DataError(
-            f"{printable(str(root))} holds no images: none of {', '.join(sorted(IMAGE_SUFFIXES))} lies in good/ or in a "
-            "folder per defect class; put the images there, or give the folder above"
+    if not found.samples:
+        raise DataError(_no_images(root, layout, found))
+    samples = tuple(sorted(found.samples, key=lambda sample: sample.path))
+    return Dataset(root, layout, samples, tuple(sorted(found.notes, key=lambda note: (note.kind, note.about))))
+
+
+def _no_images(root: Path, layout: str, found: Found) -> str:
+    if found.notes:
+        first = found.notes[0]
+        return (
+            f"{printable(str(root))}, read as {layout}, holds no images that can be used, and {len(found.notes)} that cannot; "
+            f"the first, {printable(first.about)}: {printable(first.reason)}"
         )
-    return Dataset(root, layout, found)
+    return (
+        f"{printable(str(root))} holds no images: none of {', '.join(sorted(IMAGE_SUFFIXES))} lies in good/ or in a folder "
+        "per defect class; put the images there, or give the folder above"
+    )
 
 
-def _layout_of(root: Path) -> tuple[str, Callable[[Path], Iterator[Sample]]]:
-    if not root.is_dir():
-        reason = "it is a file" if root.is_file() else "there is no such folder"
-        raise DataError(f"no data set at {printable(str(root))}: {reason}; give the folder that holds good/")
-    if (root / "train" / GOOD).is_dir():
-        return "mvtec-ad", _mvtec
-    if any(root.glob(f"{_TILE_PREFIX}*/Imgs")):
-        return "magnetic-tile", _magnetic_tile
-    return "generic", _generic
+def _layout_of(path: Path) -> Placed:
+    if not path.is_dir():
+        return _of_label_file(path)
+    if is_there(path / visa.LABEL_FILE):
+        return path, "visa", visa.visa
+    if (path / "train" / GOOD).is_dir():
+        return path, "mvtec-ad", folders.mvtec
+    if any(path.glob(f"{folders.TILE_PREFIX}*/Imgs")):
+        return path, "magnetic-tile", folders.magnetic_tile
+    if any(path.glob(kolektor.LABEL_FILES)):
+        return path, "kolektor-sdd", kolektor.kolektor
+    if coco.label_files(path):
+        return path, "coco", coco.coco
+    if yolo.name_file(path) is not None:
+        return path, "yolo", yolo.yolo
+    if elpv.is_elpv(path):
+        return path, ELPV, elpv.elpv
+    if is_there(path / table.LABEL_FILE):
+        return path, "csv", lambda root: table.table(root / table.LABEL_FILE)
+    _check_single(path)
+    return path, "generic", folders.generic
 
 
-def _folders(parent: Path) -> list[Path]:
-    """Folders in `parent`, sorted, without hidden ones."""
-    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _of_label_file(path: Path) -> Placed:
+    """A data set given by its label file."""
+    if is_there(path):
+        suffix = path.suffix.casefold()
+        if suffix == ".json":
+            root = path.parent.parent if path.parent.name == "annotations" else path.parent
+            return root, "coco", lambda root: coco.read_files(root, [path])
+        if suffix in (".csv", ".tsv"):
+            return path.parent, "csv", lambda _: table.table(path)
+        if suffix in (".yaml", ".yml"):
+            return path.parent, "yolo", lambda root: yolo.read_labels(root, path)
+    reason = "it is a file" if path.is_file() else "there is no such folder"
+    raise DataError(
+        f"no data set at {printable(str(path))}: {reason}; give the folder that holds good/, or a label file (.json, .csv, "
+        ".yaml)"
+    )
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    """Image files at any depth below `folder`; folders behind links are not entered, so that no loop is."""
-    for parent, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent, name)
-
-
-def _label(folder_name: str) -> str:
-    return GOOD if folder_name.casefold() == GOOD else folder_name
-
-
-def _masked(root: Path, folder: Path, image: Path) -> str:
-    """The mask of an image of a defect class, relative to `root`, or an empty string."""
-    stem = root / _MASK_FOLDER / folder.name / image.relative_to(folder).with_suffix("")
-    for name in (f"{stem.name}_mask.png", f"{stem.name}.png"):
-        if (stem.parent / name).is_file():
-            return (stem.parent / name).relative_to(root).as_posix()
-    return ""
-
-
-def _class_folder(root: Path, folder: Path, published_split: str = "") -> Iterator[Sample]:
-    label = _label(folder.name)
-    for image in _images(folder):
-        mask = "" if label == GOOD else _masked(root, folder, image)
-        yield Sample(image.relative_to(root).as_posix(), label, mask, published_split)
-
-
-def _generic(root: Path) -> Iterator[Sample]:
-    for folder in _folders(root):
-        if folder.name != _MASK_FOLDER:
-            yield from _class_folder(root, folder)
-
-
-def _mvtec(root: Path) -> Iterator[Sample]:
-    for split in ("train", "test"):
-        if (root / split).is_dir():
-            for folder in _folders(root / split):
-                yield from _class_folder(root, folder, split)
-
-
-def _magnetic_tile(root: Path) -> Iterator[Sample]:
-    for folder in sorted(root.glob(f"{_TILE_PREFIX}*")):
-        label = GOOD if folder.name == _TILE_GOOD else folder.name.removeprefix(_TILE_PREFIX)
-        for image in _images(folder / "Imgs"):
-            if image.suffix.lower() == ".png":
-                continue  # a mask
-            mask = image.with_suffix(".png")
-            name = mask.relative_to(root).as_posix() if label != GOOD and mask.is_file() else ""
-            yield Sample(image.relative_to(root).as_posix(), label, name)
-
-
-def _elpv_root() -> Path:
-    """Folder of the package's data, found without importing it."""
-    spec = importlib.util.find_spec("elpv_dataset")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError("the solar cells are not installed: run `pip install 'inspector[elpv]'`, or give a folder")
-    return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def _elpv(root: Path) -> Iterator[Sample]:
-    """Labels are the probability of a defect, agreed by experts: 0, 1/3, 2/3 or 1."""
-    for line in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
-        path, probability, _cell_type = line.split()
-        defective = "defective" if float(probability) > 0.9 else "possibly-defective"
-        yield Sample(path, defective if float(probability) >= ELPV_DEFECTIVE_FROM else GOOD)
+def _check_single(root: Path) -> None:
+    """Raises DataError for a folder of data sets: its folders are no classes."""
+    sets = visa.objects_of(root) or [folder.name for folder in folders_in(root) if (folder / "train" / GOOD).is_dir()]
+    if sets:
+        raise DataError(
+            f"{printable(str(root))} holds {len(sets)} data sets, {printable(', '.join(sets[:6]))}: give one of these folders"
+        )

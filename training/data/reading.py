@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,10 @@ def read_frame(path: Path, limits: DecodeLimits) -> Frame:
     Raises DataError if it is none of these, too large or cannot be read.
     """
     try:
-        size_bytes = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("it is no file; remove it from the data set")  # reading a pipe would wait for ever
+        size_bytes = status.st_size
         if size_bytes > limits.max_frame_bytes:
             raise DataError(f"the file has {size_bytes} bytes, more than {limits.max_frame_bytes}; save it smaller")
         data = path.read_bytes()
