@@ -133,26 +133,35 @@ def fit_command(
 def evaluate_command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
     data: Data,
-    split: Annotated[Path | None, typer.Option(metavar="FILE", help="Judge only its test images.")] = None,
+    split: TestSplit = None,
+    report: ReportFile = None,
     json_file: JsonFile = None,
-    provider: Annotated[str, typer.Option(help="ONNX Runtime provider.")] = "CPU",
-    threads: Annotated[int, typer.Option(help="Threads of the engine, 0 for one per core.")] = 0,
+    mm_per_px: Annotated[float | None, typer.Option(help="Scale of the images, for defect sizes in mm.")] = None,
+    provider: Provider = "CPU",
+    threads: Threads = 0,
+    latency_runs: Annotated[int, typer.Option(help="Verdicts to time with each provider; 0 for none.")] = 200,
 ) -> None:
-    """Judge images of known truth as the line would, and count escapes and false rejects."""
+    """Judge images of known truth as the line would, and report escapes, false rejects and what the limit is worth."""
     from inspector.inference.bundle import open_bundle
     from training.data.splits import read_split
-    from training.evaluate import evaluate
+    from training.report.build import Plan, build_report
+    from training.report.page import check_can_write, evaluation_page, write_json, write_page
     from training.tables import evaluation_view
 
+    for path in filter(None, (report, json_file)):
+        check_can_write(path)
     opened = open_bundle(bundle)
+    plan = Plan(provider, threads, mm_per_px, latency_runs)
     chosen = None if split is None else read_split(split)
     with _progress() as progress:
-        dataset = open_dataset(data)
-        result = evaluate(opened, dataset, chosen, provider=provider, threads=threads, progress=progress)
+        result = build_report(opened, open_dataset(data), chosen, plan, progress)
+        page = None if report is None else evaluation_page(result)
     _console.print(evaluation_view(result))
-    if chosen is None:
-        _say("All images were judged. If the bundle was fitted on some of them this flatters it: give --split.")
-    _write_json(json_file, result.to_json())
+    if report is not None and page is not None:
+        write_page(report, page)
+        _say(f"Report in {printable(str(report))}")
+    if json_file is not None:
+        write_json(json_file, result.to_json())
 
 
 @app.command("export")

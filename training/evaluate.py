@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,9 @@ from inspector.errors import DataError
 from inspector.imaging.locate import location_from_dict
 from inspector.inference.bundle import Bundle
 from inspector.inference.engine import Engine
-from inspector.part import Box, Verdict
+from inspector.part import Box, Scores, Verdict
 from training.data.reading import Preparation, read_frame
-from training.data.samples import GOOD, Dataset
+from training.data.samples import GOOD, Dataset, Sample
 from training.data.splits import Role, Split
 from training.progress import Progress, silent, track
 from training.statistics import Rate, auroc, counted
@@ -27,13 +27,43 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One image with its truth and what came of it; `reason` says why it is UNKNOWN. `score` is then None."""
+    """One image with its truth and what came of it; `reason` says why it is UNKNOWN. `score` is then None.
+
+    Images of one physical `part` share its number; `lot` names what was made together, if that is known. `class_scores` are
+    those of a model that tells defect classes apart, else empty.
+    """
 
     path: str
     label: str
     verdict: Verdict
     score: float | None
     reason: str = ""
+    part: int = -1
+    lot: str = ""
+    class_scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        return self.label == GOOD
+
+    @property
+    def is_escape(self) -> bool:
+        """A defective part that passed."""
+        return not self.is_good and self.verdict is Verdict.PASS
+
+    @property
+    def is_false_reject(self) -> bool:
+        """A good part that was rejected."""
+        return self.is_good and self.verdict is Verdict.REJECT
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "verdict": self.verdict.name, "class_scores": dict(self.class_scores)}
+
+
+class Watch(Protocol):
+    """Looks on while images are judged; called with each image that the model scored."""
+
+    def __call__(self, sample: Sample, width_px: int, height_px: int, region: Box, scores: Scores) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +88,14 @@ class Evaluation:
 
     def escapes_of(self, label: str | None) -> Rate:
         """Escapes of one defect class, or of all with None."""
-        images = [i for i in self.judged if i.label != GOOD and label in (None, i.label)]
-        return counted(sum(i.verdict is Verdict.PASS for i in images), len(images))
+        images = [i for i in self.judged if not i.is_good and label in (None, i.label)]
+        return counted(sum(i.is_escape for i in images), len(images))
 
     @property
     def false_rejects(self) -> Rate:
         """Good images that were rejected, of all good ones."""
-        images = [image for image in self.judged if image.label == GOOD]
-        return counted(sum(image.verdict is Verdict.REJECT for image in images), len(images))
+        images = [image for image in self.judged if image.is_good]
+        return counted(sum(image.is_false_reject for image in images), len(images))
 
     @property
     def auroc(self) -> float | None:
@@ -87,10 +117,7 @@ class Evaluation:
                 label: {verdict.name: count for verdict, count in sorted(counts.items())}
                 for label, counts in self.verdicts().items()
             },
-            "images": [
-                {"path": i.path, "label": i.label, "verdict": i.verdict.name, "score": i.score, "reason": i.reason}
-                for i in self.judged
-            ],
+            "images": [image.to_json() for image in self.judged],
         }
 
 
@@ -101,34 +128,40 @@ def evaluate(
     *,
     provider: str = "CPU",
     threads: int = 0,
+    parts: Mapping[str, int] | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Judge the images of a data set, or only those that `split` keeps for testing.
 
-    An image that cannot be read is UNKNOWN, as it would be on the line.
+    The number of each image's physical part comes from the split, else from `parts` by path; an image in neither is a part of
+    its own. An image that cannot be read is UNKNOWN, as it would be on the line.
     Raises DataError if the split is of other images, BundleError or EngineError if the bundle does not run.
     """
     images = images_to_judge(dataset, split)
-    spec = bundle.manifest.input
-    location = location_from_dict(spec.location, bundle.path)
-    preparation = Preparation(spec.width_px, spec.height_px, spec.channels, location)
-    engine = Engine(bundle, provider, threads)
-    judged: list[Judged] = []
-    waiting: list[tuple[str, str, Box, NDArray[np.uint8]]] = []
-    for path, label in track(images, "Judging images", progress):
+    known = {entry.path: entry.group for entry in split.entries} if split is not None else parts or {}
+    alone = max(known.values(), default=-1) + 1
+    part_of = {path: known.get(path, alone + number) for number, (path, _) in enumerate(images)}
+    preparation = preparation_of(bundle)
+    judging = _Judging(Engine(bundle, provider, threads), part_of, watch)
+    for path, _ in track(images, "Judging images", progress):
+        sample = dataset.sample(path)
         try:
             image = preparation.image(read_frame(dataset.root / path, preparation.limits))
             region = preparation.region(image)
         except DataError as error:
-            judged.append(Judged(path, label, Verdict.UNKNOWN, None, str(error)))
+            judging.refuse(sample, str(error))
             continue
-        waiting.append((path, label, region, preparation.model_input(image, region)))
-        if len(waiting) == _BATCH:
-            judged += _judge(engine, waiting)
-            waiting.clear()
-    judged += _judge(engine, waiting)
-    judged.sort(key=lambda image: image.path)
+        model_input = preparation.model_input(image, region)
+        judging.add(_Waiting(sample, image.width_px, image.height_px, region, model_input))
+    judged = sorted(judging.finish(), key=lambda image: image.path)
     return Evaluation(bundle.label, bundle.manifest.limits.score, tuple(judged))
+
+
+def preparation_of(bundle: Bundle) -> Preparation:
+    """How the bundle wants its images prepared. Raises ConfigError."""
+    spec = bundle.manifest.input
+    return Preparation(spec.width_px, spec.height_px, spec.channels, location_from_dict(spec.location, bundle.path))
 
 
 def images_to_judge(dataset: Dataset, split: Split | None) -> list[tuple[str, str]]:
@@ -149,14 +182,58 @@ def images_to_judge(dataset: Dataset, split: Split | None) -> list[tuple[str, st
     return tests
 
 
-def _judge(engine: Engine, waiting: Sequence[tuple[str, str, Box, NDArray[np.uint8]]]) -> list[Judged]:
-    if not waiting:
-        return []
-    manifest = engine.bundle.manifest
-    results = engine.infer(np.stack([model_input for *_, model_input in waiting]))
-    judged = []
-    for (path, label, region, _), scores in zip(waiting, results, strict=True):
-        judgement = judge(scores, manifest.limits, region, manifest.classes)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    sample: Sample
+    width_px: int
+    height_px: int
+    region: Box
+    model_input: NDArray[np.uint8]
+
+
+class _Judging:
+    """Judges images in batches of bounded size, in the order they come."""
+
+    def __init__(self, engine: Engine, part_of: Mapping[str, int], watch: Watch | None) -> None:
+        self._engine, self._part_of, self._watch = engine, part_of, watch
+        self._waiting: list[_Waiting] = []
+        self._judged: list[Judged] = []
+
+    def refuse(self, sample: Sample, reason: str) -> None:
+        """An image that the model does not get to see."""
+        part = self._part_of[sample.path]
+        self._judged.append(Judged(sample.path, sample.label, Verdict.UNKNOWN, None, reason, part, sample.lot))
+
+    def add(self, image: _Waiting) -> None:
+        self._waiting.append(image)
+        if len(self._waiting) == _BATCH:
+            self._flush()
+
+    def finish(self) -> list[Judged]:
+        self._flush()
+        return self._judged
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        results = self._engine.infer(np.stack([image.model_input for image in self._waiting]))
+        for image, scores in zip(self._waiting, results, strict=True):
+            self._judged.append(self._judge(image, scores))
+            if self._watch is not None:
+                self._watch(image.sample, image.width_px, image.height_px, image.region, scores)
+        self._waiting.clear()
+
+    def _judge(self, image: _Waiting, scores: Scores) -> Judged:
+        manifest, sample = self._engine.bundle.manifest, image.sample
+        judgement = judge(scores, manifest.limits, image.region, manifest.classes)
         unknown = judgement.verdict is Verdict.UNKNOWN
-        judged.append(Judged(path, label, judgement.verdict, judgement.score, judgement.detail if unknown else ""))
-    return judged
+        return Judged(
+            sample.path,
+            sample.label,
+            judgement.verdict,
+            judgement.score,
+            judgement.detail if unknown else "",
+            self._part_of[sample.path],
+            sample.lot,
+            {} if unknown else scores.class_scores,
+        )

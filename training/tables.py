@@ -12,8 +12,9 @@ from inspector.part import Verdict
 from training.calibration.outlook import OddParts, Outlook
 from training.data.report import DataReport
 from training.data.samples import printable
-from training.evaluate import Evaluation
+from training.detection import Detection
 from training.fit import FitOutcome
+from training.report.build import Report
 from training.statistics import Rate
 
 _SHOWN = 5
@@ -26,21 +27,34 @@ def rate_text(rate: Rate, counted: str = "images") -> str:
     return f"{rate.count} of {rate.total} = {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
 
 
-def evaluation_view(evaluation: Evaluation) -> RenderableType:
-    """Verdicts by label, with escape and false-reject rates."""
-    table = Table("label", "images", "PASS", "REJECT", "UNKNOWN", "escapes or false rejects", title=evaluation.bundle)
-    for label, counts in evaluation.verdicts().items():
-        rate = evaluation.false_rejects if label == "good" else evaluation.escapes_of(label)
+def evaluation_view(report: Report) -> RenderableType:
+    """Verdicts by label, with escapes and false rejects by part, and what a manager signs or refuses."""
+    table = Table("label", "images", "PASS", "REJECT", "UNKNOWN", "wrong, of parts", title=report.bundle)
+    for label, counts in report.counts.verdicts.items():
         numbers = [str(counts[verdict]) for verdict in Verdict]
-        table.add_row(Text(printable(label)), str(counts.total()), *numbers, rate_text(rate))
+        wrong = rate_text(report.counts.wrong_by_label[label].parts)
+        table.add_row(Text(printable(label)), str(sum(counts.values())), *numbers, wrong)
+    words, masks = report.summary, report.masks
     facts = {
-        "false rejects": rate_text(evaluation.false_rejects),
-        "escapes": rate_text(evaluation.escapes),
-        "AUROC": _auroc_text(evaluation.auroc),
-        "limit": f"{evaluation.limit:.4g}",
-        "rates": "of images, with 95 % intervals (Clopper-Pearson)",
+        "judged": f"{words.judged} {words.unknown}".strip(),
+        "escapes": rate_text(report.counts.escapes.parts),
+        "false rejects": rate_text(report.counts.false_rejects.parts),
+        "limit": f"{report.limit:.4g}. {words.promise}",
+        "did it hold?": words.held,
+        "new to the model?": words.data,
+        "AUROC": _auroc_text(report.evaluation.auroc),
     }
+    if masks.pixels is not None and masks.pixels.aupro is not None:
+        facts["AUPRO"] = f"{masks.pixels.aupro:.4f}, pixel AUROC {masks.pixels.auroc:.4f}"
+    if masks.length.sizes:
+        facts["a90, a90/95"] = _size_text(masks.length, masks.unit)
+    facts["rates"] = "of parts, wrong if any image of theirs is, with 95 % intervals (Clopper-Pearson)"
     return Group(table, facts_view(facts))
+
+
+def _size_text(detection: Detection, unit: str) -> str:
+    given = [f"{value:.3g} {unit}" for value in (detection.a90, detection.a90_95) if value is not None]
+    return "; ".join([*given, detection.remark] if detection.remark else given)
 
 
 def fit_view(outcome: FitOutcome) -> RenderableType:

@@ -1,0 +1,1 @@
+"""What an evaluation says, for people: counts, curves, pictures and words as one page, and the same as JSON."""

@@ -1,0 +1,141 @@
+"""What an evaluation says, in the sentences that a manager signs or refuses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from inspector.decision.intervals import clopper_pearson
+from inspector.inference.manifest import LimitBasis
+from training.report.counts import Counts, Tally
+from training.report.leaks import DataCheck
+from training.statistics import Rate
+
+_ONE_SIDED = 0.90
+"""Bounds of a 90 % interval each hold with 95 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The statement at the top of the page. `promise_held` is None if the parts judged can neither show nor refute it."""
+
+    judged: str
+    escapes: str
+    false_rejects: str
+    unknown: str
+    promise: str
+    promise_held: bool | None
+    held: str
+    data: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summary(counts: Counts, basis: LimitBasis, data: DataCheck) -> Summary:
+    """Put counts, promise and data check into words; every figure is of physical parts."""
+    held, words = promise_held(counts.false_rejects.parts, basis)
+    images, parts = counts.unknown.images.total, counts.unknown.parts.total
+    return Summary(
+        judged=f"{_parts(parts, '')} judged, shown by {_number(images, 'image')}: {counts.good_parts} good and "
+        f"{counts.defective_parts} defective{_both(counts.good_parts + counts.defective_parts - parts)}.",
+        escapes=_escapes(counts.escapes),
+        false_rejects=_false_rejects(counts.false_rejects),
+        unknown=_unknown(counts.unknown),
+        promise=basis.statement,
+        promise_held=held,
+        held=words,
+        data=data.statement,
+    )
+
+
+def promise_held(rate: Rate, basis: LimitBasis) -> tuple[bool | None, str]:
+    """Whether good parts that the limit was not set by bear the promise out.
+
+    True if an upper bound with 95 % confidence lies within the promised rate, False if a lower bound with 95 % lies above it.
+    """
+    promised = percent(basis.false_reject_rate)
+    kind = "promise" if basis.guaranteed else "estimate"
+    if not rate.total:
+        return None, f"Whether the {kind} holds is not known: no good part was judged."
+    interval = clopper_pearson(rate.count, rate.total, _ONE_SIDED)
+    seen = f"{rate.count} of {_parts(rate.total, 'good')} rejected, {percent(rate.value)}"
+    if interval.low > basis.false_reject_rate:
+        return (
+            False,
+            f"The {kind} of at most {promised} did not hold on these parts: {seen}, and chance does not explain it.",
+        )
+    if interval.high <= basis.false_reject_rate:
+        return (
+            True,
+            f"The {kind} of at most {promised} held on these parts: {seen}, at most {percent(interval.high)} with 95 %.",
+        )
+    return None, (
+        f"These parts do not contradict the {kind} of at most {promised}, and are too few to confirm it: {seen}; the rate may "
+        f"be up to {percent(interval.high)} (95 % confidence)."
+    )
+
+
+def percent(share: float) -> str:
+    """ "2.5 %", with as many digits as a rate deserves."""
+    value = 100 * share
+    if value in (0, 100) or value >= 9.95:
+        return f"{value:.3g} %" if value >= 99.5 else f"{value:.1f} %".replace(".0 %", " %")
+    return f"{value:.2g} %"
+
+
+def rate_words(rate: Rate) -> str:
+    """ "3 of 120 = 2.5 % (0.5 to 7.1 %)"."""
+    if not rate.total:
+        return "none judged"
+    return f"{rate.count} of {rate.total} = {percent(rate.value)} ({percent(rate.low)[:-2]} to {percent(rate.high)})"
+
+
+def _escapes(tally: Tally) -> str:
+    rate = tally.parts
+    if not rate.total:
+        return "How many defective parts would pass is not known: none was judged."
+    return (
+        f"{rate.count} of {_parts(rate.total, 'defective')} passed (escapes): {percent(rate.value)}, between "
+        f"{percent(rate.low)} and {percent(rate.high)} with 95 % confidence. Of 1,000 defective parts like these, expect "
+        f"{per_thousand(rate)} to pass."
+    )
+
+
+def _false_rejects(tally: Tally) -> str:
+    rate = tally.parts
+    if not rate.total:
+        return "How many good parts would be rejected is not known: none was judged."
+    return (
+        f"{rate.count} of {_parts(rate.total, 'good')} were rejected (false rejects): {percent(rate.value)}, between "
+        f"{percent(rate.low)} and {percent(rate.high)} with 95 % confidence. Of 1,000 good parts like these, expect "
+        f"{per_thousand(rate)} to be rejected."
+    )
+
+
+def per_thousand(rate: Rate) -> str:
+    """ "3 to 12", the interval in parts per thousand, rounded outwards as far as a person reads."""
+    return f"{round(1000 * rate.low)} to {round(1000 * rate.high)}"
+
+
+def _unknown(tally: Tally) -> str:
+    rate = tally.images
+    if not rate.count:
+        return ""
+    return (
+        f"{_number(rate.count, 'image')} could not be judged (UNKNOWN); on a line these parts are ejected. They are neither "
+        "escapes nor false rejects here, but are among the parts counted."
+    )
+
+
+def _both(count: int) -> str:
+    """Parts with good and defective images are counted on both sides."""
+    return f", {count} of them on both sides because some images show the defect and some do not" if count else ""
+
+
+def _parts(count: int, kind: str) -> str:
+    return _number(count, f"{kind} part".strip())
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
