@@ -1,0 +1,115 @@
+"""What a verdict costs by provider and precision: decode, locate, resize and score, one picture at a time.
+
+    python -m tests.benchmarks.precision BUNDLE [BUNDLE …] [--threads 2] [--rounds 300] [--json FILE]
+
+Give the float32 and the INT8 bundle of one model. Pictures are the bundle's own golden images. Rounds go through all rows in
+turn, so that whatever else the machine does falls on all of them alike. A provider that fails the self-test gets no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from inspector.errors import InspectorError
+from inspector.imaging.archive import unarchive
+from inspector.imaging.decode import DecodeLimits, decode
+from inspector.imaging.locate import locate, location_from_dict
+from inspector.imaging.normalise import normalise
+from inspector.inference.bundle import Bundle, open_bundle
+from inspector.inference.engine import Engine, available_providers
+from inspector.service import prove_bundle
+
+_WARM = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """Times in ms of one bundle on one provider; `refused` says why there are none."""
+
+    bundle: str
+    precision: str
+    provider: str
+    p50_ms: float = float("nan")
+    p95_ms: float = float("nan")
+    p50_graph_ms: float = float("nan")
+    refused: str = ""
+
+
+def verdicts(bundle: Bundle, engine: Engine) -> list[Callable[[], tuple[float, float]]]:
+    """For each golden image: a function that judges it once and tells when its graph began and when all was done."""
+    location = location_from_dict(bundle.manifest.input.location, bundle.path)
+    spec, limits = bundle.manifest.input, DecodeLimits()
+
+    def judge(data: bytes) -> tuple[float, float]:
+        image = decode(unarchive(data), limits)
+        pixels = normalise(image, locate(image, location), spec.width_px, spec.height_px, spec.channels)
+        begin = time.perf_counter()
+        engine.infer(pixels[None])
+        return begin, time.perf_counter()
+
+    return [functools.partial(judge, bundle.read(image.file)) for image in bundle.manifest.golden]
+
+
+def measure(paths: list[Path], threads: int, rounds: int) -> list[Row]:
+    """One row for each bundle and provider."""
+    ready, rows = [], []
+    for path in paths:
+        bundle = open_bundle(path)
+        precision = str(bundle.manifest.provenance.get("precision", "fp32"))
+        for provider in available_providers():
+            try:
+                engine, _ = prove_bundle(bundle, provider, threads)
+            except InspectorError as error:
+                rows.append(Row(bundle.label, precision, provider, refused=str(error).splitlines()[0]))
+                continue
+            ready.append((Row(bundle.label, precision, provider), verdicts(bundle, engine)))
+    times: list[list[tuple[float, float]]] = [[] for _ in ready]
+    for number in range(_WARM + rounds):
+        for (_, judges), kept in zip(ready, times, strict=True):
+            begin = time.perf_counter()
+            graph, end = judges[number % len(judges)]()
+            if number >= _WARM:
+                kept.append(((end - begin) * 1e3, (end - graph) * 1e3))
+    for (row, _), kept in zip(ready, times, strict=True):
+        whole, graph_only = np.array(kept).T
+        p50, p95 = np.percentile(whole, [50, 95])
+        rows.append(Row(row.bundle, row.precision, row.provider, p50, p95, float(np.median(graph_only))))
+    return rows
+
+
+def main() -> None:
+    """Measure, print and, if asked, write JSON."""
+    parser = argparse.ArgumentParser(description="Latency of a verdict by provider and precision.")
+    parser.add_argument("bundles", nargs="+", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rows = measure(arguments.bundles, arguments.threads, arguments.rounds)
+    table = Table("bundle", "precision", "provider", "p50 ms", "p95 ms", "graph p50 ms", "against the first")
+    base = next((row.p50_graph_ms for row in rows if not row.refused), float("nan"))
+    for row in rows:
+        if row.refused:
+            table.add_row(row.bundle, row.precision, row.provider, "-", "-", "-", row.refused)
+            continue
+        figures = [f"{value:.2f}" for value in (row.p50_ms, row.p95_ms, row.p50_graph_ms)]
+        table.add_row(row.bundle, row.precision, row.provider, *figures, f"{base / row.p50_graph_ms:.2f} ×")
+    Console(width=150).print(table)
+    if arguments.json:
+        facts = {"machine": platform.processor() or platform.machine(), "threads": arguments.threads}
+        arguments.json.write_text(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
