@@ -37,9 +37,10 @@ lint: $(DEV)
 	$(BIN)/lint-imports --no-logo
 	cd proto && ../$(BIN)/buf lint
 
-# Stubs of proto/ into inspector/v1; the tests check that they are those of the pinned generator.
+# Stubs of proto/ into inspector/v1 and inspector/inference/v2; the tests check that they are those of the pinned generator.
 proto: $(DEV)
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. proto/inspector/v1/*.proto
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. proto/inspector/inference/v2/*.proto
 
 # Newest versions that fit pyproject.toml, tried in an environment of their own. Run the tests before you commit them.
 constraints:

@@ -91,12 +91,20 @@ def demo(
 def serve(
     line_file: LineFile,
     verbose: Annotated[bool, typer.Option(help="Log every part.")] = False,
+    oip: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Inference server (Open Inference Protocol, gRPC) that runs the models."
+        ),
+    ] = "",
 ) -> None:
     """Run the line until it is told to stop (Ctrl-C or SIGTERM)."""
     from inspector.service import run_service
 
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     settings = load_line_file(line_file)
+    if oip:
+        settings = settings.with_oip(oip)
     for warning in settings.warnings():
         logging.getLogger(__name__).warning("%s", warning)
     stopped = threading.Event()
@@ -202,7 +210,7 @@ def bundle_info(path: Annotated[Path, typer.Argument(help="The bundle's folder."
 @bundle_app.command("verify")
 def bundle_verify(
     path: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    provider: Annotated[str, typer.Option(help="Execution provider.")] = "CPU",
+    provider: Annotated[str, typer.Option(help="Execution provider, or auto for the fastest that passes.")] = "CPU",
 ) -> None:
     """Prove that a bundle is untouched and scores its golden images here as recorded."""
     from inspector.inference.bundle import open_bundle
@@ -211,7 +219,23 @@ def bundle_verify(
     bundle = open_bundle(path)
     _, test = prove_bundle(bundle, provider)
     out.print(test.table(), markup=False, highlight=False)
-    out.print(f"{bundle.label} may go live on this machine with provider {provider}", style="green", markup=False)
+    out.print(f"{bundle.label} may go live on this machine with provider {test.provider}", style="green", markup=False)
+
+
+@bundle_app.command("export")
+def bundle_export(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    triton: Annotated[Path, typer.Option(metavar="DIR", help="Model repository; made if it is not there.")],
+) -> None:
+    """Put a bundle's graph into a model repository for Triton, which OpenVINO Model Server reads too."""
+    from inspector.inference.bundle import open_bundle
+    from inspector.inference.triton import write_repository
+
+    bundle = open_bundle(path)
+    made = write_repository(bundle, triton)
+    out.print(
+        f"{bundle.label} is in {made}: `inspector serve LINE --oip HOST:PORT` runs on it", markup=False, soft_wrap=True
+    )
 
 
 @db_app.command("upgrade")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,7 +27,9 @@ from inspector.imaging.location_spec import LocationSpec, NoLocation, location_f
 from inspector.imaging.normalise import normalise
 from inspector.inference.batching import Batcher
 from inspector.inference.bundle import Bundle, open_bundle
+from inspector.inference.choice import AUTO, choose_engine
 from inspector.inference.engine import Engine
+from inspector.inference.remote import RemoteEngine
 from inspector.inference.self_test import SelfTest, self_test
 from inspector.part import Limits
 from inspector.pipeline import Pipeline
@@ -48,6 +51,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
 HANG_UP_S = 0.5
+PROVIDER_CHOICES = "provider-choices.json"
 # A thread that computes gives way to one that answers a camera after this long (CPython's default is 5 ms).
 SWITCH_INTERVAL_S = 0.0005
 
@@ -69,7 +73,11 @@ def load_model(settings: LineSettings, recipe: RecipeTable) -> Model:
     """
     inference = settings.file.inference
     bundle = open_bundle(settings.resolve(recipe.bundle))
-    engine, test = prove_bundle(bundle, inference.provider, inference.threads)
+    if inference.oip:
+        engine, test = prove_remote(bundle, inference.oip, recipe.deadline_ms)
+    else:
+        kept = settings.data_dir / PROVIDER_CHOICES
+        engine, test = prove_bundle(bundle, inference.provider, inference.threads, kept)
     engine.warm_up(inference.max_batch)
     if recipe.location is None:
         location = location_from_dict(bundle.manifest.input.location, bundle.path)
@@ -78,15 +86,45 @@ def load_model(settings: LineSettings, recipe: RecipeTable) -> Model:
     return Model(bundle, location, engine, test)
 
 
-def prove_bundle(bundle: Bundle, provider: str = "CPU", threads: int = 0) -> tuple[Engine, SelfTest]:
-    """An engine whose golden images gave their recorded scores and verdicts here; BundleError or EngineError if not."""
+def prove_bundle(
+    bundle: Bundle, provider: str = "CPU", threads: int = 0, kept: Path | None = None
+) -> tuple[Engine, SelfTest]:
+    """An engine whose golden images gave their recorded scores and verdicts here; BundleError or EngineError if not.
+
+    `provider` of "auto" takes the fastest that does so, and keeps the choice in the file `kept`.
+    """
+    prepare = _golden_preparation(bundle)
+
+    def prove(name: str) -> tuple[Engine, SelfTest]:
+        engine = Engine(bundle, provider=name, threads=threads)
+        return engine, _golden_test(engine, prepare)
+
+    if provider == AUTO:
+        return choose_engine(bundle, prove, threads, kept)
+    return prove(provider)
+
+
+def prove_remote(bundle: Bundle, host: str, timeout_ms: int) -> tuple[Engine, SelfTest]:
+    """An engine on the inference server at `host`, which serves the bundle's graph under the bundle's name; proved as here."""
+    engine = RemoteEngine(bundle, host, bundle.manifest.name, timeout_ms)
+    prepare = _golden_preparation(bundle)
+    test = _golden_test(engine, prepare)
+    first = bundle.manifest.golden[0]
+    engine.prove_with(prepare(bundle.read(first.file)), first.score)
+    return engine, test
+
+
+def _golden_preparation(bundle: Bundle) -> Callable[[bytes], NDArray[np.uint8]]:
     location = location_from_dict(bundle.manifest.input.location, bundle.path)
-    engine = Engine(bundle, provider=provider, threads=threads)
+    return functools.partial(_prepare_golden, bundle, location)
+
+
+def _golden_test(engine: Engine, prepare: Callable[[bytes], NDArray[np.uint8]]) -> SelfTest:
     try:
-        return engine, self_test(engine, functools.partial(_prepare_golden, bundle, location))
+        return self_test(engine, prepare)
     except FrameError as error:
         raise BundleError(
-            f"a golden image of bundle {bundle.label} cannot be read: {error}; export it again"
+            f"a golden image of bundle {engine.bundle.label} cannot be read: {error}; export it again"
         ) from error
 
 

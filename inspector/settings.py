@@ -11,7 +11,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -75,6 +75,10 @@ def _address(value: str) -> str:
     return value
 
 
+def _address_or_none(value: str) -> str:
+    return _address(value) if value else value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 ListenText = Annotated[str, AfterValidator(_address)]
 
@@ -119,9 +123,10 @@ class RecordsTable(_Table):
 
 
 class InferenceTable(_Table):
-    """`[inference]`: how graphs run."""
+    """`[inference]`: how graphs run. `oip` is the address of an inference server that runs them instead."""
 
-    provider: Literal["CPU", "CUDA", "TensorRT", "OpenVINO"] = "CPU"
+    provider: Literal["CPU", "CUDA", "TensorRT", "OpenVINO", "auto"] = "CPU"
+    oip: Annotated[str, AfterValidator(_address_or_none)] = ""
     threads: int = Field(default=0, ge=0, le=256)
     max_batch: int = Field(default=2, ge=1, le=256)
 
@@ -205,13 +210,28 @@ class LineSettings:
 
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but a person should know before the line runs."""
+        found = []
         address = self.modbus_listen
-        if address.is_loopback:
-            return ()
-        return (
-            f"modbus.listen: {address} is open to the network and Modbus has no login: whoever reaches this port can read "
-            "every verdict, and nobody can write; keep it on the machine network",
-        )
+        if not address.is_loopback:
+            found.append(
+                f"modbus.listen: {address} is open to the network and Modbus has no login: whoever reaches this port can read "
+                "every verdict, and nobody can write; keep it on the machine network"
+            )
+        if self.file.inference.oip and not parse_address(self.file.inference.oip).is_loopback:
+            found.append(
+                f"inference.oip: pictures of parts go to {self.file.inference.oip} and scores come back without encryption or "
+                "login; keep that server on the machine network"
+            )
+        return tuple(found)
+
+    def with_oip(self, host: str) -> LineSettings:
+        """These settings with an inference server at `host`, "name:port". Raises ConfigError."""
+        try:
+            _address(host)
+        except ValueError as error:
+            raise ConfigError(f"--oip: {error}") from error
+        inference = self.file.inference.model_copy(update={"oip": host})
+        return replace(self, file=self.file.model_copy(update={"inference": inference}))
 
     def resolve(self, path: str) -> Path:
         """`path`, relative to the line file's folder."""

@@ -42,6 +42,16 @@ def test_stubs_are_reproducible(tmp_path: Path) -> None:
         assert kept[name] == content, f"{name} is not what its proto says: run make proto"
 
 
+def test_messages_of_the_inference_protocol_are_reproducible(tmp_path: Path) -> None:
+    """As above, for what the inspector says to inference servers; it has no service of its own."""
+    proto = "inspector/inference/v2/open_inference"
+    outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi")]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", *outputs, f"{proto}.proto"]
+    subprocess.run(command, check=True, timeout=60, cwd=ROOT / "proto")
+    for suffix in ("_pb2.py", "_pb2.pyi"):
+        assert (ROOT / (proto + suffix)).read_bytes() == (tmp_path / (proto + suffix)).read_bytes(), "run make proto"
+
+
 @pytest.mark.parametrize("name", sorted(ENUMS))
 def test_every_enum_of_the_proto_is_that_of_part(name: str) -> None:
     numbers: type[enum.IntEnum] = getattr(part, name)

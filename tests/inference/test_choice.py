@@ -15,6 +15,7 @@ from inspector.inference.bundle import Bundle
 from inspector.inference.choice import choose_engine
 from inspector.inference.engine import Engine, self_test
 from inspector.inference.self_test import SelfTest
+from inspector.service import prove_bundle
 
 
 class Bench:
@@ -166,12 +167,7 @@ def test_a_place_that_cannot_be_written_is_told(
 
 def test_real_providers(bundle: Bundle, tmp_path: Path) -> None:
     """Whatever is installed here, one of it passes and is kept."""
-
-    def prove(provider: str) -> tuple[Engine, SelfTest]:
-        engine = Engine(bundle, provider, 1)
-        return engine, self_test(engine, toy_prepare)
-
-    first, test = choose_engine(bundle, prove, 1, tmp_path / "kept.json")
-    second, _ = choose_engine(bundle, prove, 1, tmp_path / "kept.json")
+    first, test = prove_bundle(bundle, "auto", 1, tmp_path / "kept.json")
+    second, _ = prove_bundle(bundle, "auto", 1, tmp_path / "kept.json")
     assert test.passed
     assert first.provider == second.provider
