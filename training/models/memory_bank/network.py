@@ -6,6 +6,7 @@ Source: Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler, "Towards Total Recall in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -55,13 +56,20 @@ class PatchFeatures(nn.Module):
         self.trunk = efficientnet_lite0(spec.levels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.joined(self.trunk(self.prepared(images)))
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """What the trunk sees: float32 (n, 3, height, width) of one mean and contrast."""
         pixels = images.permute(0, 3, 1, 2).float()
         pixels = pixels - self._mean(pixels)
         if self.region.numel():
             pixels = pixels * self.region
         contrast = self._mean(pixels.square()).sqrt()
         pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
-        levels = self.trunk(pixels.expand(-1, 3, -1, -1))
+        return pixels.expand(-1, 3, -1, -1)
+
+    def joined(self, levels: Sequence[Tensor]) -> Tensor:
+        """The trunk's levels, each averaged over the neighbourhood, on the grid of the first: (n, channels, rows, columns)."""
         window = self.spec.neighbourhood
         pooled = [F.avg_pool2d(x, window, 1, window // 2, count_include_pad=False) for x in levels]
         size = list(pooled[0].shape[-2:])
@@ -120,7 +128,10 @@ class MemoryBank(InspectionModel):
         }
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(images)
+        return self.judge(self.features(images))
+
+    def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Score (n,) and map (n, rows, columns) of features (n, channels, rows, columns), as `PatchFeatures` gives them."""
         rows, columns = features.shape[-2:]
         queries = features.permute(0, 2, 3, 1).flatten(0, 2).sub(self.mean).matmul(self.whitening)
         squares = queries.square().sum(dim=1, keepdim=True)
