@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from inspector.decision.dimensions import check_dimensions, read_dimensions
 from inspector.errors import ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
 from inspector.imaging.locate import location_from_dict
 from inspector.records.store import Store
@@ -156,6 +157,12 @@ def _check_recipes(reading: LineReading, settings: LineSettings, notes: list[str
                 settings.path, f"{key}.bundle", str(error), "name a bundle that passes `inspector bundle verify`"
             )
             continue
+        try:
+            # Raw where another key of the file is at fault.
+            if reading.is_sound("recipe", name, "dimensions") and (dimensions := read_dimensions(recipe.dimensions)):
+                check_dimensions(dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+        except ConfigError as error:
+            yield Problem(settings.path, f"{key}.dimensions", str(error), EXAMPLE)
         basis = model.bundle.manifest.basis.statement
         notes.append(f"{key}: bundle {model.bundle.label} reproduces its golden images here; {basis}")
         fitted = model.bundle.manifest.input.location

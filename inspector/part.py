@@ -27,10 +27,11 @@ class Verdict(enum.IntEnum):
 
 
 class Reason(enum.IntEnum):
-    """Why a verdict is what it is. 1 goes with PASS, 2 with REJECT, 10 and above with UNKNOWN."""
+    """Why a verdict is what it is. 1 goes with PASS, 2 to 9 with REJECT, 10 and above with UNKNOWN."""
 
     WITHIN_LIMITS = 1
     SCORE_ABOVE_LIMIT = 2
+    DIMENSION_ABOVE_LIMIT = 3
     DEADLINE_EXCEEDED = 10
     QUEUE_FULL = 11
     TRIGGER_GAP = 12
@@ -54,7 +55,7 @@ class Reason(enum.IntEnum):
         """The only verdict that this reason can go with."""
         if self is Reason.WITHIN_LIMITS:
             return Verdict.PASS
-        return Verdict.REJECT if self is Reason.SCORE_ABOVE_LIMIT else Verdict.UNKNOWN
+        return Verdict.REJECT if self < Reason.DEADLINE_EXCEEDED else Verdict.UNKNOWN
 
 
 class PixelFormat(enum.IntEnum):
@@ -149,22 +150,48 @@ class Scores:
 
     `score` is the image score (higher is more anomalous; may be NaN or infinite if the model is broken). `anomaly_map` is
     float32 (rows, columns) over the located region, or None if the model has none. `class_scores` maps defect classes to
-    scores for models that tell them apart.
+    scores for models that tell them apart. `class_maps` is float32 (classes, rows, columns) over the same region, in the order
+    of the bundle's classes: how likely each cell is of each class; None if the model does not outline them.
     """
 
     score: float
     anomaly_map: NDArray[np.float32] | None = None
     class_scores: Mapping[str, float] = field(default_factory=dict)
+    class_maps: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Millimetres:
+    """How large a finding is and where its centre lies, from the top left corner of the located region."""
+
+    length_mm: float
+    area_mm2: float
+    x_mm: float
+    y_mm: float
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One located defect, in pixels of the frame as received."""
+    """One located defect, in pixels of the frame as received.
+
+    `length_px` is the largest distance between two of its points and `centre_px` (x, y) the mean of them, for models that
+    outline defects, else None; `size` is there where the recipe gives the scale.
+    """
 
     defect_class: str
     box: Box
     area_px: float
     score: float
+    length_px: float | None = None
+    centre_px: tuple[float, float] | None = None
+    size: Millimetres | None = None
+
+
+def strongest_class(verdict: Verdict, findings: tuple[Finding, ...]) -> str:
+    """Class of the strongest finding of a reject; what a passed part has is within its limits and names no defect."""
+    if verdict is not Verdict.REJECT or not findings:
+        return ""
+    return max(findings, key=lambda finding: finding.score).defect_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +210,8 @@ class Judgement:
 
     @property
     def defect_class(self) -> str:
-        """Class of the strongest finding, or an empty string."""
-        return max(self.findings, key=lambda f: f.score).defect_class if self.findings else ""
+        """Class of the strongest finding of a reject, or an empty string."""
+        return strongest_class(self.verdict, self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,5 +250,5 @@ class Inspection:
 
     @property
     def defect_class(self) -> str:
-        """Class of the strongest finding, or an empty string."""
-        return max(self.findings, key=lambda f: f.score).defect_class if self.findings else ""
+        """Class of the strongest finding of a reject, or an empty string."""
+        return strongest_class(self.verdict, self.findings)

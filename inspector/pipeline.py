@@ -334,7 +334,8 @@ class Pipeline:
             return
         try:
             assert part.region is not None
-            judgement = judge(outcome, station.recipe.limits, part.region, station.recipe.classes)
+            recipe = station.recipe
+            judgement = judge(outcome, recipe.limits, part.region, recipe.classes, recipe.dimensions)
         except Exception:  # noqa: BLE001 told with its traceback by _log_fault
             self._log_fault("decided", station, part)
             judgement = Judgement(Reason.INTERNAL_ERROR, "the decision failed; the log has the fault")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from inspector.errors import ConfigError, ImageStoreError, NotFound
 from inspector.inference.bundle import Bundle
-from inspector.part import Inspection, Verdict
+from inspector.part import Finding, Inspection, Verdict
 from inspector.records.images import ImageStore
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.records.store import Store, StoreStats
@@ -89,9 +89,7 @@ def inspection_card(stored: StoredInspection) -> Table:
     if stored.late_score is not None:
         card.add_row("late score", f"{stored.late_score:.4f} (after the deadline: changed nothing)")
     for finding in i.findings:
-        box = finding.box
-        where = f"x {box.x_px}, y {box.y_px}, {box.width_px} × {box.height_px} px, area {finding.area_px:.0f} px"
-        card.add_row("finding", f"{_plain(finding.defect_class)}: {where}, score {finding.score:.4f}")
+        card.add_row("finding", _finding(finding))
     card.add_row("recipe, bundle", f"{_plain(i.recipe)}, {_plain(i.bundle) or '–'}")
     card.add_row("captured", _time(i.capture_time) if i.capture_time else "–")
     card.add_row("received, decided", f"{_time(i.receive_time)}, {_time(i.decide_time)} ({i.latency_ms:.2f} ms)")
@@ -103,6 +101,18 @@ def inspection_card(stored: StoredInspection) -> Table:
         )
         card.add_row(image.kind.name.lower().replace("_", " "), _plain(kept))
     return card
+
+
+def _finding(finding: Finding) -> str:
+    """Class, box, dimensions where they are known, and score."""
+    box, size = finding.box, finding.size
+    text = f"{_plain(finding.defect_class)}: x {box.x_px}, y {box.y_px}, {box.width_px} × {box.height_px} px, "
+    text += f"area {finding.area_px:.0f} px"
+    if finding.length_px is not None:
+        text += f", length {finding.length_px:.0f} px"
+    if size is not None:
+        text += f"; {size.length_mm:.2f} mm long, {size.area_mm2:.2f} mm², at x {size.x_mm:.1f}, y {size.y_mm:.1f} mm"
+    return f"{text}, score {finding.score:.4f}"
 
 
 def save_pictures(inspections: Sequence[StoredInspection], images: ImageStore, folder: Path) -> Iterator[str]:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.decision.dimensions import check_dimensions
 from inspector.errors import BundleError, ConfigError, EngineError, FrameError, InspectorError, StoreUnavailable
 from inspector.imaging.archive import unarchive
 from inspector.imaging.check import CheckSpec
@@ -263,8 +264,12 @@ def _load_models(settings: LineSettings) -> tuple[dict[str, Model], dict[str, st
     models: dict[str, Model] = {}
     refused: dict[str, InspectorError] = {}
     for name in dict.fromkeys(station.recipe for station in settings.file.station):
+        recipe = settings.file.recipe[name]
         try:
-            models[name] = load_model(settings, settings.file.recipe[name])
+            model = load_model(settings, recipe)
+            if recipe.dimensions is not None:
+                check_dimensions(recipe.dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+            models[name] = model
             log.info("recipe %s: bundle %s reproduces its golden images", name, models[name].bundle.label)
         except (BundleError, EngineError, ConfigError) as error:
             refused[name] = error
@@ -294,6 +299,7 @@ def _station(
         deadline_ms=recipe.deadline_ms,
         location=model.location if model else NoLocation(),
         check=CheckSpec(check.min_mean, check.max_saturated_share, check.min_sharpness),
+        dimensions=recipe.dimensions,
     )
     return Station(
         name=table.name,

@@ -11,12 +11,13 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.errors import ConfigError
 
 MAX_LINE_FILE_BYTES = 1 << 20
@@ -157,6 +158,7 @@ class RecipeTable(_Table):
     deadline_ms: int = Field(default=500, ge=1, le=60_000)
     location: dict[str, Any] | None = None
     check: CheckTable = CheckTable()
+    dimensions: Dimensions | None = None
 
 
 class LineFile(_Table):
@@ -330,7 +332,7 @@ def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) 
     kind = fault["type"]
     if kind == "missing":
         return Problem(path, key, "is missing", f"add it ({EXAMPLE})")
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         near = difflib.get_close_matches(where[-1], _keys_beside(where), n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"remove it ({EXAMPLE})"
         return Problem(path, key, "is not a key of this table", hint)
@@ -352,6 +354,9 @@ def _keys_beside(where: list[str]) -> list[str]:
     }
     if len(where) < 2:
         return list(tables)
+    below = {"dimensions": Dimensions, "limit": DimensionLimit, "zone": Zone}
+    if where[0] == "recipe" and (named := [below[part] for part in where[2:-1] if part in below]):
+        return [field.name for field in fields(named[-1])]
     table = CheckTable if "check" in where[:-1] else tables.get(where[0], LineFile)
     return list(table.model_fields)
 

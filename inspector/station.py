@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inspector.decision.dimensions import Dimensions
 from inspector.imaging.check import CheckSpec
 from inspector.imaging.locate import LocationSpec
 from inspector.inference.batching import Batcher
@@ -24,6 +25,7 @@ class Recipe:
     deadline_ms: int
     location: LocationSpec
     check: CheckSpec
+    dimensions: Dimensions | None = None
 
 
 @dataclass(frozen=True, slots=True)

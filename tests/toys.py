@@ -25,12 +25,19 @@ TOY_LIMIT = 0.5
 
 
 def toy_model(
-    *, size: int = 32, channels: int = 1, with_map: bool = True, classes: int = 0, delay_loops: int = 0
+    *,
+    size: int = 32,
+    channels: int = 1,
+    with_map: bool = True,
+    classes: int = 0,
+    delay_loops: int = 0,
+    outlines: bool = False,
 ) -> bytes:
     """The ONNX file of the toy: uint8 (n, size, size, channels) in, mean / 255 out, with a map of (size, size).
 
     `classes` > 0 adds class scores: the mean for class 0 and less for the others. `delay_loops` adds that many
-    multiplications of 256 × 256 matrices (some 0.2 ms each) and changes no score.
+    multiplications of 256 × 256 matrices (some 0.2 ms each) and changes no score. `outlines` adds maps of the `classes`: each
+    pixel's brightness for class 0, and 0 for the others.
     """
     image_shape = ["n", size, size, channels]
     nodes = [
@@ -54,6 +61,11 @@ def toy_model(
         constants.append(_constant("class_axis", np.array([1], np.int64)))
         constants.append(_constant("ranks", np.arange(1, classes + 1, dtype=np.float32)[None]))
         outputs.append(helper.make_tensor_value_info("class_scores", TensorProto.FLOAT, ["n", classes]))
+    if outlines:
+        nodes.append(helper.make_node("Unsqueeze", ["anomaly_map", "class_axis"], ["one_map"]))
+        nodes.append(helper.make_node("Mul", ["one_map", "first_only"], ["class_maps"]))
+        constants.append(_constant("first_only", np.eye(1, classes, dtype=np.float32).reshape(1, classes, 1, 1)))
+        outputs.append(helper.make_tensor_value_info("class_maps", TensorProto.FLOAT, ["n", classes, size, size]))
     nodes[3:3], delay_constants = _delay(delay_loops)
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, image_shape)
     graph = helper.make_graph(nodes, "toy", [images], outputs, [*constants, *delay_constants])
@@ -98,15 +110,21 @@ def toy_bundle(
     with_map: bool = True,
     location: Mapping[str, Any] | None = None,
     classes: tuple[str, ...] = (),
+    outlines: bool = False,
 ) -> Bundle:
-    """Write and open a toy bundle at `path`. `classes` of more than one name gives the graph class scores."""
+    """Write and open a toy bundle at `path`. `classes` of more than one name gives the graph class scores.
+
+    With `outlines` (and such `classes`) also class maps.
+    """
     manifest = toy_manifest(size=size, channels=channels, limit=limit, name=name)
     if location is not None:
         manifest = replace(manifest, input=replace(manifest.input, location=location))
     if classes:
         manifest = replace(manifest, classes=classes)
     scored = len(classes) if len(classes) > 1 else 0
-    model = toy_model(size=size, channels=channels, with_map=with_map, classes=scored, delay_loops=delay_loops)
+    model = toy_model(
+        size=size, channels=channels, with_map=with_map, classes=scored, delay_loops=delay_loops, outlines=outlines
+    )
     return write_bundle(path, manifest, model, toy_golden(size=size, channels=channels))
 
 

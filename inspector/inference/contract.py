@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from inspector.errors import BundleError
 
 INPUT = "images"
-SCORE, MAP, CLASS_SCORES = "score", "anomaly_map", "class_scores"
-OUTPUT_RANKS: Mapping[str, int] = {SCORE: 1, MAP: 3, CLASS_SCORES: 2}
-"""Dimensions of each output that the line knows: (n,), (n, rows, columns), (n, classes). Others are not asked for."""
+SCORE, MAP, CLASS_SCORES, CLASS_MAPS = "score", "anomaly_map", "class_scores", "class_maps"
+OUTPUT_RANKS: Mapping[str, int] = {SCORE: 1, MAP: 3, CLASS_SCORES: 2, CLASS_MAPS: 4}
+"""Dimensions of each output that the line knows: (n,), (n, rows, columns), (n, classes), (n, classes, rows, columns). Others
+are not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def check_contract(runner: Runner, image_shape: tuple[int, int, int], classes: i
             continue
         if output.type != "float32" or (output.shape is not None and len(output.shape) != rank):
             problems.append(f"output {name} is {output}, expected float32 of {rank} dimensions")
-        elif name == CLASS_SCORES and output.shape is not None and output.shape[1] not in (None, classes):
+        elif name in (CLASS_SCORES, CLASS_MAPS) and output.shape is not None and output.shape[1] not in (None, classes):
             problems.append(f"output {name} has {output.shape[1]} columns for {classes} classes")
     if problems:
         raise BundleError(f"{source} breaks the graph contract: {'; '.join(problems)}. Export the bundle again")

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from inspector.errors import EngineError
 from inspector.inference.bundle import MODEL_FILE, Bundle, InputSpec
-from inspector.inference.contract import CLASS_SCORES, MAP, OUTPUT_RANKS, SCORE, RunError, Runner, check_contract
+from inspector.inference.contract import (
+    CLASS_MAPS,
+    CLASS_SCORES,
+    MAP,
+    OUTPUT_RANKS,
+    SCORE,
+    RunError,
+    Runner,
+    check_contract,
+)
 from inspector.inference.cores import usable_cores
 from inspector.inference.graph import check_graph
 from inspector.inference.onnx_runtime import PROVIDERS, OnnxRuntimeRunner, installed_providers
@@ -60,6 +69,11 @@ class Model:
         """Height, width and channels of one model input."""
         return self._image_shape
 
+    @property
+    def outlines_classes(self) -> bool:
+        """Whether it gives class maps, which dimension limits need."""
+        return CLASS_MAPS in self._outputs
+
     def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
         """Score images, uint8 (n, height, width, channels), n ≥ 1, as `image_shape` says; one `Scores` for each.
 
@@ -95,11 +109,17 @@ class Model:
                 )
         maps = results.get(MAP)
         class_scores = results.get(CLASS_SCORES)
+        class_maps = results.get(CLASS_MAPS)
+        if class_maps is not None and class_maps.shape[1] != len(self._classes):
+            raise EngineError(
+                f"{self._source} gave maps of {class_maps.shape[1]} classes for {len(self._classes)}: export the bundle again"
+            )
         return [
             Scores(
                 score=float(results[SCORE][i]),
                 anomaly_map=None if maps is None else maps[i],
                 class_scores={} if class_scores is None else self._by_class(class_scores[i]),
+                class_maps=None if class_maps is None else class_maps[i],
             )
             for i in range(count)
         ]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from inspector.part import Inspection
+from inspector.part import Finding, Inspection
 from inspector.records import schema
 from inspector.records.codec import to_microseconds
 from inspector.records.database import Database
@@ -171,9 +171,24 @@ def _finding_rows(names: _Names, line_id: int, inspection: Inspection) -> list[R
             "height_px": finding.box.height_px,
             "area_px": finding.area_px,
             "score": finite_or_none(finding.score),
+            **_dimensions(finding),
         }
         for number, finding in enumerate(inspection.findings)
     ]
+
+
+def _dimensions(finding: Finding) -> Row:
+    x_px, y_px = finding.centre_px or (None, None)
+    size = finding.size
+    return {
+        "length_px": finding.length_px,
+        "centre_x_px": x_px,
+        "centre_y_px": y_px,
+        "length_mm": None if size is None else size.length_mm,
+        "area_mm2": None if size is None else size.area_mm2,
+        "x_mm": None if size is None else size.x_mm,
+        "y_mm": None if size is None else size.y_mm,
+    }
 
 
 def _raise_marks(connection: Connection, rows: Iterable[Row]) -> None:

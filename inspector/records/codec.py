@@ -17,11 +17,11 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inspector.part import Box, Finding, ImageKind, Inspection, Reason, Verdict
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
 from inspector.records.entries import (
     Admission,
     Entry,
@@ -196,7 +196,24 @@ def _settled_to_dict(entry: Settled) -> dict[str, Any]:
 def _finding_to_list(f: Finding) -> list[Any]:
     box = f.box
     corners = [int(box.x_px), int(box.y_px), int(box.width_px), int(box.height_px)]
-    return [f.defect_class, *corners, float(f.area_px), float(f.score)]
+    # What follows the score came later and is left out where it is not known: older entries have seven values.
+    known = [f.defect_class, *corners, float(f.area_px), float(f.score)]
+    if f.length_px is None or f.centre_px is None:
+        return known
+    known += [float(f.length_px), *map(float, f.centre_px)]
+    if f.size is not None:
+        known += [float(f.size.length_mm), float(f.size.area_mm2), float(f.size.x_mm), float(f.size.y_mm)]
+    return known
+
+
+def _finding_of(values: Sequence[Any]) -> Finding:
+    name, x, y, width, height, area, score, *measured = values
+    box = Box(x, y, width, height)
+    if not measured:
+        return Finding(name, box, area, score)
+    length, centre_x, centre_y, *millimetres = measured
+    size = Millimetres(*millimetres) if millimetres else None
+    return Finding(name, box, area, score, length, (centre_x, centre_y), size)
 
 
 def _optional_time(data: Mapping[str, Any], key: str) -> datetime | None:
@@ -215,10 +232,7 @@ def _decode_admission(data: Mapping[str, Any]) -> Admission:
 
 
 def _decode_settled(data: Mapping[str, Any]) -> Settled:
-    findings = tuple(
-        Finding(name, Box(x, y, width, height), area, score)
-        for name, x, y, width, height, area, score in data.get("find", ())
-    )
+    findings = tuple(_finding_of(values) for values in data.get("find", ()))
     inspection = Inspection(
         line=data["line"],
         station=data["st"],

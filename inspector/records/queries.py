@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from inspector.errors import NotFound, PageTokenInvalid
-from inspector.part import Box, Finding, ImageKind, Inspection, Reason, Verdict
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
 from inspector.records import schema
 from inspector.records.applying import chunks
 from inspector.records.codec import from_microseconds, to_microseconds
@@ -320,7 +320,10 @@ def _inspection(row: Row[Any], findings: Sequence[Row[Any]]) -> Inspection:
 
 def _finding(row: Row[Any]) -> Finding:
     score = float("nan") if row.score is None else row.score
-    return Finding(row.name, Box(row.x_px, row.y_px, row.width_px, row.height_px), row.area_px, score)
+    box = Box(row.x_px, row.y_px, row.width_px, row.height_px)
+    centre = None if row.centre_x_px is None else (row.centre_x_px, row.centre_y_px)
+    size = None if row.length_mm is None else Millimetres(row.length_mm, row.area_mm2, row.x_mm, row.y_mm)
+    return Finding(row.name, box, row.area_px, score, row.length_px, centre, size)
 
 
 def _image(row: Row[Any]) -> StoredImage:

@@ -31,7 +31,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001",)
+VERSIONS = ("0001", "0002")
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -170,6 +170,13 @@ findings = Table(
     Column("height_px", Integer, nullable=False),
     Column("area_px", Double, nullable=False),
     Column("score", Double),
+    Column("length_px", Double),
+    Column("centre_x_px", Double),
+    Column("centre_y_px", Double),
+    Column("length_mm", Double),
+    Column("area_mm2", Double),
+    Column("x_mm", Double),
+    Column("y_mm", Double),
     sqlite_with_rowid=False,
 )
 

@@ -11,7 +11,7 @@ from typing import cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inspector.errors import InvalidRequest
-from inspector.part import Frame, Inspection, PixelFormat, Reason, Verdict
+from inspector.part import Finding, Frame, Inspection, PixelFormat, Reason, Verdict
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.station import SessionInfo
 from inspector.v1 import inspection_pb2, inspection_service_pb2
@@ -214,18 +214,28 @@ def inspection_message(inspection: Inspection) -> inspection_pb2.Inspection:
         bundle=inspection.bundle,
         latency_ms=inspection.latency_ms,
     )
-    for finding in inspection.findings:
-        box = finding.box
-        message.findings.add(
-            defect_class=finding.defect_class,
-            box=inspection_pb2.Box(x_px=box.x_px, y_px=box.y_px, width_px=box.width_px, height_px=box.height_px),
-            area_px=finding.area_px,
-            score=finding.score,
-        )
+    message.findings.extend(_finding_message(finding) for finding in inspection.findings)
     if inspection.capture_time is not None:
         _set_time(message.capture_time, inspection.capture_time)
     _set_time(message.receive_time, inspection.receive_time)
     _set_time(message.decide_time, inspection.decide_time)
+    return message
+
+
+def _finding_message(finding: Finding) -> inspection_pb2.Finding:
+    box, size = finding.box, finding.size
+    message = inspection_pb2.Finding(
+        defect_class=finding.defect_class,
+        box=inspection_pb2.Box(x_px=box.x_px, y_px=box.y_px, width_px=box.width_px, height_px=box.height_px),
+        area_px=finding.area_px,
+        score=finding.score,
+        length_px=finding.length_px,
+    )
+    if finding.centre_px is not None:
+        message.centre.x_px, message.centre.y_px = finding.centre_px
+    if size is not None:
+        message.size.length_mm, message.size.area_mm2 = size.length_mm, size.area_mm2
+        message.size.x_mm, message.size.y_mm = size.x_mm, size.y_mm
     return message
 
 

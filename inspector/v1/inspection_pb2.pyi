@@ -22,6 +22,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_UNSPECIFIED: _ClassVar[Reason]
     REASON_WITHIN_LIMITS: _ClassVar[Reason]
     REASON_SCORE_ABOVE_LIMIT: _ClassVar[Reason]
+    REASON_DIMENSION_ABOVE_LIMIT: _ClassVar[Reason]
     REASON_DEADLINE_EXCEEDED: _ClassVar[Reason]
     REASON_QUEUE_FULL: _ClassVar[Reason]
     REASON_TRIGGER_GAP: _ClassVar[Reason]
@@ -68,6 +69,7 @@ VERDICT_UNKNOWN: Verdict
 REASON_UNSPECIFIED: Reason
 REASON_WITHIN_LIMITS: Reason
 REASON_SCORE_ABOVE_LIMIT: Reason
+REASON_DIMENSION_ABOVE_LIMIT: Reason
 REASON_DEADLINE_EXCEEDED: Reason
 REASON_QUEUE_FULL: Reason
 REASON_TRIGGER_GAP: Reason
@@ -137,16 +139,42 @@ class Box(_message.Message):
     def __init__(self, x_px: _Optional[int] = ..., y_px: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ...) -> None: ...
 
 class Finding(_message.Message):
-    __slots__ = ("defect_class", "box", "area_px", "score")
+    __slots__ = ("defect_class", "box", "area_px", "score", "length_px", "centre", "size")
     DEFECT_CLASS_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     AREA_PX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_PX_FIELD_NUMBER: _ClassVar[int]
+    CENTRE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
     defect_class: str
     box: Box
     area_px: float
     score: float
-    def __init__(self, defect_class: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., area_px: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
+    length_px: float
+    centre: Point
+    size: Millimetres
+    def __init__(self, defect_class: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., area_px: _Optional[float] = ..., score: _Optional[float] = ..., length_px: _Optional[float] = ..., centre: _Optional[_Union[Point, _Mapping]] = ..., size: _Optional[_Union[Millimetres, _Mapping]] = ...) -> None: ...
+
+class Point(_message.Message):
+    __slots__ = ("x_px", "y_px")
+    X_PX_FIELD_NUMBER: _ClassVar[int]
+    Y_PX_FIELD_NUMBER: _ClassVar[int]
+    x_px: float
+    y_px: float
+    def __init__(self, x_px: _Optional[float] = ..., y_px: _Optional[float] = ...) -> None: ...
+
+class Millimetres(_message.Message):
+    __slots__ = ("length_mm", "area_mm2", "x_mm", "y_mm")
+    LENGTH_MM_FIELD_NUMBER: _ClassVar[int]
+    AREA_MM2_FIELD_NUMBER: _ClassVar[int]
+    X_MM_FIELD_NUMBER: _ClassVar[int]
+    Y_MM_FIELD_NUMBER: _ClassVar[int]
+    length_mm: float
+    area_mm2: float
+    x_mm: float
+    y_mm: float
+    def __init__(self, length_mm: _Optional[float] = ..., area_mm2: _Optional[float] = ..., x_mm: _Optional[float] = ..., y_mm: _Optional[float] = ...) -> None: ...
 
 class ImageReference(_message.Message):
     __slots__ = ("kind", "sha256", "media_type", "size_bytes", "lost_reason")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from inspector.cli import app
+from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.part import Reason
 from inspector.settings import (
     CheckTable,
@@ -103,6 +105,13 @@ def test_the_example_line_file_shows_every_key(table: type) -> None:
     example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
     for key in table.model_fields:  # type: ignore[attr-defined]
         assert re.search(rf"^#? ?(\[recipe\.tiles\.)?{key}\b", example, re.MULTILINE), key
+
+
+@pytest.mark.parametrize("table", [Dimensions, DimensionLimit, Zone], ids=lambda table: table.__name__)
+def test_the_example_line_file_shows_every_key_of_a_dimension(table: type) -> None:
+    example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
+    for field in dataclasses.fields(table):
+        assert re.search(rf"(recipe\.tiles\.dimensions\.|^# |[{{,] ){field.name}\b", example, re.MULTILINE), field.name
 
 
 @pytest.mark.parametrize(

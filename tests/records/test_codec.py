@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_samples import START, admission, inspection, picture
 
-from inspector.part import Box, Finding, ImageKind, Inspection, Reason
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason
 from inspector.records.codec import (
     LARGEST_NUMBER,
     MAX_PAYLOAD_BYTES,
@@ -37,7 +37,18 @@ texts = st.text(st.characters(exclude_categories=()), max_size=40)
 numbers = st.integers(0, LARGEST_NUMBER)
 scores = st.floats(allow_nan=False)
 boxes = st.builds(Box, *[st.integers(0, 1 << 31)] * 4)
-findings = st.lists(st.builds(Finding, texts, boxes, scores, scores), max_size=4).map(tuple)
+plain = st.builds(Finding, texts, boxes, scores, scores)
+measured = st.builds(
+    Finding,
+    texts,
+    boxes,
+    scores,
+    scores,
+    scores,
+    st.tuples(scores, scores),
+    st.none() | st.builds(Millimetres, scores, scores, scores, scores),
+)
+findings = st.lists(plain | measured, max_size=4).map(tuple)
 
 
 @st.composite
@@ -130,6 +141,13 @@ def test_a_broken_models_score_is_kept_as_it_is() -> None:
     assert decoded.inspection.score is not None
     assert math.isnan(decoded.inspection.score)
     assert decoded.inspection.limit == math.inf
+
+
+def test_a_finding_of_before_lengths_were_kept_is_read() -> None:
+    entry = Settled(inspection(3, Reason.SCORE_ABOVE_LIMIT))
+    (finding,) = json.loads(encode(entry))["find"]
+    assert finding == ["crack", 4, 5, 30, 20, 412.5, 0.75]
+    assert decode(encode(entry)) == entry
 
 
 def test_an_entry_can_be_read_by_a_person() -> None:

@@ -10,8 +10,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from record_samples import LINE, inspection
 
+from inspector.part import Reason
 from inspector.records import database, schema
+from inspector.records.entries import Settled
 from inspector.records.store import Store
 
 SECOND = '''
@@ -20,8 +23,8 @@ SECOND = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -32,12 +35,12 @@ def upgrade() -> None:
 
 @pytest.fixture
 def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The migrations with a second step, whose file is returned for the test to write."""
+    """The migrations with another step, whose file is returned for the test to write."""
     migrations = tmp_path / "migrations with 100% odd path"
     shutil.copytree(database.MIGRATIONS, migrations)
     monkeypatch.setattr(database, "MIGRATIONS", migrations)
-    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0002"))
-    return migrations / "versions" / "v0002_notes.py"
+    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0003"))
+    return migrations / "versions" / "v0003_notes.py"
 
 
 def tables(store: Store) -> set[str]:
@@ -63,7 +66,7 @@ def test_the_versions_are_those_of_the_migrations() -> None:
 
 def test_an_upgrade_goes_from_version_to_version(store: Store, future: Path) -> None:
     future.write_text(SECOND.format(then="pass"))
-    assert store.upgrade() == "0001"
+    assert store.upgrade() == schema.VERSIONS[-1]
     assert "notes" in tables(store)
     store.check_schema()
 
@@ -74,7 +77,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(store: Store, future: P
     with pytest.raises(RuntimeError, match="power cut"):
         store.upgrade()
     assert tables(store) == before
-    assert store._database.version() == "0001"
+    assert store._database.version() == schema.VERSIONS[-1]
 
 
 def test_a_first_step_that_fails_leaves_an_empty_database(url: str, future: Path) -> None:
@@ -93,3 +96,15 @@ def test_sqlite_keeps_readers_and_the_writer_apart(tmp_path: Path) -> None:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
             assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_findings_of_the_first_version_are_kept_and_have_no_length(url: str) -> None:
+    with closing(Store(url)) as store:
+        store.upgrade()
+        store.apply(LINE, [Settled(inspection(1, Reason.SCORE_ABOVE_LIMIT))])
+        with store._database.engine.begin() as connection:  # as the first version left it
+            for name in ("length_px", "centre_x_px", "centre_y_px", "length_mm", "area_mm2", "x_mm", "y_mm"):
+                connection.execute(sa.text(f"ALTER TABLE findings DROP COLUMN {name}"))
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        assert store.upgrade() == "0001"
+        assert store.get(LINE, 1).inspection == inspection(1, Reason.SCORE_ABOVE_LIMIT)

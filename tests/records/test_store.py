@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from record_samples import LINE, START, admission, inspection, picture
 
 from inspector.errors import NotFound, PageTokenInvalid, RecordRejected, StoreUnavailable
-from inspector.part import ImageKind, Inspection, Reason, Verdict
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
 from inspector.records import applying, schema
 from inspector.records.applying import Applied
 from inspector.records.entries import Entry, Evidence, LateScore, Position, Settled, StationMark
@@ -38,6 +38,13 @@ def at(offset: int) -> Position:
 def test_an_inspection_comes_back_as_it_went_in(store: Store, reason: Reason) -> None:
     settle(store, inspection(1, reason))
     assert store.get(LINE, 1) == StoredInspection(inspection(1, reason))
+
+
+@pytest.mark.parametrize("size", [None, Millimetres(2.5, 0.25, 1.6, 1.1)], ids=["without a scale", "in mm"])
+def test_a_measured_finding_comes_back_as_it_went_in(store: Store, size: Millimetres | None) -> None:
+    crack = Finding("crack", Box(4, 5, 30, 20), 412.5, 0.75, 36.1, (19.0, 15.5), size)
+    settle(store, inspection(1, Reason.DIMENSION_ABOVE_LIMIT, findings=(crack, replace(crack, size=None))))
+    assert store.get(LINE, 1).inspection.findings == (crack, replace(crack, size=None))
 
 
 def test_what_is_missing_comes_back_as_missing(store: Store) -> None:

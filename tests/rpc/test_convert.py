@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rpc_twin import TIME, inspection
 
 from inspector.errors import InvalidRequest
-from inspector.part import Box, Finding, Frame, ImageKind, PixelFormat, Reason, Verdict
+from inspector.part import Box, Finding, Frame, ImageKind, Millimetres, PixelFormat, Reason, Verdict
 from inspector.records.entries import StoredImage
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.rpc import convert
@@ -167,7 +167,15 @@ def test_resuming() -> None:
 
 
 def test_an_inspection_keeps_every_field() -> None:
-    finding = Finding("scratch", Box(1, 2, 3, 4), 6.5, 0.75)
+    finding = Finding(
+        "scratch",
+        Box(1, 2, 3, 4),
+        6.5,
+        0.75,
+        5.0,
+        (2.5, 4.0),
+        Millimetres(length_mm=0.5, area_mm2=0.065, x_mm=0.25, y_mm=0.4),
+    )
     value = dataclasses.replace(
         inspection(9, 11, Reason.SCORE_ABOVE_LIMIT), findings=(finding,), capture_time=TIME, detail="why"
     )
@@ -181,10 +189,19 @@ def test_an_inspection_keeps_every_field() -> None:
     (sent,) = message.findings
     assert (sent.defect_class, sent.area_px, sent.score) == ("scratch", 6.5, 0.75)
     assert (sent.box.x_px, sent.box.y_px, sent.box.width_px, sent.box.height_px) == (1, 2, 3, 4)
+    assert (sent.length_px, sent.centre.x_px, sent.centre.y_px) == (5.0, 2.5, 4.0)
+    assert (sent.size.length_mm, sent.size.area_mm2, sent.size.x_mm, sent.size.y_mm) == (0.5, 0.065, 0.25, 0.4)
+    assert {field.name for field, _ in sent.ListFields()} == set(pb.Finding.DESCRIPTOR.fields_by_name)
     assert not message.HasField("late_score")
     assert not message.images
     filled = {field.name for field, _ in message.ListFields()}
     assert filled == set(pb.Inspection.DESCRIPTOR.fields_by_name) - {"late_score", "images"}
+
+
+def test_a_finding_that_was_not_measured_has_no_length() -> None:
+    value = dataclasses.replace(inspection(1), findings=(Finding("scratch", Box(1, 2, 3, 4), 6.5, 0.75),))
+    (sent,) = convert.inspection_message(value).findings
+    assert not any(sent.HasField(name) for name in ("length_px", "centre", "size"))
 
 
 def test_what_is_not_known_is_not_set() -> None:
