@@ -11,6 +11,7 @@ from rich.table import Table
 
 from inspector.errors import ConfigError, ImageStoreError, NotFound
 from inspector.inference.bundle import Bundle
+from inspector.inference.manifest import Change
 from inspector.part import Finding, Inspection, Verdict
 from inspector.records.images import ImageStore
 from inspector.records.queries import InspectionFilter, StoredInspection
@@ -157,11 +158,25 @@ def bundle_card(bundle: Bundle) -> Table:
     card.add_row("classes", _plain(", ".join(manifest.classes)))
     card.add_row("limits", f"score {manifest.limits.score:.4f}, region {manifest.limits.region:.4f}")
     card.add_row("basis", _plain(manifest.basis.statement))
+    if manifest.basis.assumes:
+        card.add_row("taken for granted", _plain(manifest.basis.assumes))
+    for change in manifest.history:
+        card.add_row(change.what, _plain(_change(change)))
     card.add_row("golden images", f"{len(manifest.golden)}, tolerance {manifest.score_tolerance:g}")
     card.add_row("data set", manifest.dataset_digest or "–")
     for key, value in {**manifest.provenance, **manifest.metrics}.items():
         card.add_row(_plain(str(key)), _plain(str(value)))
     return card
+
+
+def _change(change: Change) -> str:
+    """When, from which bundle, what and why, in one line; the parent is the way back."""
+    details = dict(change.details)
+    what = f"addition {details['number']}, {details.get('patches')} patches" if "number" in details else ""
+    if "new_limit" in details:
+        what = f"limit {details['old_limit']:.4g} to {details['new_limit']:.4g}"
+    why = f": {change.reason}" if change.reason else ""
+    return f"{_time(change.time)} from {change.parent[:12]}, {what}{why}"
 
 
 def stats_table(stats: StoreStats) -> Table:

@@ -1,4 +1,4 @@
-"""Command line of training: inspector-train fit | evaluate | export | check-data."""
+"""Command line of training: inspector-train fit | evaluate | export | extend | recalibrate | check-data."""
 
 from __future__ import annotations
 
@@ -49,6 +49,10 @@ Location = Annotated[
 BundleFolder = Annotated[Path, typer.Option("--out", metavar="BUNDLE_DIR", help="New folder for the bundle.")]
 Name = Annotated[str, typer.Option("--name", help="Name of the bundle; the folder's name if not given.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report as one HTML page.")]
+TestSplit = Annotated[Path | None, typer.Option("--split", metavar="FILE", help="Judge only its test images.")]
+Provider = Annotated[str, typer.Option(help="Provider that runs the model.")]
+Threads = Annotated[int, typer.Option(help="Threads of the engine, 0 for one per core.")]
 
 
 @app.command("fit")
@@ -179,6 +183,79 @@ def export_command(
     with _progress() as progress:
         bundle, parity = export_bundle(load_fitted(checkpoint), out, bundle_name, progress)
     _console.print(_bundle_view(bundle, parity, out))
+
+
+@app.command("extend")
+def extend_command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    out: BundleFolder,
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="PICTURES", help="Of good parts that it rejects.")
+    ] = None,
+    name: Name = "",
+    reason: Annotated[str, typer.Option(help="Why they are good; goes on record.")] = "",
+    check: Annotated[str, typer.Option(metavar="DATA", help="Its defects must not begin to pass.")] = "",
+    without: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Leave out an earlier addition instead; bundle info lists them.")
+    ] = 0,
+) -> None:
+    """Teach a memory bank that rejected pictures were good, in seconds; or take an earlier lesson back."""
+    bundle_name = _bundle_name(name, out)
+    if bool(pictures) == bool(without):
+        raise ConfigError(
+            "extend takes pictures of good parts to add, or --without the number of an addition, not both"
+        )
+    from inspector.inference.bundle import open_bundle
+    from training.checkpoint import check_free
+    from training.extend import extend, leave_out
+    from training.tables import extension_view
+
+    check_free(out)
+    opened = open_bundle(bundle)
+    with _progress() as progress:
+        if without:
+            result = leave_out(opened, without, out, bundle_name, reason=reason)
+        else:
+            defects = open_dataset(check) if check else None
+            result = extend(opened, pictures or [], out, bundle_name, reason=reason, check=defects, progress=progress)
+    _console.print(extension_view(result, opened))
+
+
+@app.command("recalibrate")
+def recalibrate_command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    data: Data,
+    out: BundleFolder,
+    name: Name = "",
+    false_reject_rate: Annotated[float, typer.Option(help="Share of good parts that the limit may reject.")] = 0.01,
+    confidence: Annotated[float, typer.Option(help="Confidence of that promise.")] = 0.95,
+    accept: Annotated[str, typer.Option(metavar="REASON", help="Let golden images change their verdict.")] = "",
+    reason: Annotated[str, typer.Option(help="Why the limit is set anew; goes on record.")] = "",
+) -> None:
+    """Give a bundle another limit, from good parts that it was not fitted on."""
+    bundle_name = _bundle_name(name, out)
+    from inspector.inference.bundle import open_bundle
+    from training.calibration.limits import check_promise
+    from training.calibration.recalibrate import recalibrate
+    from training.checkpoint import check_free
+    from training.tables import recalibration_view
+
+    check_promise(false_reject_rate, confidence)
+    check_free(out)
+    opened = open_bundle(bundle)
+    with _progress() as progress:
+        result = recalibrate(
+            opened,
+            open_dataset(data),
+            out,
+            bundle_name,
+            false_reject_rate=false_reject_rate,
+            confidence=confidence,
+            accept=accept,
+            reason=reason,
+            progress=progress,
+        )
+    _console.print(recalibration_view(result))
 
 
 @app.command("check-data")

@@ -8,11 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from inspector.inference.bundle import Bundle
 from inspector.part import Verdict
 from training.calibration.outlook import OddParts, Outlook
+from training.calibration.recalibrate import Recalibration
 from training.data.report import DataReport
 from training.data.samples import printable
 from training.detection import Detection
+from training.extend import Extension
 from training.fit import FitOutcome
 from training.report.build import Report
 from training.statistics import Rate
@@ -103,6 +106,42 @@ def promises_view(outlook: Outlook) -> RenderableType:
         passed = rate_text(option.escapes, "defective parts")
         table.add_row(f"{option.false_reject_rate:.3g}", f"{option.limit:.4g}", kind, passed)
     return table
+
+
+def recalibration_view(result: Recalibration) -> RenderableType:
+    """The limit before and now, and what changed with it."""
+    facts = {
+        "limit": f"{result.bundle.manifest.limits.score:.4g}, before {result.old_limit:.4g}. {result.basis.statement}",
+        "taken for granted": result.basis.assumes,
+    }
+    if (odd := result.outlook.odd) is not None:
+        facts["odd good parts"] = odd_parts_text(odd, result.bundle.manifest.limits.score)
+    if result.flipped:
+        facts["golden images"] = "; ".join(map(str, result.flipped))
+    facts["bundle"] = f"{result.bundle.label} in {printable(str(result.bundle.path))}"
+    return Group(facts_view(facts), promises_view(result.outlook))
+
+
+def extension_view(result: Extension, before: Bundle) -> RenderableType:
+    """Each picture before and after, how much was added, and how to go back."""
+    limit = result.bundle.manifest.limits.score
+    table = Table("picture", "score before", "now", "verdict", title=f"Against the limit of {limit:.4g}")
+    for picture in result.pictures:
+        verdict = "PASS" if picture.after <= limit else "still REJECT: fit again with it among the good ones"
+        table.add_row(Text(picture.file), f"{picture.before:.4g}", f"{picture.after:.4g}", verdict)
+    done = f"{abs(result.patches)} patches {'added as' if result.patches > 0 else 'left out with'} addition {result.number}"
+    checked = (
+        f"{len(result.bundle.manifest.golden)} golden images and {result.checked} other defects keep their verdict"
+    )
+    facts = {
+        "memory": done,
+        "checked": checked,
+        "go back": f"run {before.label} again, or extend --without {result.number}"
+        if result.patches > 0
+        else f"run {before.label} again",
+        "bundle": f"{result.bundle.label} in {printable(str(result.bundle.path))}",
+    }
+    return Group(*([table] if result.pictures else []), facts_view(facts))
 
 
 def facts_view(facts: Mapping[str, str]) -> RenderableType:

@@ -1,0 +1,147 @@
+"""A new limit for a bundle from good parts that it was not fitted on, such as parts the line collected since."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import DataError
+from inspector.inference.bundle import Bundle
+from inspector.inference.engine import Engine, self_test
+from inspector.inference.manifest import LimitBasis
+from inspector.part import Limits, Verdict
+from training.calibration.limits import good_limit, part_count, region_limit, with_counts
+from training.calibration.outlook import Outlook, look_out
+from training.calibration.scored import PartScore, lots_of, worst_images
+from training.data.duplicates import group_by_part
+from training.data.samples import GOOD, Dataset
+from training.data.splits import Role, Split, SplitEntry
+from training.data.survey import survey
+from training.progress import Progress, silent, track
+from training.successor import (
+    Flip,
+    change_of,
+    decoded_input,
+    flips,
+    preparation_of,
+    refuse_flips,
+    write_successor,
+)
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibration:
+    """A bundle with another limit, the limit before, what else could be promised, and golden images that flipped."""
+
+    bundle: Bundle
+    old_limit: float
+    basis: LimitBasis
+    outlook: Outlook
+    flipped: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    good: tuple[PartScore, ...]
+    defects: tuple[PartScore, ...]
+    maps: NDArray[np.float32] | None
+    digest: str
+
+
+def recalibrate(
+    bundle: Bundle,
+    dataset: Dataset,
+    out: Path,
+    name: str,
+    *,
+    false_reject_rate: float,
+    confidence: float,
+    accept: str = "",
+    reason: str = "",
+    progress: Progress = silent,
+) -> Recalibration:
+    """Write a bundle whose limit is set by the good parts of `dataset`; its defective parts are counted as escapes.
+
+    Golden images keep their verdicts, unless `accept` gives the reason why they may flip.
+    Raises DataError for too few parts, for the data set that the bundle was fitted on, or for golden images that would
+    flip; GoldenMismatch if this machine does not give the recorded scores; BundleError if the bundle cannot be written.
+    """
+    engine = Engine(bundle)
+    self_test(engine, functools.partial(decoded_input, preparation_of(bundle)))
+    scored = _score(bundle, engine, dataset, progress)
+    lots = lots_of(scored.good)
+    limit, basis = good_limit([part.score for part in scored.good], false_reject_rate, confidence, lots=lots)
+    passed = part_count(sum(part.score <= limit for part in scored.defects), len(scored.defects), confidence)
+    basis = with_counts(basis, None, passed if scored.defects else None)
+    basis = replace(basis, assumes=f"The model was fitted on none of these parts. {basis.assumes}")
+    chosen = (limit, false_reject_rate, confidence)
+    outlook = look_out(scored.good, scored.defects, chosen, cross_fitted=False, lots=lots)
+    manifest = bundle.manifest
+    old = manifest.limits
+    flipped = flips(manifest.golden, limit)
+    if not accept:
+        step = "look at them; if the new verdicts are right, give --accept with the reason"
+        refuse_flips(flipped, f"the limit of {limit:.4g} in place of {old.score:.4g}", step)
+    region = min(old.region, limit) if scored.maps is None else region_limit(scored.maps, limit)
+    golden = tuple(
+        replace(image, verdict=Verdict.REJECT if image.score > limit else Verdict.PASS) for image in manifest.golden
+    )
+    now = datetime.now(UTC)
+    details = {
+        "old_limit": old.score,
+        "new_limit": limit,
+        "dataset_digest": scored.digest,
+        "flipped": [str(flip) for flip in flipped],
+        "accepted_because": accept if flipped else "",
+    }
+    draft = replace(
+        manifest,
+        name=name,
+        created_time=now,
+        limits=Limits(limit, region),
+        basis=basis,
+        golden=golden,
+        metrics={"promises": outlook.to_json()},
+    )
+    written = write_successor(bundle, out, draft, change_of(bundle, "recalibrated", now, reason, details))
+    return Recalibration(written, old.score, basis, outlook, flipped)
+
+
+def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress) -> _Scored:
+    """Parts with their scores. Raises DataError for the images that the bundle was fitted on."""
+    preparation = preparation_of(bundle)
+    seen = survey(dataset, preparation, progress)
+    if seen.digest == bundle.manifest.dataset_digest:
+        raise DataError(
+            f"{bundle.label} was fitted on these very images, and what a model has seen it scores too low for a limit: give "
+            "good parts that were collected since"
+        )
+    groups = group_by_part(seen.images, progress)
+    samples = [image.sample for image in seen.images]
+    entries = tuple(
+        SplitEntry(sample.path, sample.label, group, Role.CALIBRATION)
+        for sample, group in zip(samples, groups, strict=True)
+    )
+    scores: dict[int, float] = {}
+    maps: list[NDArray[np.float32]] = []
+    for start in track(range(0, len(samples), _BATCH), "Scoring parts", progress):
+        batch = samples[start : start + _BATCH]
+        images = np.stack([preparation.read(dataset.file(sample)) for sample in batch])
+        for offset, found in enumerate(engine.infer(images)):
+            scores[start + offset] = found.score
+            if found.anomaly_map is not None and batch[offset].is_good:
+                maps.append(found.anomaly_map)
+    parts = worst_images(Split(dataset.root, 0, seen.digest, entries), scores, dataset)
+    return _Scored(
+        tuple(part for part in parts if part.label == GOOD),
+        tuple(part for part in parts if part.label != GOOD),
+        np.stack(maps) if maps else None,
+        seen.digest,
+    )
