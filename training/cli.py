@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from inspector.errors import ConfigError, InspectorError
 from inspector.imaging.locate import LocationSpec, NoLocation, location_from_dict
+from training.data.duplicates import GroupBy
 from training.data.files import write_whole
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
@@ -82,6 +83,9 @@ def fit_command(
     defect_rate: Annotated[float | None, typer.Option(help="Share of parts that are defective.")] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of the good images kept for testing.")] = 0.2,
     calibration_fraction: Annotated[float, typer.Option(help="Share of the good images that set the limit.")] = 0.3,
+    group_by: Annotated[
+        GroupBy, typer.Option(help="What never stands on two sides: a part, or the whole lot that it was made in.")
+    ] = GroupBy.PART,
     split_out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write which image was for what, JSON.")
     ] = None,
@@ -117,6 +121,7 @@ def fit_command(
         confidence=confidence,
         costs=_costs(cost_false_reject, cost_escape, defect_rate),
         shares=SplitShares(test_fraction, calibration_fraction),
+        group_by=group_by,
         kind=kind,
         settings=read_settings(model_kind(kind), options or []),
         region_of_interest=None if region_of_interest is None else read_region_of_interest(region_of_interest, inputs),

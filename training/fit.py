@@ -28,7 +28,7 @@ from training.calibration.limits import (
 )
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, ScoredParts, lots_of, score_parts, worst_images
-from training.data.duplicates import group_by_part, label_conflicts
+from training.data.duplicates import GroupBy, group_images, label_conflicts
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
@@ -67,6 +67,7 @@ class FitPlan:
     confidence: float = 0.95
     costs: Costs | None = None
     shares: SplitShares = field(default_factory=SplitShares)
+    group_by: GroupBy = GroupBy.PART
     kind: str = DEFAULT_KIND
     settings: Any = None
     region_of_interest: NDArray[np.bool_] | None = None
@@ -141,7 +142,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     if not plan.channels:
         colour = any("colour" in image.mode for image in seen.images)
         preparation = replace(preparation, channels=3 if colour else 1)
-    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, progress)
+    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, progress, plan.group_by)
     images = LabelledImages(seen.dataset, split.entries, preparation, plan.region_of_interest)
     # The kind is handed the images to fit on, and no others.
     to_fit = _indices(split, Role.FIT)
@@ -207,8 +208,10 @@ def _set_limit(
     return Limits(limit, region_limit(parts.maps, limit)), basis, outlook
 
 
-def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progress = silent) -> Split:
-    """Group the surveyed images by part and deal the groups out. Raises DataError, also for contradicting labels."""
+def split_survey(
+    seen: Survey, shares: SplitShares, seed: int, progress: Progress = silent, by: GroupBy = GroupBy.PART
+) -> Split:
+    """Group the surveyed images by part or lot and deal the groups out. Raises DataError, also for contradicting labels."""
     if conflicts := label_conflicts(seen.images):
         pairs = "; ".join(
             " = ".join(printable(f"{image.sample.path} ({image.sample.label})") for image in same)
@@ -219,7 +222,7 @@ def split_survey(seen: Survey, shares: SplitShares, seed: int, progress: Progres
             "`inspector-train check-data` lists all"
         )
     samples = [image.sample for image in seen.images]
-    groups = group_by_part(seen.images, progress)
+    groups = group_images(seen.images, by, progress)
     roles = make_split(samples, groups, shares, seed)
     entries = tuple(
         SplitEntry(sample.path, sample.label, group, role)

@@ -174,7 +174,8 @@ def folds(taught: LabelledImages, seed: int) -> dict[int, int]:
     random = np.random.default_rng((seed, 1))
     order = [good[index] for index in random.permutation(len(good))]
     order += [sorted(defective)[index] for index in random.permutation(len(defective))]
-    count = min(FOLDS, len(good))
+    # Items that all have a bad surface still teach by their good ones: then the folds are made of those.
+    count = min(FOLDS, len(good) or len({taught.part(image) for image in range(len(taught)) if taught.is_good(image)}))
     return {part: position % count for position, part in enumerate(order)}
 
 

@@ -1,9 +1,10 @@
 """Finds images of one physical part, so that no split has it on two sides, and images with two labels.
 
-Two exposures of one part share their texture; two parts of one product share only their design. Images are reduced to
-texture of even contrast (difference of Gaussians over its local strength) and each is compared with its nearest by
-normalised cross-correlation under small shifts. How alike is alike enough depends on how alike the product's parts are
-anyway, see `_needed`. Measured (`inspector-train check-data DATA` prints the groups):
+Where the data set names parts, its word counts: images of one name are one part, and two names are two parts unless their
+bytes are equal. For all others it is found out. Two exposures of one part share their texture; two parts of one product
+share only their design. Images are reduced to texture of even contrast (difference of Gaussians over its local strength) and
+each is compared with its nearest by normalised cross-correlation under small shifts. How alike is alike enough depends on
+how alike the product's parts are anyway, see `_needed`. Measured (`inspector-train check-data DATA` prints the groups):
 
     magnetic tiles, 917 images    186 groups, largest 15; of the pairs that the film's frame numbers place on one tile 93 %
                                   share a group, the rest are mostly two tiles filmed in one go
@@ -14,6 +15,7 @@ anyway, see `_needed`. Measured (`inspector-train check-data DATA` prints the gr
 
 from __future__ import annotations
 
+import enum
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import DataError
 from training.data.survey import Surveyed
 from training.progress import Progress, silent, track
 
@@ -42,21 +45,54 @@ _BLOCK = 512
 Texture = NDArray[np.float32]
 
 
+class GroupBy(enum.StrEnum):
+    """What never stands on two sides of a split: a part, or all that was made together with it."""
+
+    PART = "part"
+    LOT = "lot"
+
+
+def group_images(
+    images: Sequence[Surveyed], by: GroupBy = GroupBy.PART, progress: Progress = silent
+) -> tuple[int, ...]:
+    """A group number per image, the same for what must stay together. Numbers count up in the order of first members.
+
+    Lots join the parts that have images in them; an image without a lot stays with its part. Raises DataError if lots are
+    wanted and none is named.
+    """
+    parts = group_by_part(images, progress)
+    if by is GroupBy.PART:
+        return parts
+    lots = [image.sample.lot for image in images]
+    if not any(lots):
+        raise DataError(
+            "lots are to be kept together, and the data set names none: add a column lot to its labels.csv, or keep parts "
+            "together with --group-by part"
+        )
+    return _components(len(images), [*_same(lots), *_same(parts)])
+
+
 def group_by_part(images: Sequence[Surveyed], progress: Progress = silent) -> tuple[int, ...]:
-    """A group number per image, the same for images that show one part: linked by equal bytes or by texture, directly
-    or through others. Numbers count up in the order of first members.
+    """A group number per image, the same for images that show one part: linked by name, by equal bytes or by texture,
+    directly or through others. Numbers count up in the order of first members.
 
     Time grows with the number of images, at about 10 ms each, and slowly with its square.
     """
-    same = _equal_bytes(images)
+    names = [image.sample.group for image in images]
+    sure = [*_same([image.sha256 for image in images]), *_same(names)]
+    alike = near_duplicates(images, progress) if not all(names) else []
+    return _components(len(images), [*sure, *((a, b) for a, b in alike if not (names[a] and names[b]))])
+
+
+def near_duplicates(images: Sequence[Surveyed], progress: Progress = silent) -> list[tuple[int, int]]:
+    """Pairs of images, by number, whose texture says that they show one part."""
     if len(images) < 3:
-        return _components(len(images), same)
+        return []
     textures = [_texture(image.thumbnail) for image in images]
     pairs = track(sorted(_neighbours(images)), "Comparing images", progress)
     correlations = {(a, b): _correlation(textures[a], textures[b]) for a, b in pairs}
     needed = _needed(len(images), correlations)
-    alike = [(a, b) for (a, b), value in correlations.items() if value >= max(needed[a], needed[b])]
-    return _components(len(images), [*same, *alike])
+    return [(a, b) for (a, b), value in correlations.items() if value >= max(needed[a], needed[b])]
 
 
 def label_conflicts(images: Sequence[Surveyed]) -> list[tuple[Surveyed, ...]]:
@@ -64,12 +100,17 @@ def label_conflicts(images: Sequence[Surveyed]) -> list[tuple[Surveyed, ...]]:
     by_content: dict[str, list[Surveyed]] = defaultdict(list)
     for image in images:
         by_content[image.sha256].append(image)
-    return [tuple(same) for same in by_content.values() if len({image.sample.label for image in same}) > 1]
+    return [tuple(same) for same in by_content.values() if len({_label_set(image) for image in same}) > 1]
 
 
-def _equal_bytes(images: Sequence[Surveyed]) -> list[tuple[int, int]]:
-    first: dict[str, int] = {}
-    return [(first.setdefault(image.sha256, index), index) for index, image in enumerate(images)]
+def _label_set(image: Surveyed) -> frozenset[str]:
+    return frozenset(image.sample.labels)
+
+
+def _same(keys: Sequence[str | int]) -> list[tuple[int, int]]:
+    """Links each item to the first with the same key; an empty text is no key."""
+    first: dict[str | int, int] = {}
+    return [(first.setdefault(key, index), index) for index, key in enumerate(keys) if key != ""]
 
 
 def _texture(grey: NDArray[np.uint8]) -> Texture:

@@ -91,7 +91,11 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
 
     Groups with a defective image are for testing, but for the share to fit on, dealt by class. So are those with an image
     of the published test set, if the data set comes with one; the test share then does not count. All are dealt out in a
-    seeded order. Raises DataError if there are too few different good parts.
+    seeded order.
+
+    If too few groups are all good, because every item has a bad surface or every lot a bad part, half of the groups that
+    have both kinds are for fitting as well: their good images teach, their defective ones only a model that learns from
+    defects. Raises DataError if there are too few different good parts even so.
     """
     members: dict[int, list[Sample]] = defaultdict(list)
     for sample, group in zip(samples, groups, strict=True):
@@ -105,7 +109,9 @@ def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitSh
     weighed = _deal_defects(others, shares.defects_to_calibrate, seed)
     tests -= taught | weighed
     free = [group for group in sorted(members) if group not in tests | taught | weighed]
-    _check_enough(free, members, samples)
+    mixed = _mixed_to_fit(members, taught, weighed, seed) if len(free) < MIN_GROUPS else set()
+    tests -= mixed
+    _check_enough([*free, *mixed], members, samples)
     order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
     count = sum(len(members[group]) for group in order)
     if not published:
@@ -132,6 +138,19 @@ def _deal_defects(members: Mapping[int, Sequence[Sample]], share: float, seed: i
             count = min(max(count, 1), len(groups) - 1)
         dealt.update(order[:count])
     return dealt
+
+
+def _mixed_to_fit(members: Mapping[int, Sequence[Sample]], taught: set[int], weighed: set[int], seed: int) -> set[int]:
+    """Half of the groups with good and defective images, counting those that fit the model anyway; never all of them."""
+    mixed = [
+        g for g in sorted(members) if {image.is_good for image in members[g]} == {True, False} and g not in weighed
+    ]
+    published = {g for g in mixed if any(image.published_split == "test" for image in members[g])}
+    already = [group for group in mixed if group in taught]
+    open_groups = [group for group in mixed if group not in taught and group not in published]
+    order = [open_groups[index] for index in np.random.default_rng((seed, 3)).permutation(len(open_groups))]
+    wanted = min(max(len(mixed) // 2, MIN_GROUPS), len(mixed) - 1) - len(already)
+    return set(already) | set(order[: max(wanted, 0)])
 
 
 def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float, leave: int) -> set[int]:

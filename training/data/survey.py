@@ -18,6 +18,7 @@ from inspector.errors import DataError
 from inspector.imaging.normalise import to_8_bit, to_grey
 from inspector.imaging.pixels import as_pixels
 from inspector.part import Box, Frame, Image
+from training.data.importers.found import is_there
 from training.data.mask_checks import MaskProblem, check_masks
 from training.data.reading import Preparation, read_frame
 from training.data.samples import Dataset, Sample, dataset_digest, sample_identity
@@ -125,6 +126,8 @@ def _thumbnail_factor(dataset: Dataset, samples: Sequence[Sample]) -> float:
 
 
 def _header_size(path: Path) -> tuple[int, int] | None:
+    if not is_there(path):
+        return None  # opening a pipe would wait for ever
     try:
         with PillowImage.open(path) as header:
             return header.size
