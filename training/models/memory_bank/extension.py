@@ -1,4 +1,4 @@
-"""Adds patches to the memory of an exported graph, or takes them out again, without the data set, fitting or torch.
+"""Adds patches to the memory of an exported graph, or takes them out again, without the data set and without fitting.
 
 What the graph does with its memory is one Gemm: rows of (-2 w² b, w²) and w² b², whose smallest output is the squared
 distance to the nearest patch b of weight w. Only these rows change. With more of them no distance grows, and neither does
