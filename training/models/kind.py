@@ -35,6 +35,8 @@ class InspectionModel(nn.Module, ABC):
         score          float32 (n,)                  higher is less like a good part; held against the limit
         anomaly_map    float32 (n, rows, columns)    where; on the scale of the score, so that one limit suits both
         class_scores   float32 (n, classes)          which defect class, if the kind tells classes apart: each 0 to 1
+        class_maps     float32 (n, classes, rows, columns)  where each class is, if the kind outlines them: probabilities, whose
+                                                     sum over the classes is at most 1; the rest is background
 
     All of it is exported as one ONNX graph, so nothing but tensor operations may be in it, and a score must not depend on
     the other images of its batch.

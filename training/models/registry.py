@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from inspector.errors import ConfigError
 from training.models.kind import ModelKind
 from training.models.memory_bank import MEMORY_BANK
+from training.models.segmentation import SEGMENTATION
 
-KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in (MEMORY_BANK,)}
+KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in (MEMORY_BANK, SEGMENTATION)}
 DEFAULT_KIND = MEMORY_BANK.name
 
 

@@ -17,11 +17,14 @@ BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """Of n images: scores (n,), maps (n, rows, columns) and, if the model tells classes apart, (n, classes); float32."""
+    """Of n images: scores (n,), maps (n, rows, columns); (n, classes) if the model tells classes apart, and
+    (n, classes, rows, columns) if it outlines them. float32.
+    """
 
     scores: NDArray[np.float32]
     maps: NDArray[np.float32]
     class_scores: NDArray[np.float32] | None = None
+    class_maps: NDArray[np.float32] | None = None
 
 
 @torch.no_grad()
@@ -38,4 +41,4 @@ def score_images(
     if not images:
         return ImageScores(np.zeros(0, np.float32), np.zeros((0, 1, 1), np.float32))
     joined = {name: np.concatenate(values) for name, values in kept.items()}
-    return ImageScores(joined["score"], joined["anomaly_map"], joined.get("class_scores"))
+    return ImageScores(joined["score"], joined["anomaly_map"], joined.get("class_scores"), joined.get("class_maps"))

@@ -1,0 +1,130 @@
+"""Segmentation as a pure network: uint8 images in, evidence and probabilities per class out, all of it exportable to ONNX.
+
+Sources: Lin, Dollár, Girshick, He, Hariharan, Belongie, "Feature Pyramid Networks for Object Detection", CVPR 2017, for the
+decoder; Kirillov, Girshick, He, Dollár, "Panoptic Feature Pyramid Networks", CVPR 2019, for its use on masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.backbones import efficientnet_lite0
+from training.models.kind import InspectionModel
+
+NAME = "segmentation"
+
+EVEN_ODDS = 10.0
+"""Evidence at which a class is as likely as background. An offset, so that evidence starts at 0 and limits are positive."""
+_LEVELS = (1, 2, 4, 5)
+_CHANNELS = (24, 40, 112, 192)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationSpec:
+    """What shapes the network and is not learned.
+
+    `width` is the number of channels of the decoder, `smoothing` the side of the window, in cells, that evidence is
+    averaged over before its maximum is taken; odd.
+    """
+
+    width: int = 32
+    smoothing: int = 3
+
+
+class Decoder(nn.Module):
+    """Features at strides 4, 8, 16 and 32 → logits float32 (n, 1 + classes, rows, columns) at stride 4; 0 is background.
+
+    Convolutions, ReLU, additions and nearest-neighbour enlargement only, so that the exported graph quantises well.
+    """
+
+    def __init__(self, classes: int, width: int, channels: Sequence[int] = _CHANNELS) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.merge = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels[:-1])
+        self.head = nn.Conv2d(width, 1 + classes, 1)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        laterals = [layer(features) for layer, features in zip(self.lateral, levels, strict=True)]
+        merged = laterals[-1]
+        for finer, layer in zip(laterals[-2::-1], reversed(self.merge), strict=True):
+            grown = F.interpolate(F.relu(merged), size=list(finer.shape[-2:]), mode="nearest")
+            merged = layer(F.relu(finer + grown))
+        logits: Tensor = self.head(F.relu(merged))
+        return logits
+
+
+class Features(nn.Module):
+    """uint8 images (n, height, width, 1 or 3) → the trunk's outputs at strides 4, 8, 16 and 32.
+
+    Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less.
+    """
+
+    CONTRAST = 0.4
+    """Standard deviation the backbone sees, about that of photographs on its scale of -1 to 1."""
+    NOISE = 8.0
+    """Grey levels of 255 added to the contrast before dividing by it, so that a blank image does not become noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = efficientnet_lite0(_LEVELS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = pixels - pixels.mean((1, 2, 3), keepdim=True)
+        contrast = pixels.square().mean((1, 2, 3), keepdim=True).sqrt()
+        pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
+        levels: list[Tensor] = self.trunk(pixels.expand(-1, 3, -1, -1))
+        return levels
+
+
+class Segmenter(InspectionModel):
+    """uint8 images (n, height, width, 1 or 3) → score, anomaly_map, class_scores, class_maps, as `InspectionModel` says.
+
+    The evidence of a cell is the log-odds of its strongest class against background, plus `EVEN_ODDS` and not below 0,
+    averaged over a small window: the map. The score is its maximum. Class maps are probabilities, unsmoothed; what a cell
+    lacks to 1 is background. `interest` (rows, columns), 1 or 0, is where defects count; without elements: everywhere.
+    """
+
+    kind: ClassVar[str] = NAME
+    outputs = ("score", "anomaly_map", "class_scores", "class_maps")
+    interest: Tensor
+
+    def __init__(
+        self,
+        spec: SegmentationSpec,
+        classes: Sequence[str],
+        features: Features,
+        decoder: Decoder,
+        interest: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.classes = tuple(classes)
+        self.features = features
+        self.decoder = decoder
+        self.register_buffer("interest", torch.zeros(0, 0) if interest is None else interest)
+
+    def structure(self) -> dict[str, Any]:
+        return {"spec": asdict(self.spec), "classes": list(self.classes), "cells": list(self.interest.shape)}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        logits = self.decoder(self.features(images))
+        class_maps = logits.softmax(dim=1)[:, 1:]
+        anomaly_map = self.evidence(logits)
+        if self.interest.numel():
+            anomaly_map = anomaly_map * self.interest
+            class_maps = class_maps * self.interest
+        return anomaly_map.amax((1, 2)), anomaly_map, class_maps.amax((2, 3)), class_maps
+
+    def evidence(self, logits: Tensor) -> Tensor:
+        """Smoothed evidence of any defect, float32 (n, rows, columns), from logits (n, 1 + classes, rows, columns)."""
+        odds = F.relu(logits[:, 1:].amax(dim=1, keepdim=True) - logits[:, :1] + EVEN_ODDS)
+        window = self.spec.smoothing
+        smooth = F.avg_pool2d(odds, window, 1, window // 2, count_include_pad=False)
+        return smooth.squeeze(1)
