@@ -264,16 +264,27 @@ def recalibrate_command(
 
 
 @app.command("check-data")
-def check_data_command(data: Data, location: Location = None, json_file: JsonFile = None) -> None:
+def check_data_command(
+    data: Data,
+    location: Location = None,
+    json_file: JsonFile = None,
+    card: Annotated[Path | None, typer.Option(metavar="FILE", help="Card of a known set that DATA is a copy of.")] = None,
+) -> None:
     """Report what a person should know of a data set before fitting on it."""
+    from training.data.cards import check_card
     from training.data.report import report
     from training.data.survey import survey
     from training.tables import report_view
 
     preparation = Preparation(224, 224, 3, _location(location))
     with _progress() as progress:
-        result = report(survey(open_dataset(data), preparation, progress), progress)
+        dataset = open_dataset(data)
+        compared = None if card is None else check_card(card, dataset)
+        result = report(survey(dataset, preparation, progress), progress)
     _console.print(report_view(result))
+    if compared is not None:
+        whole = [f"all that the card {compared.name} says is there ({compared.version})"]
+        _say("\n".join(compared.sentences() or whole))
     _write_json(json_file, result.to_json())
 
 

@@ -178,6 +178,8 @@ def report_view(report: DataReport) -> RenderableType:
         ],
         "images that look like one part": [f"{len(x)} images: {', '.join(x[:3])} …" for x in report.largest_groups],
     }
+    for problem in report.problems:
+        problems.setdefault(problem.kind, []).append(f"{problem.about}: {problem.text}")
     shown = [Text(line) for title, items in problems.items() for line in _cut(title, items)]
     return Group(table, *shown)
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 from requires import DATA
+from training_pictures import part, save
 
+from inspector.errors import DataError
+from training.data.cards import check_card
 from training.data.layouts import ELPV, open_dataset
 from training.data.samples import Dataset
 
@@ -24,7 +27,7 @@ def _card(path: Path) -> dict[str, Any]:
 
 
 def test_every_known_set_has_a_card() -> None:
-    assert [path.stem for path in CARDS] == ["elpv", "kolektor-sdd", "magnetic-tile", "mvtec-screw", "x-sdd"]
+    assert [path.stem for path in CARDS] == ["elpv", "kolektor-sdd", "magnetic-tile", "mvtec-screw", "visa", "x-sdd"]
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -67,6 +70,30 @@ def test_a_local_copy_is_as_the_card_says(path: Path) -> None:
         assert Counter(sample.label for sample in dataset.samples) == layout["labels"]
         assert sum(bool(sample.mask) for sample in dataset.samples) == layout["masked"]
         assert _all_there(dataset)
+
+
+def test_a_copy_that_is_not_complete_says_what_is_missing(tmp_path: Path) -> None:
+    for name in ("good/1.png", "good/2.png", "cut/3.png", "odd/4.png"):
+        save(tmp_path / "set" / name, part(1))
+    card = tmp_path / "card.toml"
+    card.write_text('name = "x"\n[layout]\nimporter = "generic"\nmasked = 0\nlabels = {good = 2, cut = 3}\n')
+    found = check_card(card, open_dataset(str(tmp_path / "set")))
+    assert not found.complete
+    assert found.differences == (("cut", 1, 3), ("odd", 1, 0))
+    assert "2 missing" in found.sentences()[0]
+    card.write_text(
+        card.read_text() + '[[version]]\nversion = "small"\nmasked = 0\nlabels = {good = 2, cut = 1, odd = 1}\n'
+    )
+    nearest = check_card(card, open_dataset(str(tmp_path / "set")))
+    assert (nearest.complete, nearest.version, nearest.sentences()) == (True, "small", [])
+
+
+@pytest.mark.parametrize("text", ["", "name = 3", "[", "layout = 3"])
+def test_what_is_no_card_says_so(tmp_path: Path, text: str) -> None:
+    save(tmp_path / "set" / "good" / "1.png", part(1))
+    (tmp_path / "card.toml").write_text(text)
+    with pytest.raises(DataError, match="is no card"):
+        check_card(tmp_path / "card.toml", open_dataset(str(tmp_path / "set")))
 
 
 def _all_there(dataset: Dataset) -> bool:

@@ -135,6 +135,30 @@ def test_the_report_tells_all_of_it(tmp_path: Path) -> None:
     assert result.to_json()["digest"] == result.digest
 
 
+def test_the_report_names_odd_sizes_kinds_contrasts_and_classes(tmp_path: Path) -> None:
+    for index in range(30):
+        save(tmp_path / "good" / f"{index:02}.png", part(index))
+    save(tmp_path / "good" / "small.png", part(40)[:30])
+    save(tmp_path / "good" / "flat.png", np.full((64, 64), 130, np.uint8))
+    save(tmp_path / "good" / "deep.png", part(41).astype(np.uint16) * 256)
+    save(tmp_path / "cut" / "only.png", part(42))
+    (tmp_path / "dent").mkdir()
+    found = {(problem.kind, problem.about) for problem in report(_survey(tmp_path)).problems}
+    assert found == {
+        ("pictures of another size than most", "good/small.png"),
+        ("far flatter or harsher than others of their label", "good/flat.png"),
+        ("files of another kind than most", "good/deep.png"),
+        ("classes with a single image", "cut"),
+        ("classes without images", "dent"),
+    }
+
+
+def test_only_defects_and_identical_images_are_said(tmp_path: Path) -> None:
+    for name in ("cut/1.png", "cut/2.png"):
+        save(tmp_path / name, part(1))
+    assert {problem.kind for problem in report(_survey(tmp_path)).problems} == {"no good parts", "identical images"}
+
+
 def test_the_report_is_shown_with_odd_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from training.data.duplicates import group_by_part, label_conflicts
+from training.data.problems import Problem, outliers, problems
 from training.data.samples import GOOD, printable
 from training.data.survey import Survey, Surveyed, sizes
 from training.progress import Progress, silent
-
-_OUTLIER = 6.0
-"""Robust standard deviations (1.4826 × MAD) from the median brightness of a label: about none of normal spread."""
-_MIN_SPREAD = 2.0
-"""Grey levels: images lit alike to the last level do not make the next one an outlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +33,12 @@ class DataReport:
     parts: int
     good_parts: int
     largest_groups: tuple[tuple[str, ...], ...]
+    problems: tuple[Problem, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values under the names of the fields."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return plain | {"problems": [asdict(problem) for problem in self.problems]}
 
 
 def report(seen: Survey, progress: Progress = silent) -> DataReport:
@@ -70,19 +66,13 @@ def report(seen: Survey, progress: Progress = silent) -> DataReport:
         parts=len(members),
         good_parts=sum(all(image.sample.is_good for image in images) for images in members.values()),
         largest_groups=tuple(_paths(images) for images in largest[:10]),
+        problems=problems(seen, members),
     )
 
 
 def brightness_outliers(images: Sequence[Surveyed]) -> list[Surveyed]:
     """Images far darker or brighter than others of their label: lamp off, exposure wrong, another camera."""
-    outliers: list[Surveyed] = []
-    for label in sorted({image.sample.label for image in images}):
-        same = [image for image in images if image.sample.label == label]
-        values = np.array([image.brightness for image in same])
-        median = float(np.median(values))
-        spread = max(1.4826 * float(np.median(np.abs(values - median))), _MIN_SPREAD)
-        outliers += [i for i, value in zip(same, values, strict=True) if abs(value - median) > _OUTLIER * spread]
-    return outliers
+    return outliers(images, lambda image: image.brightness)
 
 
 def _paths(images: Sequence[Surveyed]) -> tuple[str, ...]:
