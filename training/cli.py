@@ -1,4 +1,4 @@
-"""Command line of training: inspector-train fit | evaluate | export | extend | recalibrate | check-data."""
+"""Command line of training: inspector-train fit | evaluate | compare | export | extend | recalibrate | check-data."""
 
 from __future__ import annotations
 
@@ -166,6 +166,39 @@ def evaluate_command(
         result = build_report(opened, open_dataset(data), chosen, plan, progress)
         page = None if report is None else evaluation_page(result)
     _console.print(evaluation_view(result))
+    if report is not None and page is not None:
+        write_page(report, page)
+        _say(f"Report in {printable(str(report))}")
+    if json_file is not None:
+        write_json(json_file, result.to_json())
+
+
+@app.command("compare")
+def compare_command(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a bundle, such as the one in use.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of the other.")],
+    data: Data,
+    split: TestSplit = None,
+    report: ReportFile = None,
+    json_file: JsonFile = None,
+    provider: Provider = "CPU",
+    threads: Threads = 0,
+) -> None:
+    """Judge the same parts by two bundles, and say what differs and whether chance explains it."""
+    from inspector.inference.bundle import open_bundle
+    from training.data.splits import read_split
+    from training.report.comparison import compare
+    from training.report.page import check_can_write, comparison_page, write_json, write_page
+    from training.tables import comparison_view
+
+    for path in filter(None, (report, json_file)):
+        check_can_write(path)
+    bundles = open_bundle(first), open_bundle(second)
+    chosen = None if split is None else read_split(split)
+    with _progress() as progress:
+        result = compare(*bundles, open_dataset(data), chosen, provider=provider, threads=threads, progress=progress)
+        page = None if report is None else comparison_page(result)
+    _console.print(comparison_view(result))
     if report is not None and page is not None:
         write_page(report, page)
         _say(f"Report in {printable(str(report))}")

@@ -93,11 +93,11 @@ def probability_of_detection(
     a90 = math.exp((_LOGIT_90 - fit.intercept) / fit.slope)
     if a90 > size.max():
         return told(
-            f"90 % is reached beyond the largest defect of this data ({size.max():.3g}), so no a90 is given.", curve
+            f"90 % is reached beyond the largest defect of this data ({_size(size.max())}), so no a90 is given.", curve
         )
     if a90 < size.min():
         return told(
-            f"90 % is reached below the smallest defect of this data ({size.min():.3g}), so no a90 is given.", curve
+            f"90 % is reached below the smallest defect of this data ({_size(size.min())}), so no a90 is given.", curve
         )
     if targets < HANDBOOK_TARGETS:
         return told(
@@ -115,15 +115,16 @@ def _no_curve(size: Floats, hit: NDArray[np.bool_], targets: float) -> str:
     """Why no curve can be fitted at all, or an empty string."""
     if not len(size):
         return "No curve: no defect of known size was judged. Masks give the sizes."
+    smallest, largest = _size(size.min()), _size(size.max())
     if hit.all() or not hit.any():
         least = 0.05 ** (1 / targets)
         if hit.all():
             return (
-                f"No curve: all {targets:.0f} were found, from size {size.min():.3g} to {size.max():.3g}. With 95 % confidence "
+                f"No curve: all {targets:.0f} were found, from size {smallest} to {largest}. With 95 % confidence "
                 f"at least {least:.1%} of defects like these are found."
             )
         return (
-            f"No curve: none of {targets:.0f} was found, from size {size.min():.3g} to {size.max():.3g}. With 95 % confidence "
+            f"No curve: none of {targets:.0f} was found, from size {smallest} to {largest}. With 95 % confidence "
             f"at most {1 - least:.1%} of defects like these are found."
         )
     if targets < MIN_TARGETS:
@@ -133,12 +134,16 @@ def _no_curve(size: Floats, hit: NDArray[np.bool_], targets: float) -> str:
     if size[hit].min() >= size[~hit].max():
         return (
             "No curve: hits and misses are perfectly separated. Every defect up to size "
-            f"{size[~hit].max():.3g} was missed and every one from {size[hit].min():.3g} on found; defects of sizes between "
-            "would tell where the PoD rises."
+            f"{_size(size[~hit].max())} was missed and every one from {_size(size[hit].min())} on found; defects of sizes "
+            "between would tell where the PoD rises."
         )
     if size[hit].max() <= size[~hit].min():
         return "No curve: every defect that was missed is larger than every one that was found."
     return ""
+
+
+def _size(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 class _Likelihood:

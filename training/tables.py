@@ -18,6 +18,7 @@ from training.detection import Detection
 from training.extend import Extension
 from training.fit import FitOutcome
 from training.report.build import Report
+from training.report.comparison import Comparison
 from training.statistics import Rate
 
 _SHOWN = 5
@@ -52,6 +53,29 @@ def evaluation_view(report: Report) -> RenderableType:
     if masks.length.sizes:
         facts["a90, a90/95"] = _size_text(masks.length, masks.unit)
     facts["rates"] = "of parts, wrong if any image of theirs is, with 95 % intervals (Clopper-Pearson)"
+    return Group(table, facts_view(facts))
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """What differs between two bundles, and whether the difference can be shown."""
+    table = Table(
+        "of parts", "A", "B", "only A", "only B", "B - A, 95 %", "McNemar p", title="A and B on the same parts"
+    )
+    for paired in (comparison.escapes, comparison.false_rejects):
+        spread = "–" if paired.interval is None else "{:+.1%} to {:+.1%}".format(*paired.interval)
+        counts = [str(paired.only_first), str(paired.only_second)]
+        table.add_row(
+            paired.name, rate_text(paired.first), rate_text(paired.second), *counts, spread, f"{paired.p:.3g}"
+        )
+    facts = {
+        "A": comparison.first.label,
+        "B": comparison.second.label,
+        "verdict": comparison.statement,
+        "escapes": comparison.escapes.statement,
+        "false rejects": comparison.false_rejects.statement,
+        "AUROC": comparison.area.statement,
+        "flips": f"{len(comparison.flips)} images are judged otherwise",
+    }
     return Group(table, facts_view(facts))
 
 

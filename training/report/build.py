@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +71,7 @@ class Report:
         return {
             **self.evaluation.to_json(),
             "model_kind": self.model_kind,
-            "basis": {name: getattr(self.basis, name) for name in self.basis.__slots__},
+            "basis": asdict(self.basis),
             "provider": self.provider,
             "created_time": self.created_time.isoformat(),
             "inspector": self.version,
@@ -109,7 +109,7 @@ def build_report(
     counts, data = count(evaluation), check_data(bundle, seen, groups, split)
     engine = Engine(bundle, plan.provider, plan.threads)
     worst, odd = worst_escapes(evaluation.judged), worst_false_rejects(evaluation.judged)
-    drawn = pictures(engine, preparation, dataset, [*worst, *odd], progress)
+    drawn = pictures([engine], dataset, [*worst, *odd], progress)
     manifest = bundle.manifest
     return Report(
         bundle=bundle.label,

@@ -15,6 +15,7 @@ from training.data.files import write_whole
 from training.data.samples import printable
 from training.report import plots, words
 from training.report.build import Report
+from training.report.comparison import Comparison
 
 _TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_PARTS = 20
@@ -59,6 +60,11 @@ def evaluation_page(report: Report) -> str:
         else None,
     }
     return render("evaluation.html", report=report, plots=drawings, shown_parts=SHOWN_PARTS)
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The whole comparison as HTML."""
+    return render("comparison.html", comparison=comparison, shown_flips=SHOWN_PARTS)
 
 
 def render(template: str, **values: Any) -> str:

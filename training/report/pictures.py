@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from inspector.errors import DataError
 from inspector.imaging.normalise import to_8_bit
 from inspector.inference.engine import Engine
-from inspector.part import Box, Scores
+from inspector.part import Box, Image, Scores
 from training.data import marks
-from training.data.reading import Preparation, read_frame
-from training.data.samples import Dataset
-from training.evaluate import Judged
+from training.data.reading import read_frame
+from training.data.samples import Dataset, Sample
+from training.evaluate import Judged, preparation_of
 from training.progress import Progress, silent, track
 
 SHOWN = 8
@@ -48,17 +48,13 @@ def worst_false_rejects(judged: Sequence[Judged], count: int = SHOWN) -> list[Ju
 
 
 def pictures(
-    engine: Engine,
-    preparation: Preparation,
-    dataset: Dataset,
-    images: Sequence[Judged],
-    progress: Progress = silent,
+    engines: Sequence[Engine], dataset: Dataset, images: Sequence[Judged], progress: Progress = silent
 ) -> list[Picture]:
-    """Draw `images`, judging each again for its map. One that can no longer be read is left out."""
+    """Draw `images`, each judged again for the map of every engine. One that can no longer be read is left out."""
     drawn = []
     for image in track(images, "Drawing pictures", progress):
         try:
-            drawn.append(Picture(image, _draw(engine, preparation, dataset, image)))
+            drawn.append(Picture(image, _draw(engines, dataset, image)))
         except DataError:
             continue  # it was readable a minute ago; the table still names it
     return drawn
@@ -71,24 +67,24 @@ def _one_per_part(images: Sequence[Judged], count: int) -> list[Judged]:
     return list(seen.values())[:count]
 
 
-def _draw(engine: Engine, preparation: Preparation, dataset: Dataset, judged: Judged) -> str:
+def _draw(engines: Sequence[Engine], dataset: Dataset, judged: Judged) -> str:
     sample = dataset.sample(judged.path)
+    preparation = preparation_of(engines[0].bundle)
     image = preparation.image(read_frame(dataset.root / sample.path, preparation.limits))
-    region = preparation.region(image)
-    scores = engine.infer(preparation.model_input(image, region)[None])[0]
     pixels = to_8_bit(image.pixels, image.bits)
     colour = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR)
-    try:
-        mask = None if sample.is_good else marks.defects(dataset, sample, image.width_px, image.height_px)
-    except DataError:
-        mask = None  # the data report has it
     scale = _LONG_SIDE_PX / max(image.width_px, image.height_px)
     size = (max(round(image.width_px * scale), 1), max(round(image.height_px * scale), 1))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     plain = np.asarray(cv2.resize(colour, size, interpolation=how), np.uint8)
     panels = [plain]
-    if scores.anomaly_map is not None and np.isfinite(scores.anomaly_map).all():
-        panels.append(_heated(plain, scores, region, scale, engine.bundle.manifest.limits.region))
+    for engine in engines:
+        prepared = preparation_of(engine.bundle)
+        region = prepared.region(image)
+        scores = engine.infer(prepared.model_input(image, region)[None])[0]
+        if scores.anomaly_map is not None and np.isfinite(scores.anomaly_map).all():
+            panels.append(_heated(plain, scores, region, scale, engine.bundle.manifest.limits.region))
+    mask = _mask(dataset, sample, image)
     if mask is not None and mask.any():
         outline = _outline(mask, size)
         panels = [_outlined(panel, outline) for panel in panels]
@@ -96,6 +92,15 @@ def _draw(engine: Engine, preparation: Preparation, dataset: Dataset, judged: Ju
     joined = np.hstack([part for panel in panels for part in (panel, gap)][:-1])
     data = cv2.imencode(".jpg", joined, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _mask(dataset: Dataset, sample: Sample, image: Image) -> NDArray[np.bool_] | None:
+    if sample.is_good:
+        return None
+    try:
+        return marks.defects(dataset, sample, image.width_px, image.height_px)
+    except DataError:
+        return None  # the data report has it
 
 
 def _heated(plain: NDArray[np.uint8], scores: Scores, region: Box, scale: float, limit: float) -> NDArray[np.uint8]:
