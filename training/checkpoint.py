@@ -2,7 +2,7 @@
 
     tiles.fitted/
         fitted.json          how it was fitted, limit and basis, golden frames
-        network.safetensors  the network's tensors, held-out images for the parity gate
+        network.safetensors  the network's tensors, images for the gate of an export
         golden/…             frames as received
 
 Exporting it again makes a bundle with the graph and golden scores of the machine and versions that export.
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -29,11 +30,13 @@ from inspector.imaging.locate import location_from_dict, location_to_dict
 from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits
 from training.data.reading import Preparation
+from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
 from training.models.registry import model_kind
 
-VERSION = 1
-_DOCUMENT, _TENSORS, _HELD_OUT = "fitted.json", "network.safetensors", "held_out"
+VERSION = 2
+_DOCUMENT, _TENSORS = "fitted.json", "network.safetensors"
+_HELD_OUT, _TAUGHT = "images.held_out", "images.taught"
 
 
 def check_free(path: Path) -> None:
@@ -78,7 +81,8 @@ def load_fitted(path: Path) -> Fitted:
 def _write(fitted: Fitted, folder: Path) -> None:
     network, preparation = fitted.network, fitted.preparation
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file({**tensors, _HELD_OUT: torch.from_numpy(fitted.held_out)}, folder / _TENSORS)
+    kept = {_HELD_OUT: torch.from_numpy(fitted.kept.held_out), _TAUGHT: torch.from_numpy(fitted.kept.taught)}
+    save_file({**tensors, **kept}, folder / _TENSORS)
     document = {
         "version": VERSION,
         "kind": network.kind,
@@ -89,6 +93,8 @@ def _write(fitted: Fitted, folder: Path) -> None:
         "location": location_to_dict(preparation.location),
         "limits": {"score": fitted.limits.score, "region": fitted.limits.region},
         "basis": asdict(fitted.basis),
+        "held_out": list(fitted.kept.names),
+        "limit_images": fitted.kept.limit_images,
         "golden": [[frame.file, frame.media_type] for frame in fitted.golden],
         "dataset_digest": fitted.dataset_digest,
         "provenance": fitted.provenance,
@@ -103,12 +109,10 @@ def _write(fitted: Fitted, folder: Path) -> None:
 def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted:
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}, this program reads {VERSION}")
-    held_out = tensors.pop(_HELD_OUT).numpy()
+    held_out, taught = (_images(tensors.pop(name).numpy(), name) for name in (_HELD_OUT, _TAUGHT))
     network = model_kind(document["kind"]).rebuild(document["structure"]).eval()
     network.load_state_dict(tensors)
     location = location_from_dict(document["location"], path)
-    if held_out.dtype != np.uint8 or held_out.ndim != 4:
-        raise ValueError(f"held-out images are {held_out.dtype} of {held_out.ndim} dimensions, expected uint8 of 4")
     return Fitted(
         network=network,
         preparation=Preparation(document["width_px"], document["height_px"], document["channels"], location),
@@ -117,8 +121,14 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
         golden=tuple(
             GoldenFrame(file, media_type, (path / file).read_bytes()) for file, media_type in document["golden"]
         ),
-        held_out=held_out,
+        kept=KeptImages(held_out, tuple(document["held_out"]), document["limit_images"], taught),
         dataset_digest=document["dataset_digest"],
         provenance=document["provenance"],
         metrics=document["metrics"],
     )
+
+
+def _images(values: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    if values.dtype != np.uint8 or values.ndim != 4:
+        raise ValueError(f"{name} holds {values.dtype} of {values.ndim} dimensions, expected uint8 of 4")
+    return values

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, RenderableType
@@ -48,6 +48,10 @@ Location = Annotated[
     Path | None, typer.Option("--location", help="TOML file that says where the part is: the table [location].")
 ]
 BundleFolder = Annotated[Path, typer.Option("--out", metavar="BUNDLE_DIR", help="New folder for the bundle.")]
+PrecisionName = Annotated[
+    Literal["fp32", "int8", "fp16"],
+    typer.Option("--precision", help="How the graph computes: int8 for CPUs, fp16 for GPUs; both must judge as fp32."),
+]
 Name = Annotated[str, typer.Option("--name", help="Name of the bundle; the folder's name if not given.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report as one HTML page.")]
@@ -92,6 +96,7 @@ def fit_command(
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also keep the fitted model, for `export`.")
     ] = None,
+    precision: PrecisionName = "fp32",
 ) -> None:
     """Fit a model on good parts, set its limit, test it and write its bundle."""
     started = time.perf_counter()
@@ -103,7 +108,7 @@ def fit_command(
     from training.checkpoint import check_free, save_fitted
     from training.data.splits import SplitShares, write_split
     from training.data.training_set import read_region_of_interest
-    from training.export import export_bundle
+    from training.export import Precision, export_bundle
     from training.fit import FitPlan, fit
     from training.models.registry import model_kind, read_settings
     from training.tables import fit_view
@@ -132,7 +137,7 @@ def fit_command(
             save_fitted(outcome.fitted, checkpoint)
         if split_out is not None:
             write_split(split_out, outcome.split)
-        bundle, parity = export_bundle(outcome.fitted, out, bundle_name, progress)
+        bundle, parity = export_bundle(outcome.fitted, out, bundle_name, progress, Precision(precision))
     _console.print(fit_view(outcome))
     _console.print(_bundle_view(bundle, parity, out))
     _say(f"Fitted and exported in {time.perf_counter() - started:.0f} s.")
@@ -211,15 +216,17 @@ def export_command(
     checkpoint: Annotated[Path, typer.Argument(metavar="FITTED_DIR", help="Folder that `fit --checkpoint` wrote.")],
     out: BundleFolder,
     name: Name = "",
+    precision: PrecisionName = "fp32",
 ) -> None:
     """Make a bundle of a fitted model again, with this machine's versions, parity check and golden scores."""
     bundle_name = _bundle_name(name, out)
     from training.checkpoint import check_free, load_fitted
-    from training.export import export_bundle
+    from training.export import Precision, export_bundle
 
     check_free(out)
     with _progress() as progress:
-        bundle, parity = export_bundle(load_fitted(checkpoint), out, bundle_name, progress)
+        fitted = load_fitted(checkpoint)
+        bundle, parity = export_bundle(fitted, out, bundle_name, progress, Precision(precision))
     _console.print(_bundle_view(bundle, parity, out))
 
 
@@ -339,8 +346,16 @@ def main() -> None:
 def _bundle_view(bundle: Bundle, parity: Parity, out: Path) -> RenderableType:
     from training.tables import facts_view
 
-    differ = f"torch and ONNX Runtime differ by {parity.score:.1e} of a score on {parity.images} images"
-    return facts_view({"parity       ": differ, "bundle": f"{bundle.label} in {printable(str(out))}"})
+    facts = {
+        "parity       ": f"torch and ONNX Runtime differ by {parity.score:.1e} of a score on {parity.images} images"
+    }
+    if (found := parity.reduced) is not None:
+        facts["verdicts     "] = (
+            f"{found.flips} of {found.images} held-out images get another verdict than from the float32 graph "
+            f"({found.low:.1%} to {found.high:.1%} with 95 % confidence); scores differ by {found.rms:.1%} (rms)"
+        )
+        facts["stays float  "] = "; ".join(parity.kept_float) or "nothing that could be converted"
+    return facts_view({**facts, "bundle": f"{bundle.label} in {printable(str(out))}"})
 
 
 def _say(text: str, *, error: bool = False) -> None:

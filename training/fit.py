@@ -34,6 +34,7 @@ from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
 from training.data.training_set import LabelledImages
+from training.exporting.kept import KeptImages, keep_images
 from training.models.kind import InspectionModel, LearnsFrom
 from training.models.registry import DEFAULT_KIND, model_kind
 from training.models.scoring import score_images
@@ -41,7 +42,7 @@ from training.progress import Progress, silent, stage
 from training.statistics import Rate, auroc, counted
 
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
-_GOLDEN_GOOD, _GOLDEN_DEFECTIVE, _HELD_OUT = 4, 8, 16
+_GOLDEN_GOOD, _GOLDEN_DEFECTIVE = 4, 8
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
@@ -105,14 +106,14 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model with all that a bundle needs; `held_out` is uint8 (n, h, w, c), inputs for the parity gate."""
+    """A fitted model with all that a bundle needs; `kept` are images for the gate of its export."""
 
     network: InspectionModel
     preparation: Preparation
     limits: Limits
     basis: LimitBasis
     golden: tuple[GoldenFrame, ...]
-    held_out: NDArray[np.uint8]
+    kept: KeptImages
     dataset_digest: str
     provenance: dict[str, object]
     metrics: dict[str, object]
@@ -164,7 +165,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         limits=limits,
         basis=basis,
         golden=_golden_frames(split, scored, limits.score, preparation),
-        held_out=np.stack([images.pixels(index) for index in [*tested, *parts.images][:_HELD_OUT]]),
+        kept=keep_images(images, tested, parts.images, to_fit, cross_fitted=parts.cross_fitted),
         dataset_digest=seen.digest,
         provenance=_provenance(seen, split, plan, network),
         metrics=_metrics(test, outlook, parts),

@@ -1,0 +1,62 @@
+"""Which images a fitted model keeps for its export: to hold graphs against each other, and to measure INT8's ranges on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.samples import printable
+from training.data.training_set import LabelledImages
+
+_HELD_OUT, _TAUGHT = 400, 64
+_HELD_OUT_BYTES, _TAUGHT_BYTES = 96 << 20, 24 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImages:
+    """Inputs of the model, uint8 (n, height, width, channels).
+
+    `held_out` fitted nothing and are called `names`; the last `limit_images` of them are all those that set the limit (0 if
+    they are not all here, or were fitted on). `taught` are some that it was fitted on.
+    """
+
+    held_out: NDArray[np.uint8]
+    names: tuple[str, ...]
+    limit_images: int
+    taught: NDArray[np.uint8]
+
+
+def keep_images(
+    images: LabelledImages, tested: Sequence[int], setting: Sequence[int], fitted: Sequence[int], *, cross_fitted: bool
+) -> KeptImages:
+    """Choose among the numbers of images that tested, set the limit and were fitted on; evenly, within bounds of memory.
+
+    If the limit was set by cross-fitting, `setting` was fitted on too and serves only where nothing was tested.
+    """
+    size_bytes = max(1, images.pixels(fitted[0]).nbytes)
+    most = max(16, min(_HELD_OUT, _HELD_OUT_BYTES // size_bytes))
+    last: list[int] = []
+    if cross_fitted:
+        chosen = _spread(tested or setting, most)
+    elif len(setting) <= most // 2:
+        last = list(setting)
+        chosen = _spread(tested, most - len(last)) + last
+    else:
+        chosen = _spread(tested, most // 2) + _spread(setting, most // 2)
+    taught = _spread(fitted, max(8, min(_TAUGHT, _TAUGHT_BYTES // size_bytes)))
+    return KeptImages(
+        held_out=np.stack([images.pixels(index) for index in chosen]),
+        names=tuple(printable(images.entries[index].path) for index in chosen),
+        limit_images=len(last),
+        taught=np.stack([images.pixels(index) for index in taught]),
+    )
+
+
+def _spread(items: Sequence[int], most: int) -> list[int]:
+    """At most that many, evenly over the sequence."""
+    if len(items) <= most:
+        return list(items)
+    return [items[position] for position in np.linspace(0, len(items) - 1, most).round().astype(int)]
