@@ -52,39 +52,36 @@ class Trunk(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A whole backbone of timm without its classifier.
+    """The first stages of any backbone of timm, giving the outputs of some of them.
 
     Takes RGB images of 0 to 255, float32 (n, 3, height, width), and brings them to the mean and deviation that the
-    network was pretrained with. Gives the outputs of the stages numbered in `levels`, finest first, then the last
-    features of all: float32 (n, channels, rows, columns) each. `channels` are theirs, in that order.
+    network was pretrained with. Gives one float32 (n, channels, rows, columns) per stage numbered in `levels`, finest
+    first; `channels` are theirs. What lies behind the last level is left out.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: nn.Module, levels: Sequence[int] = ()) -> None:
+    def __init__(self, network: nn.Module, levels: Sequence[int]) -> None:
         super().__init__()
         self.network = network
         self.levels = tuple(levels)
         stages = [stage["num_chs"] for stage in network.feature_info]  # type: ignore[union-attr]
-        if not all(0 <= level < len(stages) for level in levels):
+        if not levels or not all(0 <= level < len(stages) for level in levels) or sorted(set(levels)) != list(levels):
             raise ConfigError(
-                f"got levels {list(levels)} of a backbone with stages 0 to {len(stages) - 1}: give others"
+                f"got levels {list(levels)} of a backbone with stages 0 to {len(stages) - 1}: give some, in rising order"
             )
-        self.channels = (*(stages[level] for level in levels), int(network.num_features))  # type: ignore[arg-type]
-        trained_with = network.pretrained_cfg
+        self.channels: tuple[int, ...] = tuple(stages[level] for level in levels)
+        network.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)  # type: ignore[operator]
         for name, key in (("mean", "mean"), ("deviation", "std")):
-            values = 255.0 * torch.tensor(trained_with[key])  # type: ignore[index]
+            values = 255.0 * torch.tensor(network.pretrained_cfg[key])  # type: ignore[index]
             self.register_buffer(name, values.reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        features = (images - self.mean) / self.deviation
-        last, stages = self.network.forward_intermediates(features, indices=list(self.levels) or [0])  # type: ignore[operator]
-        if last.ndim != 4 or last.shape[1] != self.channels[-1]:
-            raise ConfigError(
-                f"the backbone ends in no grid of features but in {list(last.shape)}: choose a convolutional one"
-            )
-        return [*(stages if self.levels else []), last]
+        outputs: list[Tensor] = self.network.forward_intermediates(  # type: ignore[operator]
+            (images - self.mean) / self.deviation, indices=list(self.levels), intermediates_only=True
+        )
+        return outputs
 
     def train_from(self, stage: int) -> None:
         """Let training change the stage of that number and what follows it, nothing before; 0 frees everything."""

@@ -1,0 +1,156 @@
+"""The training loop: a seed decides it, a kill does not change it, and it says when it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inspector.errors import ConfigError, DataError
+from training.loop import LoopSettings, _batches, processes, train
+
+SETTINGS = LoopSettings(epochs=4, batch=8, rate=0.05)
+POINTS = torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
+TARGETS = POINTS @ torch.tensor([1.0, -2.0, 0.5])
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+
+def _loss(network: nn.Module, images: Sequence[int], generator: torch.Generator) -> Tensor:
+    noise = 0.01 * torch.randn(len(images), 3, generator=generator)
+    return (network(POINTS[list(images)] + noise).squeeze(1) - TARGETS[list(images)]).square().mean()
+
+
+def _trained(seed: int = 0, folder: Path | None = None, stop_after: int | None = None) -> nn.Module:
+    network = _network()
+    seen = 0
+
+    def loss(network: nn.Module, images: Sequence[int], generator: torch.Generator) -> Tensor:
+        nonlocal seen
+        seen += 1
+        if seen == stop_after:
+            raise KeyboardInterrupt
+        return _loss(network, images, generator)
+
+    train(network, loss, torch.ones(20), SETTINGS, seed, folder=folder, task="points")
+    return network
+
+
+def _same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_it_learns() -> None:
+    everything = range(20)
+    before = float(_loss(_network(), everything, torch.Generator()).detach())
+    assert float(_loss(_trained(), everything, torch.Generator()).detach()) < 0.7 * before
+
+
+def test_a_seed_decides_the_weights() -> None:
+    assert _same(_trained(0), _trained(0))
+    assert not _same(_trained(0), _trained(1))
+
+
+@pytest.mark.parametrize("step", [1, 5, 8, 12], ids=["before anything", "epoch 2", "within epoch 3", "last step"])
+def test_a_run_that_was_cancelled_and_resumed_ends_like_one_that_was_not(tmp_path: Path, step: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _trained(folder=tmp_path, stop_after=step)
+    files = list(tmp_path.iterdir())
+    assert len(files) == (1 if step > 3 else 0)
+    assert all(file.suffix == ".safetensors" for file in files)
+    assert _same(_trained(folder=tmp_path), _trained())
+
+
+def test_a_finished_run_is_not_repeated_and_another_seed_starts_anew(tmp_path: Path) -> None:
+    first = _trained(folder=tmp_path)
+    assert _same(_trained(folder=tmp_path, stop_after=1), first)
+    assert _same(_trained(seed=1, folder=tmp_path), _trained(seed=1))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    _trained(folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError, match="remove it to start anew"):
+        _trained(folder=tmp_path)
+
+
+def test_a_loss_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(DataError, match="diverged"):
+        train(_network(), lambda n, i, g: n(POINTS).mean() * torch.nan, torch.ones(20), SETTINGS, 0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": 2.0}, {"weight_decay": -1.0}], ids=str
+)
+def test_settings_that_teach_nothing_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="cannot train"):
+        LoopSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_what_is_frozen_stays() -> None:
+    network = _network()
+    before = network[0].weight.clone()  # type: ignore[index, union-attr, operator]
+    network[0].requires_grad_(False)  # type: ignore[index, union-attr, operator]
+    train(network, _loss, torch.ones(20), SETTINGS, 0)
+    assert torch.equal(network[0].weight, before)  # type: ignore[index, union-attr, arg-type]
+
+
+def test_equal_weights_show_each_image_once_and_unequal_ones_the_rare_more_often() -> None:
+    once = [image for batch in _batches(torch.ones(20), 8, 0, 0) for image in batch]
+    assert sorted(once) == list(range(20))
+    weights = torch.ones(200)
+    weights[:4] = 40.0
+    drawn = Counter(image for epoch in range(5) for batch in _batches(weights, 8, 0, epoch) for image in batch)
+    assert 0.3 < sum(drawn[image] for image in range(4)) / drawn.total() < 0.6
+
+
+def test_progress_tells_of_every_step() -> None:
+    told: list[int] = []
+    train(_network(), _loss, torch.ones(20), SETTINGS, 0, progress=lambda stage, done, total: told.append(done))
+    assert told == list(range(13))
+
+
+def test_without_torchrun_there_is_one_process() -> None:
+    with processes() as rank:
+        assert rank == 0
+
+
+WORKER = """
+import sys, torch
+sys.path[:0] = sys.argv[2:]
+from test_loop import _network, _loss, SETTINGS
+from training.loop import processes, train
+with processes() as rank:
+    network = _network()
+    train(network, _loss, torch.ones(20), SETTINGS, 0)
+    torch.save(network.state_dict(), f"{sys.argv[1]}/{rank}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_one_network(tmp_path: Path) -> None:
+    """As torchrun starts them, with gloo on the CPU."""
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
+    subprocess.run([*command, str(tmp_path), *paths], env=environment, check=True, timeout=240, capture_output=True)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    network = _network()
+    network.load_state_dict(first)
+    assert float(_loss(network, range(20), torch.Generator())) < float(_loss(_network(), range(20), torch.Generator()))
