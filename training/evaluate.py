@@ -134,12 +134,14 @@ def evaluate(
 ) -> Evaluation:
     """Judge the images of a data set, or only those that `split` keeps for testing.
 
-    The number of each image's physical part comes from the split, else from `parts` by path; an image in neither is a part of
+    The number of each image's physical part comes from `parts` by path, else from the split; an image in neither is a part of
     its own. An image that cannot be read is UNKNOWN, as it would be on the line.
     Raises DataError if the split is of other images, BundleError or EngineError if the bundle does not run.
     """
     images = images_to_judge(dataset, split)
-    known = {entry.path: entry.group for entry in split.entries} if split is not None else parts or {}
+    # A split may keep whole lots together: its groups are parts only where nothing better is known.
+    groups = {entry.path: entry.group for entry in split.entries} if split is not None else {}
+    known = groups if parts is None else parts
     alone = max(known.values(), default=-1) + 1
     part_of = {path: known.get(path, alone + number) for number, (path, _) in enumerate(images)}
     preparation = preparation_of(bundle)

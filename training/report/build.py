@@ -11,6 +11,7 @@ from inspector.errors import ConfigError, DataError
 from inspector.inference.bundle import Bundle
 from inspector.inference.engine import Engine
 from inspector.inference.manifest import LimitBasis
+from training.data.duplicates import group_by_part
 from training.data.reading import read_frame
 from training.data.samples import Dataset
 from training.data.splits import Split
@@ -21,7 +22,7 @@ from training.report.classes import Classes, class_result
 from training.report.counts import Counts, count
 from training.report.curves import Curves, curves
 from training.report.latency import RUNS, Latency, measure_latency
-from training.report.leaks import DataCheck, check_data, parts_of
+from training.report.leaks import DataCheck, check_data
 from training.report.masks import MaskResult, MaskWatch, mask_result
 from training.report.pictures import Picture, pictures, worst_escapes, worst_false_rejects
 from training.report.words import Summary, summary
@@ -93,7 +94,7 @@ def build_report(
     """Judge the images and say all there is to say. Raises DataError, BundleError, EngineError."""
     preparation = preparation_of(bundle)
     seen = survey(dataset, preparation, progress)
-    groups = parts_of(seen, progress)
+    groups = group_by_part(seen.images, progress)
     parts = {image.sample.path: group for image, group in zip(seen.images, groups, strict=True)}
     watch = MaskWatch(seen.dataset)
     evaluation = evaluate(

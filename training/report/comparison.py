@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from inspector.inference.bundle import Bundle
 from inspector.inference.engine import Engine
 from inspector.part import Verdict
+from training.data.duplicates import group_by_part
 from training.data.samples import Dataset
 from training.data.splits import Split
 from training.data.survey import survey
 from training.evaluate import Evaluation, Judged, evaluate, preparation_of
 from training.progress import Progress, silent
-from training.report.leaks import DataCheck, check_data, parts_of
+from training.report.leaks import DataCheck, check_data
 from training.report.pictures import Picture, pictures
 from training.report.words import percent
 from training.statistics import Rate, counted, group_draws, mcnemar_exact, percentile_interval, weighted_auroc
@@ -130,7 +131,7 @@ def compare(
 ) -> Comparison:
     """Judge the same images by both. Raises DataError, BundleError, EngineError."""
     seen = survey(dataset, preparation_of(first), progress)
-    groups = parts_of(seen, progress)
+    groups = group_by_part(seen.images, progress)
     parts = {image.sample.path: group for image, group in zip(seen.images, groups, strict=True)}
     one, other = (
         evaluate(

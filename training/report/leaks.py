@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from inspector.inference.bundle import Bundle
-from training.data.duplicates import group_by_part
 from training.data.splits import Role, Split
 from training.data.survey import Survey
-from training.progress import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +57,6 @@ def check_data(bundle: Bundle, seen: Survey, groups: Sequence[int], split: Split
         unreadable=tuple((item.sample.path, item.reason) for item in seen.unreadable),
         mask_problems=tuple((item.sample.path, item.reason) for item in seen.mask_problems),
     )
-
-
-def parts_of(seen: Survey, progress: Progress = silent) -> tuple[int, ...]:
-    """Part numbers of the survey's images: by near-duplicate, joined where the data set itself names the part."""
-    groups = list(group_by_part(seen.images, progress))
-    first: dict[str, int] = {}
-    for index, image in enumerate(seen.images):
-        name = image.sample.group
-        if name and name in first and groups[index] != first[name]:
-            old, new = groups[index], first[name]
-            groups = [new if group == old else group for group in groups]
-            first = {key: new if group == old else group for key, group in first.items()}
-        elif name:
-            first[name] = groups[index]
-    return tuple(groups)
 
 
 def _shared(seen: Survey, groups: Sequence[int], split: Split) -> tuple[tuple[str, str], ...]:
