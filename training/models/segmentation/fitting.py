@@ -144,8 +144,9 @@ def _labelled(
             marked[data.label(image)].append(image)
     if without := [f"{printable(name)} ({counts[name]} images)" for name, images in marked.items() if not images]:
         raise DataError(
-            f"no region is marked of {', '.join(without)}, among the images to fit on: mark at least one of each class in a "
-            "mask, or leave these classes out; a model of whole images needs no masks"
+            f"no region is marked of {', '.join(without)}, among the images to fit on, that is large enough to be seen at "
+            f"{data.preparation.width_px} × {data.preparation.height_px} px: mark at least one of each class in a mask, fit "
+            "with a larger --size, or leave these classes out; a model of whole images needs no masks"
         )
     if not marked:
         raise DataError("none of the images to fit on shows a defect; a segmentation learns from marked regions")

@@ -9,6 +9,7 @@ uses as many marked images per class as it says; the rest tests, and is the same
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from training.models.registry import read_settings
 from training.models.scoring import score_images
 from training.models.segmentation import SEGMENTATION
 from training.models.segmentation.fitting import FitSettings, SegmentationFitter
+from training.models.segmentation.views import example_of
 from training.pixels import PixelMeter
 from training.statistics import auroc
 
@@ -59,10 +61,11 @@ def prepared(
 
 
 def chosen(images: LabelledImages, fit_on: Sequence[int], regions: int, seed: int) -> list[int]:
-    """The good images of `fit_on`, and of each class as many as `regions`, of different parts while there are any."""
+    """The good images of `fit_on`, and of each class as many as `regions` that can be seen, of different parts first."""
     random = np.random.default_rng((seed, 4))
     kept = [image for image in fit_on if images.is_good(image)]
-    for name in sorted({images.label(image) for image in fit_on} - {GOOD}):
+    classes = sorted({images.label(image) for image in fit_on} - {GOOD})
+    for name in classes:
         of_class = [image for image in fit_on if images.label(image) == name]
         order = [of_class[index] for index in random.permutation(len(of_class))]
         turn: dict[int, int] = {}
@@ -70,7 +73,9 @@ def chosen(images: LabelledImages, fit_on: Sequence[int], regions: int, seed: in
         for image in order:
             turn[images.part(image)] = turn.get(images.part(image), 0) + 1
             ranked.append((turn[images.part(image)], image))
-        kept += [image for _, image in sorted(ranked, key=lambda pair: pair[0])[:regions]]
+        ranked.sort(key=lambda pair: pair[0])
+        visible = (image for _, image in ranked if example_of(images, image, classes, "background") is not None)
+        kept += itertools.islice(visible, regions)
     return kept
 
 
