@@ -78,7 +78,8 @@ def most_probable(network: Classifier, class_scores: NDArray[np.float32]) -> NDA
     known = class_scores[:, :-1] / np.maximum(1 - class_scores[:, -1:], 1e-9)
     good = 1 - known.sum(axis=1, keepdims=True)
     outputs = (*network.classes[:-1], GOOD)
-    return np.array(outputs)[np.hstack([known, good if network.knows_good else good * 0 - 1]).argmax(axis=1)]
+    shares = np.hstack([known, good if network.knows_good else np.full_like(good, -1)])
+    return np.asarray([outputs[place] for place in shares.argmax(axis=1)], np.str_)
 
 
 def unfamiliar(network: Classifier, data: LabelledImages, images: Sequence[int]) -> float:
