@@ -18,14 +18,19 @@ def inspection(
     *,
     station: str = "st1",
     trigger: int | None = None,
-    reason: Reason = Reason.WITHIN_LIMITS,
+    reason: Reason | None = None,
     defect_class: str = "",
     score: float | None = 0.5,
     limit: float | None = 1.0,
     bundle: str = "tiles@0123456789ab",
     latency_ms: float = 3.25,
 ) -> Inspection:
-    """An inspection of which only what a PLC sees matters; trigger = 10 × sequence unless given."""
+    """An inspection of which only what a PLC sees matters; trigger = 10 × sequence unless given.
+
+    Without a reason it is a reject if it has a defect class, else a pass.
+    """
+    if reason is None:
+        reason = Reason.SCORE_ABOVE_LIMIT if defect_class else Reason.WITHIN_LIMITS
     findings = (Finding(defect_class, Box(0, 0, 4, 4), 16.0, 1.5),) if defect_class else ()
     return Inspection(
         line="line",

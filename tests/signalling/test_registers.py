@@ -113,6 +113,12 @@ def test_defect_class_number(bundle: str, classes: tuple[str, ...], defect_class
     assert unpack_block(made.read(0, 82, heartbeat=0)).defect_class == number
 
 
+def test_a_passed_part_names_no_defect_though_it_has_a_finding_within_its_limits() -> None:
+    made = station(inspection(reason=Reason.WITHIN_LIMITS, defect_class="scratch"), classes=("crack", "scratch"))
+    block = unpack_block(made.read(0, 82, heartbeat=0))
+    assert (block.defect_class, block.defect_class_name) == (0, "")
+
+
 def test_parts_of_the_old_bundle_keep_their_class_numbers_after_a_changeover() -> None:
     made = station(classes=("crack", "scratch"))
     made.set(StationState.READY, "caps", "caps@ffffffffffff", ("dent",))
