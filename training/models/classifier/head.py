@@ -15,7 +15,8 @@ PENALTIES = (0.3, 0.1, 0.03, 0.01)
 """Weights of the squared weights to choose from, the strictest first, so that each starts from the one before."""
 _STEPS = 25
 _MAX_BANK = 2000
-_EDGE, _TYPICAL, _UPPER = 0.995, 0.5, 0.95
+_EDGE, _TYPICAL, _UPPER = 0.95, 0.5, 0.95
+"""A known part beyond the edge is still rejected or passed by its score; only the name of its class is withheld."""
 
 
 @dataclass(frozen=True, slots=True)
