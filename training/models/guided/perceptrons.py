@@ -26,13 +26,14 @@ _WITNESS_SHARE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """How the heads learn.
+    """How the heads learn: so many `epochs`, more where few cells would make fewer than `least_steps` of the optimiser.
 
     `defect_weight` is the weight of all defective cells together as a share of that of all good ones. `transplanted` is the
     share of defective cells that are seen, each time anew, on the background of another image.
     """
 
     epochs: Annotated[int, Field(ge=1, le=1000)] = 6
+    least_steps: Annotated[int, Field(ge=0, le=100_000)] = 240
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 2e-2
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -106,7 +107,7 @@ def train_heads(
             if number < rounds - 1:
                 suspicion = _suspicion(network, (lesson.cells[unknown].float() - mean) / deviation)
         progress("Learning defects", rounds, rounds)
-    return network.as_heads(mean, deviation)
+        return network.as_heads(mean, deviation)
 
 
 def _train(network: _Perceptrons, lesson: Lesson, mean: Tensor, deviation: Tensor, settings: TrainSettings) -> None:
@@ -114,11 +115,12 @@ def _train(network: _Perceptrons, lesson: Lesson, mean: Tensor, deviation: Tenso
     weights = _weights(lesson, settings.defect_weight)
     background = _backgrounds(lesson)
     good = torch.nonzero(lesson.shows == GOOD).flatten()
-    steps = settings.epochs * math.ceil(len(taught) / _BATCH)
+    batches = math.ceil(len(taught) / _BATCH)
+    epochs = max(settings.epochs, math.ceil(settings.least_steps / batches))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=epochs * batches + 1)
     network.train()
-    for _ in range(settings.epochs):
+    for _ in range(epochs):
         for batch in torch.split(taught[torch.randperm(len(taught))], _BATCH):
             cells = lesson.cells[batch].float()
             defective = lesson.shows[batch] == DEFECT
