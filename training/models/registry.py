@@ -11,11 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from inspector.errors import ConfigError
 from training.models.classifier import CLASSIFIER
+from training.models.guided import GUIDED
 from training.models.kind import ModelKind
 from training.models.memory_bank import MEMORY_BANK
 from training.models.segmentation import SEGMENTATION
 
-KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in (MEMORY_BANK, CLASSIFIER, SEGMENTATION)}
+KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in (MEMORY_BANK, CLASSIFIER, GUIDED, SEGMENTATION)}
 DEFAULT_KIND = MEMORY_BANK.name
 
 
