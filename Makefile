@@ -14,7 +14,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
-.PHONY: install demo test bench chaos lint proto constraints clean
+# Where magnetic-tile, mvtec-ad/screw, kolektor-sdd and x-sdd lie, for `make bench-training`.
+DATA ?= data
+.PHONY: install demo test bench bench-training chaos lint proto constraints clean
 
 install: $(DEMO)
 
@@ -26,6 +28,9 @@ test: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+bench-training: $(DEV)
+	$(BIN)/python -m tests.benchmarks.training $(DATA) $(BENCH_ARGS)
 
 chaos: $(DEV)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)

@@ -53,11 +53,11 @@ PrecisionName = Annotated[
     typer.Option("--precision", help="How the graph computes: int8 for CPUs, fp16 for GPUs; both must judge as fp32."),
 ]
 Name = Annotated[str, typer.Option("--name", help="Name of the bundle; the folder's name if not given.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report as one HTML page.")]
 TestSplit = Annotated[Path | None, typer.Option("--split", metavar="FILE", help="Judge only its test images.")]
 Provider = Annotated[str, typer.Option(help="Provider that runs the model.")]
 Threads = Annotated[int, typer.Option(help="Threads of the engine, 0 for one per core.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
 
 
 @app.command("fit")
@@ -308,7 +308,9 @@ def check_data_command(
     data: Data,
     location: Location = None,
     json_file: JsonFile = None,
-    card: Annotated[Path | None, typer.Option(metavar="FILE", help="Card of a known set that DATA is a copy of.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Card of a known set that DATA is a copy of.")
+    ] = None,
 ) -> None:
     """Report what a person should know of a data set before fitting on it."""
     from training.data.cards import check_card

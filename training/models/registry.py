@@ -11,12 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from inspector.errors import ConfigError
 from training.models.classifier import CLASSIFIER
+from training.models.fast_bank import FAST_BANK
 from training.models.guided import GUIDED
 from training.models.kind import ModelKind
 from training.models.memory_bank import MEMORY_BANK
 from training.models.segmentation import SEGMENTATION
 
-KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in (MEMORY_BANK, CLASSIFIER, GUIDED, SEGMENTATION)}
+KINDS: Mapping[str, ModelKind] = {
+    kind.name: kind for kind in (MEMORY_BANK, FAST_BANK, CLASSIFIER, GUIDED, SEGMENTATION)
+}
 DEFAULT_KIND = MEMORY_BANK.name
 
 

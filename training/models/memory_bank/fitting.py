@@ -81,17 +81,20 @@ def rebuild(structure: Mapping[str, Any]) -> MemoryBank:
 
 
 @torch.no_grad()
-def collect_patches(data: LabelledImages, settings: FitSettings, progress: Progress = silent) -> PatchPool:
+def collect_patches(
+    data: LabelledImages, settings: FitSettings, progress: Progress = silent, features: PatchFeatures | None = None
+) -> PatchPool:
     """At most about `settings.candidates` patches of good parts, equally many of every image, in seeded choice.
 
-    Raises DataError if no image is of a good part.
+    `features` None takes those of the settings. Raises DataError if no image is of a good part.
     """
     images = [image for image in range(len(data)) if data.is_good(image)]
     if not images:
         raise DataError("a memory bank remembers good parts, and none of the images to fit on is good; add some")
     generator = torch.Generator().manual_seed(settings.seed)
-    region = data.region_of_interest
-    features = PatchFeatures(settings.spec, None if region is None else torch.from_numpy(region.astype(np.float32)))
+    if features is None:
+        region = data.region_of_interest
+        features = PatchFeatures(settings.spec, None if region is None else torch.from_numpy(region.astype(np.float32)))
     share = max(1, math.ceil(settings.candidates / len(images)))
     kept: list[Tensor] = []
     interest = _interest(data, features)
@@ -160,8 +163,9 @@ def whiten(patches: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean = patches.mean(dim=0)
     centred = patches - mean
-    variances, directions = torch.linalg.eigh(centred.T @ centred / len(patches))
-    variances = variances.clamp_min(0.0)
+    # In float32 the search for directions does not end where most variances are alike, as those of equal pictures are.
+    found, axes = torch.linalg.eigh((centred.T @ centred / len(patches)).double())
+    variances, directions = found.float().clamp_min(0.0), axes.float()
     return mean, directions / torch.sqrt(variances + 0.01 * variances.mean() + 1e-12)
 
 

@@ -118,6 +118,13 @@ class MemoryBank(InspectionModel):
         self.register_buffer("weights", weights)
         self.register_buffer("interest", torch.zeros(0, 0) if interest is None else interest)
         self.register_buffer("blur", gaussian(features.spec.smoothing))
+        self._counted = 0
+        self._count()
+        self.register_load_state_dict_post_hook(lambda module, _: module._count())  # type: ignore[no-untyped-call]
+
+    def _count(self) -> None:
+        """The number of cells of interest, kept as a plain number: a graph cannot choose how many values to average."""
+        self._counted = int(self.interest.sum())
 
     def structure(self) -> dict[str, Any]:
         return {
@@ -144,7 +151,7 @@ class MemoryBank(InspectionModel):
         cells = rows * columns
         if self.interest.numel():
             anomaly_map = anomaly_map * self.interest
-            cells = int(self.interest.sum())
+            cells = self._counted
         highest = max(1, round(self.features.spec.top_share * cells))
         score = anomaly_map.flatten(1).topk(highest, dim=1).values.mean(dim=1)
         return score, anomaly_map

@@ -1,0 +1,1 @@
+"""Other tools on the same images, splits and backbone, each in its own environment."""
