@@ -88,12 +88,6 @@ class Bench:
     def _one(self, task: Task, seed: int) -> dict[str, float]:
         packages = {name: version(name) for name in _PACKAGES}
         asked = {**asdict(task), "name": "", "seed": seed, "code": code_digest(), "packages": packages}
-            **asdict(task),
-            "name": "",
-            "seed": seed,
-            "code": code_digest(),
-            "packages": {p: version(p) for p in _PACKAGES},
-        }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
         path = CACHE / f"{key}.json"
         if path.exists():
