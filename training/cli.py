@@ -56,7 +56,7 @@ Name = Annotated[str, typer.Option("--name", help="Name of the bundle; the folde
 ReportFile = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report as one HTML page.")]
 TestSplit = Annotated[Path | None, typer.Option("--split", metavar="FILE", help="Judge only its test images.")]
 Provider = Annotated[str, typer.Option(help="Provider that runs the model.")]
-Threads = Annotated[int, typer.Option(help="Threads of the engine, 0 for one per core.")]
+Threads = Annotated[int, typer.Option(min=0, max=256, help="Threads of the engine, 0 for one per core.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
 
 
@@ -77,7 +77,7 @@ def fit_command(
     size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels.")] = "224x224",
     channels: Annotated[int, typer.Option(help="1 grey, 3 colour, 0 as the images are.")] = 0,
     location: Location = None,
-    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every random choice.")] = 0,
     false_reject_rate: Annotated[float, typer.Option(help="Share of good parts that the limit may reject.")] = 0.01,
     confidence: Annotated[float, typer.Option(help="Confidence of that promise.")] = 0.95,
     cost_false_reject: Annotated[
@@ -111,10 +111,15 @@ def fit_command(
     from training.export import Precision, export_bundle
     from training.fit import FitPlan, fit
     from training.models.registry import model_kind, read_settings
+    from training.report.page import check_can_write
     from training.tables import fit_view
 
+    if checkpoint is not None and checkpoint.absolute() == out.absolute():
+        raise ConfigError(f"--out and --checkpoint are both {out}: give each a folder of its own")
     for path in filter(None, (out, checkpoint)):
         check_free(path)
+    for path in filter(None, (out, checkpoint, split_out)):
+        check_can_write(path)
     inputs = Preparation(width, height, 1)
     plan = FitPlan(
         width_px=width,

@@ -124,7 +124,14 @@ def _carried(basis: LimitBasis, reduced: Reduced, precision: Precision) -> Limit
     )
     if basis.guaranteed and not reduced.carries:
         said += f" What is promised was proved of the float32 graph; for the {precision.value} graph it is an estimate."
-    return replace(basis, guaranteed=basis.guaranteed and reduced.carries, statement=basis.statement + said)
+    return replace(
+        basis,
+        guaranteed=basis.guaranteed and reduced.carries,
+        statement=basis.statement + said,
+        # Counts of the other graph's verdicts, which this one does not give.
+        tested=None if found.rejects_more else basis.tested,
+        escapes=None if found.escapes_more else basis.escapes,
+    )
 
 
 def golden_input(golden: GoldenFrame, preparation: Preparation) -> NDArray[np.uint8]:

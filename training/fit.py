@@ -75,6 +75,8 @@ class FitPlan:
 
     def __post_init__(self) -> None:
         check_promise(self.false_reject_rate, self.confidence)
+        if self.seed < 0:
+            raise DataError(f"got a seed of {self.seed}: give 0 or more")
         for side in (self.width_px, self.height_px):
             if not MIN_SIDE_PX <= side <= MAX_SIDE_PX:
                 raise DataError(

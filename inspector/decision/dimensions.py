@@ -198,16 +198,18 @@ def is_excused(
 ) -> bool:
     """Whether all evidence above the score limit lies on findings that limits cover; `breaches` must be empty for a PASS.
 
+    False if any finding is not covered, wherever it is: it may hold some of the evidence that lies beside a covered one.
     `anomaly_map` is float32 (rows, columns) of the same cells as the measurement. False without a map, or where the score is
     above its limit and no cell of the map is: then nothing shows what raised it.
     """
     if not dimensions.overrule_score or anomaly_map is None:
         return False
     evidence = ~(anomaly_map <= np.float64(score_limit))
-    covered = [n for n, one in enumerate(measurement.found) if _is_covered(one, dimensions.limit)]
-    if not evidence.any() or not covered:
+    if not evidence.any() or not measurement.found:
         return False
-    mask = np.isin(measurement.labels, np.array(covered) + 1).astype(np.uint8)
+    if not all(_is_covered(one, dimensions.limit) for one in measurement.found):
+        return False
+    mask = (measurement.labels > 0).astype(np.uint8)
     window = np.ones((2 * REACH_CELLS + 1, 2 * REACH_CELLS + 1), np.uint8)
     return not (evidence & (cv2.dilate(mask, window) == 0)).any()
 

@@ -104,6 +104,13 @@ def _measure(prove: Prove, candidates: Sequence[str], clock: Clock) -> tuple[Eng
             first = first or error
             table.append(Measured(provider, refused=f"refused ({str(error).splitlines()[0][:200]})"))
             continue
+        except Exception as error:
+            if provider == "CPU":
+                raise
+            # A driver can fail in ways of its own, and must not keep the line from starting on the processor.
+            log.exception("provider %s failed while it was tried", provider)
+            table.append(Measured(provider, refused=f"failed ({type(error).__name__})"))
+            continue
         table.append(Measured(provider, median_ms))
         if best is None or median_ms < best[2] * MARGIN:
             best = (engine, test, median_ms)

@@ -283,6 +283,16 @@ def test_whatever_is_excused_has_no_evidence_far_from_a_scratch_within_its_limit
         assert all(f.defect_class == "scratch" and f.size and f.size.length_mm <= 2.1 for f in judgement.findings)
 
 
+@pytest.mark.parametrize(
+    "rows_between", [pytest.param(0, id="touching rows"), pytest.param(1, id="one row"), pytest.param(9, id="far")]
+)
+def test_a_defect_without_a_limit_beside_an_excused_scratch_is_not_excused(rows_between: int) -> None:
+    scratch, crack = (slice(0, 1), slice(0, 4)), (slice(2 + rows_between, 3 + rows_between), slice(0, 4))
+    overruled = dimensions(SHORT, overrule=True)
+    assert judged(scores(("scratch", scratch)), overruled).verdict is Verdict.PASS
+    assert judged(scores(("scratch", scratch), ("crack", crack)), overruled).verdict is Verdict.REJECT
+
+
 # The recipe's table
 
 

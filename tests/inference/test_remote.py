@@ -275,6 +275,30 @@ def test_a_new_version_of_the_model_is_proved_before_its_scores_count(server: Se
         engine.infer(grey(240))
 
 
+def test_an_address_with_two_versions_behind_it_gives_no_scores(server: Server, bundle: Bundle) -> None:
+    """The proof may reach one version and the part the other."""
+    engine, _ = prove_remote(bundle, server.host, 5000)
+    asked = iter(range(1000))
+
+    def alternate(response: ModelInferResponse) -> None:
+        response.model_version = "2" if next(asked) % 2 == 0 else "1"
+
+    server.change = alternate
+    for _ in range(4):
+        with pytest.raises(EngineError, match="more than one version"):
+            engine.infer(grey(240))
+
+
+def test_a_model_swapped_under_the_same_version_is_noticed_by_the_next_proof(
+    server: Server, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, _ = prove_remote(bundle, server.host, 5000)
+    server.answer = lambda images: 0.1
+    monkeypatch.setattr("inspector.inference.remote.PROOF_EVERY_S", 0.0)
+    with pytest.raises(EngineError, match="runs another model now"):
+        engine.infer(grey(240))
+
+
 @pytest.mark.parametrize(
     ("oip", "said"),
     [

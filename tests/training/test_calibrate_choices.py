@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ def test_a_part_counts_by_the_image_that_is_worst_for_it() -> None:
     parts = worst_images(split, {0: 1.0, 1: 2.0, 2: 9.0, 3: 5.0, 4: 99.0}, dataset)
     assert [(part.path, part.score) for part in parts] == [("d", 5.0), ("b", 2.0)]
     assert lots_of(parts[1:]) == ("L1",)
-    assert lots_of(parts) == ()  # one of them has none
+    assert lots_of(parts) == ("", "L1")  # one without a lot does not make the others unknown
 
 
 def test_a_fit_by_cost_keeps_defects_to_choose_by_and_others_to_test(tmp_path: Path) -> None:
@@ -170,3 +171,14 @@ def test_a_fit_by_cost_keeps_defects_to_choose_by_and_others_to_test(tmp_path: P
     assert basis.method.startswith("least expected cost")
     save_fitted(outcome.fitted, tmp_path / "kept")
     assert load_fitted(tmp_path / "kept").basis == basis
+
+
+def test_one_part_without_a_lot_makes_no_promise_of_an_estimate() -> None:
+    """Lots that differ are not forgotten because one is not known."""
+    random = np.random.default_rng(0)
+    parts = [PartScore(n, f"{n}.png", "good", float(random.normal(3 * (n % 2), 1)), "ab"[n % 2]) for n in range(600)]
+    parts[0] = replace(parts[0], lot="")
+    lots = lots_of(parts)
+    _, basis = good_limit([part.score for part in parts], lots=lots)
+    assert len(lots) == len(parts)
+    assert not basis.guaranteed

@@ -31,16 +31,16 @@ _HIGH = 0.8
 
 def check_promise(false_reject_rate: float, confidence: float) -> None:
     """Raise DataError for a rate and a confidence that no limit can be set by."""
-    if not 0 < false_reject_rate < 0.5 or not 0.5 <= confidence < 1:
+    if not 1e-6 <= false_reject_rate < 0.5 or not 0.5 <= confidence < 1:
         raise DataError(
             f"a false-reject rate of {false_reject_rate} with a confidence of {confidence} cannot be promised: give a rate "
-            "between 0 and 0.5 and a confidence from 0.5 to below 1"
+            "from 0.000001 to below 0.5 and a confidence from 0.5 to below 1"
         )
 
 
 def parts_needed(false_reject_rate: float, confidence: float) -> int:
     """Good parts from which the largest score of all is a proven limit: the least n with 1 - (1 - rate)^n ≥ confidence."""
-    return math.ceil(math.log(1 - confidence) / math.log(1 - false_reject_rate))
+    return math.ceil(math.log(1 - confidence) / math.log1p(-false_reject_rate))
 
 
 def good_limit(
@@ -133,7 +133,8 @@ def _draws(scores: NDArray[np.float64], lots: Sequence[object]) -> _Draws:
         return _Draws(
             count,
             False,
-            f"Parts were drawn independently, like those to come; their {len(names)} lots show no difference.",
+            f"Parts were drawn independently, like those to come; their {len(names)} lots show no difference "
+            "(Kruskal-Wallis, 5 %), which cannot see a lot that has a few more odd parts than others.",
         )
     effect = _design_effect(scores, lots)
     return _Draws(

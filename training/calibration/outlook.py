@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.calibration.limits import MIN_PARTS, good_limit
-from training.calibration.scored import PartScore
+from training.calibration.scored import PartScore, lots_of
 from training.calibration.tail import odd_scores
 from training.data.samples import printable
 from training.statistics import Rate, counted
@@ -102,7 +102,8 @@ def _odd_parts(
     odd = odd_scores(np.sort(np.array([part.score for part in good])))
     if not odd or len(good) - odd < MIN_PARTS:
         return None
-    without, _ = good_limit([part.score for part in ordered[odd:]], rate, confidence)
+    rest = ordered[odd:]
+    without, _ = good_limit([part.score for part in rest], rate, confidence, lots=lots_of(rest))
     if without >= limit:
         return None
     return OddParts(tuple(ordered[:odd]), without, escapes_at(limit, defects), escapes_at(without, defects))

@@ -80,7 +80,10 @@ def recalibrate(
     limit, basis = good_limit([part.score for part in scored.good], false_reject_rate, confidence, lots=lots)
     passed = part_count(sum(part.score <= limit for part in scored.defects), len(scored.defects), confidence)
     basis = with_counts(basis, None, passed if scored.defects else None)
-    basis = replace(basis, assumes=f"The model was fitted on none of these parts. {basis.assumes}")
+    basis = replace(
+        basis,
+        assumes=f"That the model was fitted on none of these parts was not checked picture by picture. {basis.assumes}",
+    )
     chosen = (limit, false_reject_rate, confidence)
     outlook = look_out(scored.good, scored.defects, chosen, cross_fitted=False, lots=lots)
     manifest = bundle.manifest
@@ -114,6 +117,16 @@ def recalibrate(
     return Recalibration(written, old.score, basis, outlook, flipped)
 
 
+def _taught_since(bundle: Bundle) -> set[object]:
+    """SHA-256 of the picture files that were put into the bundle's memory after it was fitted."""
+    taught: set[object] = set()
+    for change in bundle.manifest.history:
+        pictures = change.details.get("pictures", ())
+        if isinstance(pictures, (list, tuple)):
+            taught |= {picture.get("sha256") for picture in pictures if isinstance(picture, dict)}
+    return taught
+
+
 def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress) -> _Scored:
     """Parts with their scores. Raises DataError for the images that the bundle was fitted on."""
     preparation = preparation_of(bundle)
@@ -122,6 +135,12 @@ def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress)
         raise DataError(
             f"{bundle.label} was fitted on these very images, and what a model has seen it scores too low for a limit: give "
             "good parts that were collected since"
+        )
+    taught = _taught_since(bundle)
+    if known := [image.sample.path for image in seen.images if image.sha256 in taught]:
+        raise DataError(
+            f"{len(known)} of these pictures were put into the memory of {bundle.label} by extend, the first is {known[0]}: "
+            "they score too low for a limit; leave them out"
         )
     groups = group_by_part(seen.images, progress)
     samples = [image.sample for image in seen.images]

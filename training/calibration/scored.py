@@ -88,9 +88,9 @@ def good_images(split: Split, indices: Sequence[int], role: Role | None = None) 
 
 
 def lots_of(parts: Sequence[PartScore]) -> tuple[str, ...]:
-    """The lot of each part, or nothing if that is not known of all."""
+    """The lot of each part, or nothing if that is known of none. Parts without one count as a lot of their own kind."""
     lots = tuple(part.lot for part in parts)
-    return lots if all(lots) else ()
+    return lots if any(lots) else ()
 
 
 def worst_images(split: Split, scores: Mapping[int, float], dataset: Dataset) -> tuple[PartScore, ...]:
