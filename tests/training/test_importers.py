@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -469,7 +469,8 @@ def test_random_bytes_give_a_data_set_or_an_error_of_ours(tmp_path: Path, name: 
     for other in ("annotations.json", "labels.csv", "data.yaml", "image_anno.csv"):
         (tmp_path / other).unlink(missing_ok=True)
     _text(tmp_path, name, data)
-    with contextlib.suppress(DataError):
+    # None of these names an image that is there: whatever is not refused would be made up.
+    with pytest.raises(DataError, match=f"{re.escape(name)}|{re.escape(str(tmp_path))}"):
         open_dataset(str(tmp_path))
 
 
