@@ -5,7 +5,6 @@ Rows that miss their target are rows like the others; the exit status is 1 only 
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -14,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 from rich.console import Console
 
 from tests.benchmarks import latency, outage, settling, week
+from tests.benchmarks.machine import OthersUse
 from tests.benchmarks.model import BenchModel, bench_model
 from tests.benchmarks.rows import Row, show, write
 
@@ -30,27 +29,6 @@ GROUPS: dict[str, Group] = {
     "outage": outage.measure,
 }
 console = Console(stderr=True)
-
-
-class _OthersUse:
-    """How much of the machine other programs took: what a reader must know before believing a latency.
-
-    PostgreSQL's own server, no child of this process, counts as another program.
-    """
-
-    def __init__(self) -> None:
-        self._begin = self._now()
-
-    def cores(self) -> float:
-        """Processor seconds per second since the start, of all processes but this one and its ended children."""
-        (begin_s, begin_busy_s, begin_own_s), (end_s, busy_s, own_s) = self._begin, self._now()
-        return max(0.0, (busy_s - begin_busy_s) - (own_s - begin_own_s)) / (end_s - begin_s)
-
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
-        machine, own = psutil.cpu_times(), os.times()
-        idle_s = machine.idle + getattr(machine, "iowait", 0.0)
-        return time.monotonic(), sum(machine) - idle_s, sum(own[:4])
 
 
 def main(
@@ -72,7 +50,7 @@ def main(
         model = bench_model(output.parent / "bench")
         for name in only or GROUPS:
             console.print(f"measuring {name} …", style="dim")
-            use = _OthersUse()
+            use = OthersUse()
             try:
                 rows.extend(GROUPS[name](model, folder, quick))
                 rows.append(Row(f"processor use of other programs while measuring {name}", use.cores(), "cores"))

@@ -14,20 +14,32 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured value. `target` is what it is held against in words, empty where it only explains; `holds` then is None."""
+    """One measured value, None if it was not measured here.
+
+    `target` is what it is held against in words, empty where it only explains; `holds` then is None. `note` says how it came
+    about: spread, seeds, what else the machine did.
+    """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     target: str = ""
     holds: bool | None = None
     samples: int = 1
+    note: str = ""
 
 
-def below(name: str, value: float, unit: str, limit: float, samples: int, *, at_least: bool = False) -> Row:
+def below(
+    name: str, value: float, unit: str, limit: float, samples: int, *, at_least: bool = False, note: str = ""
+) -> Row:
     """A row with a target: at most `limit`, or at least it."""
     holds = value >= limit if at_least else value <= limit
-    return Row(name, value, unit, f"{'≥' if at_least else '≤'} {limit:g} {unit}".strip(), holds, samples)
+    return Row(name, value, unit, target_words(limit, unit, at_least=at_least), holds, samples, note)
+
+
+def target_words(limit: float, unit: str, *, at_least: bool = False) -> str:
+    """What a row with a target is held against."""
+    return f"{'≥' if at_least else '≤'} {limit:g} {unit}".strip()
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -49,8 +61,18 @@ def show(rows: Sequence[Row], title: str) -> None:
     table.add_column("target", no_wrap=True)
     table.add_column("holds", no_wrap=True)
     table.add_column("samples", justify="right", no_wrap=True)
+    noted = any(row.note for row in rows)
+    if noted:
+        table.add_column("how", overflow="fold")
     for row in rows:
         holds = "" if row.holds is None else "[green]yes[/green]" if row.holds else "[red]no[/red]"
-        value = f"{row.value:,.3f}" if abs(row.value) < 10 else f"{row.value:,.1f}"
-        table.add_row(row.name, f"{value} {row.unit}", row.target, holds, f"{row.samples:,}")
+        cells = (row.name, _shown(row), row.target, holds, f"{row.samples:,}", *([row.note] if noted else ()))
+        table.add_row(*cells)
     Console().print(table)
+
+
+def _shown(row: Row) -> str:
+    if row.value is None:
+        return "–"
+    value = f"{row.value:,.3f}" if abs(row.value) < 10 else f"{row.value:,.1f}"
+    return f"{value} {row.unit}"
