@@ -21,6 +21,7 @@
     │   ├── StoreUnavailable   the quality database does not answer
     │   ├── SchemaOutdated     the database needs `inspector db upgrade`, or is newer than this program
     │   ├── RecordRejected     the quality database refuses a value; trying again will not help
+    │   ├── LabelInvalid       a label says what no label can say
     │   ├── PageTokenInvalid   not a token from the page before, or of another query
     │   ├── ImageStoreError    a picture cannot be written or read
     │   └── NotFound           no such inspection or picture
@@ -120,6 +121,10 @@ class SchemaOutdated(RecordsError):
 
 class RecordRejected(RecordsError):
     """The quality database refuses a value; trying again will not help."""
+
+
+class LabelInvalid(RecordsError):
+    """A label says what no label can say."""
 
 
 class PageTokenInvalid(RecordsError):

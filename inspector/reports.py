@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from inspector.inference.bundle import Bundle
 from inspector.inference.manifest import Change
 from inspector.part import Finding, Inspection, Verdict
 from inspector.records.images import ImageStore
+from inspector.records.label_rows import LabelledFilter
+from inspector.records.labels import Label, Labelled, Outcome
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.records.store import Store, StoreStats
 
@@ -28,9 +31,15 @@ def not_passed(
 ) -> Sequence[StoredInspection]:
     """The newest inspections of the line that are not PASS, at most `limit`; a naive `since` is taken as UTC."""
     verdicts = {Verdict.REJECT, Verdict.UNKNOWN} if unknown else {Verdict.REJECT}
-    start = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
-    where = InspectionFilter(line=line, verdicts=frozenset(verdicts), defect_class=defect_class, start_time=start)
+    where = InspectionFilter(
+        line=line, verdicts=frozenset(verdicts), defect_class=defect_class, start_time=as_utc(since)
+    )
     return store.list(where, limit).inspections
+
+
+def as_utc(time: datetime | None) -> datetime | None:
+    """A time without a zone is taken as UTC."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
@@ -74,8 +83,9 @@ def inspection_table(inspections: Sequence[StoredInspection]) -> Table:
     return table
 
 
-def inspection_card(stored: StoredInspection) -> Table:
-    """Everything that is on record of one inspection."""
+def inspection_card(labelled: Labelled) -> Table:
+    """Everything that is on record of one inspection, with what people said of it."""
+    stored = labelled.stored
     i = stored.inspection
     card = Table(title=_plain(i.name), show_header=False, title_justify="left")
     card.add_column(style="bold")
@@ -101,7 +111,59 @@ def inspection_card(stored: StoredInspection) -> Table:
             else f"lost: {image.lost_reason}"
         )
         card.add_row(image.kind.name.lower().replace("_", " "), _plain(kept))
+    for label in labelled.history:
+        counts = "" if label in labelled.current else " (no longer counts)"
+        card.add_row("label", _plain(_label(label)) + counts)
     return card
+
+
+def _label(label: Label) -> str:
+    """Who said what, when, of how many areas, and why."""
+    areas = f", {len(label.areas)} area(s)" if label.areas else ""
+    return f"{label.author}: {label.what}, {_time(label.time)}{areas}" + (f": {label.note}" if label.note else "")
+
+
+def labelled_parts(
+    store: Store,
+    where: LabelledFilter,
+    limit: int,
+    *,
+    what: str = "",
+    author: str = "",
+    outcome: Outcome | None = None,
+) -> Sequence[Labelled]:
+    """The labelled inspections with the highest numbers, at most `limit`, highest last.
+
+    `what` and `author` keep those of which a label that counts says so, `outcome` those whose labels come to it.
+    """
+    found: deque[Labelled] = deque(maxlen=limit)
+    for labelled in store.labelled(where):
+        counts = [label for label in labelled.current if author in ("", label.author) and what in ("", label.what)]
+        if (counts or not (what or author)) and outcome in (None, labelled.outcome):
+            found.append(labelled)
+    return found
+
+
+def labels_table(found: Sequence[Labelled]) -> Table:
+    """One row an inspection: what the line said, what people say, and what that comes to."""
+    table = Table(
+        title=f"{len(found)} labelled part(s), newest last", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    for column in ("number", "part", "verdict", "labels", "comes to"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"number", "verdict"})
+    for labelled in found:
+        i, agreed = labelled.stored.inspection, labelled.agreed
+        style = "bold yellow" if labelled.outcome is Outcome.DISAGREED else ""
+        labels = "; ".join(f"{label.author}: {label.what}" for label in labelled.current)
+        table.add_row(
+            f"#{i.sequence}",
+            _plain(i.part_id) or "–",
+            f"[{_STYLES[i.verdict]}]{i.verdict.name}[/]",
+            _plain(labels) or "–",
+            _plain(agreed.what) if agreed else labelled.outcome.value,
+            style=style,
+        )
+    return table
 
 
 def _finding(finding: Finding) -> str:

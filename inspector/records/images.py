@@ -78,7 +78,11 @@ class ImageStore:
         return self._usage_bytes
 
     def put(self, data: bytes, kind: ImageKind, media_type: str) -> StoredImage:
-        """Keep a picture; a second time only makes it young again.
+        """`keep` a picture of an inspection."""
+        return StoredImage(kind, self.keep(data, media_type), media_type, len(data))
+
+    def keep(self, data: bytes, media_type: str) -> str:
+        """Keep a picture and return its SHA-256; a second time only makes it young again.
 
         ImageStoreError, with the OSError as its cause, if it cannot be written or the quota is used up.
         """
@@ -94,7 +98,7 @@ class ImageStore:
             raise ImageStoreError(
                 f"picture {sha256[:12]} cannot be written to {self._directory}: {error.strerror}: free some disk space"
             ) from error
-        return StoredImage(kind, sha256, media_type, len(data))
+        return sha256
 
     def _renew(self, path: Path, size_bytes: int) -> bool:
         """Whether the picture is there already and whole; then its age starts again."""

@@ -8,7 +8,7 @@ import itertools
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ MAX_PAGE = 1000
 Terms = list[sa.ColumnElement[bool]]
 
 _i = schema.inspections
-_INSPECTIONS = (
+INSPECTIONS = (
     sa.select(
         _i,
         schema.lines.c.name.label("line"),
@@ -92,8 +92,8 @@ class _Place:
 def get(database: Database, line: str, sequence: int) -> StoredInspection:
     """One inspection. NotFound, StoreUnavailable, SchemaOutdated."""
     with database.reading() as connection:
-        query = _INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence == sequence)
-        found = _complete(connection, connection.execute(query).all())
+        query = INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence == sequence)
+        found = complete(connection, connection.execute(query).all())
     if not found:
         raise NotFound(
             f"lines/{line}/inspections/{sequence} is not on record: it may not be stored yet, or the number is wrong"
@@ -106,11 +106,11 @@ def after(
 ) -> list[StoredInspection]:
     """Up to `limit` inspections of a line with higher numbers, in their order. StoreUnavailable, SchemaOutdated."""
     with database.reading() as connection:
-        query = _INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence > sequence)
+        query = INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence > sequence)
         query = query.order_by(_i.c.sequence).limit(limit)
         if verdicts:
             query = query.where(_aside(connection, _i.c.verdict).in_(sorted(int(v) for v in verdicts)))
-        return _complete(connection, connection.execute(query).all())
+        return complete(connection, connection.execute(query).all())
 
 
 def list_page(database: Database, where: InspectionFilter, page_size: int, page_token: str) -> Page:
@@ -121,7 +121,7 @@ def list_page(database: Database, where: InspectionFilter, page_size: int, page_
         # Several queries, merged: so an index gives each in its order, and none reads past its page.
         parts = [connection.execute(query).all() for query in statements(connection, where, before, size + 1)]
         rows = list(itertools.islice(heapq.merge(*parts, key=_place, reverse=True), size + 1))
-        found = _complete(connection, rows[:size])
+        found = complete(connection, rows[:size])
     token = _write_token(_place(rows[size - 1]), where) if len(rows) > size else ""
     return Page(tuple(found), token)
 
@@ -136,7 +136,7 @@ def statements(
     lines = _ids(connection, schema.lines, schema.lines.c.name == clean(where.line) if where.line else sa.true())
     queries = []
     for line_id, terms in itertools.product(lines, _stretches(connection, where)):
-        query = _INSPECTIONS.where(_i.c.line_id == line_id, *terms, *_time_terms(where))
+        query = INSPECTIONS.where(_i.c.line_id == line_id, *terms, *_time_terms(where))
         if before is not None:
             query = query.where(_before(before, line_id))
         queries.append(query.order_by(_i.c.receive_us.desc(), _i.c.sequence.desc()).limit(limit))
@@ -145,7 +145,7 @@ def statements(
 
 def _stretches(connection: Connection, where: InspectionFilter) -> list[Terms]:
     """Terms that each pick one stretch of an index; together they are the filter without line and time."""
-    bundles, classes = _bundle_ids(connection, where.bundle), _class_ids(connection, where.defect_class)
+    bundles, classes = bundle_ids(connection, where.bundle), _class_ids(connection, where.defect_class)
     verdicts = sorted(int(v) for v in where.verdicts or Verdict)
     if where.part_id or classes is not None:
         rest = _besides(connection, bundles, verdicts)
@@ -180,7 +180,7 @@ def _aside(connection: Connection, column: sa.Column[Any]) -> sa.ColumnElement[A
     return sa.literal_column(f"+{column}", column.type) if connection.dialect.name == "sqlite" else column
 
 
-def _bundle_ids(connection: Connection, bundle: str) -> list[int] | None:
+def bundle_ids(connection: Connection, bundle: str) -> list[int] | None:
     """Ids of the bundles meant, or None if there is no such filter."""
     if not bundle:
         return None
@@ -250,11 +250,9 @@ def _fingerprint(where: InspectionFilter) -> int:
 # Rows to values
 
 
-def _complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredInspection]:
+def complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredInspection]:
     """Inspections of `rows`, with their findings, pictures and late scores."""
-    numbers: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        numbers[row.line_id].append(row.sequence)
+    numbers = numbered((row.line_id, row.sequence) for row in rows)
     findings = _grouped(connection, _FINDINGS, schema.findings, numbers)
     images = _grouped(connection, _IMAGES, schema.inspection_images, numbers)
     late = _grouped(connection, sa.select(schema.late_scores), schema.late_scores, numbers)
@@ -265,6 +263,14 @@ def _complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredIn
         late_score = late[key][0].score if late[key] else None
         found.append(StoredInspection(_inspection(row, findings[key]), pictures, late_score))
     return found
+
+
+def numbered(keys: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """The numbers of each line, each once."""
+    numbers: dict[int, dict[int, None]] = defaultdict(dict)
+    for line_id, sequence in keys:
+        numbers[line_id][sequence] = None
+    return {line_id: list(sequences) for line_id, sequences in numbers.items()}
 
 
 _FINDINGS = sa.select(schema.findings, schema.classes.c.name).join(
@@ -281,7 +287,7 @@ _IMAGES = sa.select(
 
 
 def _grouped(
-    connection: Connection, query: sa.Select[Any], table: sa.Table, numbers: dict[int, list[int]]
+    connection: Connection, query: sa.Select[Any], table: sa.Table, numbers: Mapping[int, Sequence[int]]
 ) -> dict[tuple[int, int], list[Row[Any]]]:
     """Rows of `query` by (line id, sequence), each group in the table's order."""
     groups: dict[tuple[int, int], list[Row[Any]]] = defaultdict(list)

@@ -31,7 +31,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002")
+VERSIONS = ("0001", "0002", "0003")
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -215,7 +215,8 @@ inspection_images = Table(
     sqlite_with_rowid=False,
 )
 
-# What a person said of a part. Retention keeps the pictures of labelled parts.
+# What people said of parts: rows are only ever added, and the newest of an author counts. `picture_sha256` is the picture
+# that it is said of, NULL for the part as a whole. Retention keeps the pictures of labelled parts.
 labels = Table(
     "labels",
     metadata,
@@ -225,7 +226,21 @@ labels = Table(
     Column("label", Text, nullable=False),
     Column("author", Text, nullable=False),
     Column("labelled_us", BigInteger, nullable=False),
+    Column("picture_sha256", LargeBinary(32)),
+    Column("note", Text),
     Index(None, "line_id", "sequence"),
+)
+
+# Where, of a label: a box or polygon in `points`, or a mask among the pictures. Without `defect_class` it does not count.
+label_areas = Table(
+    "label_areas",
+    metadata,
+    Column("label_id", ForeignKey("labels.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("defect_class", Text),
+    Column("points", Text),
+    Column("picture_id", ForeignKey("pictures.id"), index=True),
+    sqlite_with_rowid=False,
 )
 
 # How far each line's journal has been stored; written in the same transaction as what it stands for.

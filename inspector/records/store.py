@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from inspector.errors import NotFound
 from inspector.part import Verdict
-from inspector.records import queries, schema
+from inspector.records import label_rows, queries, schema
 from inspector.records.applying import Applied, Applier, chunks, insert_for, insert_new
 from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
 from inspector.records.entries import Entry, Position, StationMark
+from inspector.records.label_rows import LabelledFilter
+from inspector.records.labels import Label, Labelled
 from inspector.records.queries import InspectionFilter, Page, StoredInspection
-from inspector.records.text import NAME_LENGTH, clean
+from inspector.records.text import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,29 +167,29 @@ class Store:
 
     # Labels and retention
 
-    def add_label(self, line: str, sequence: int, label: str, author: str, time: datetime) -> None:
-        """Note what a person says of a part; from then on retention keeps its pictures. NotFound."""
-        images, pictures = schema.inspection_images, schema.pictures
-        with self._database.writing() as connection:
-            line_id = _line_id(connection, line)
-            if _absent(connection, line_id, sequence):
-                raise NotFound(f"lines/{line}/inspections/{sequence} is not on record, so it cannot be labelled")
-            # Holds off a sweep that is about to remove these pictures; see `mark_removed`.
-            shown = sa.select(images.c.picture_id).where(images.c.line_id == line_id, images.c.sequence == sequence)
-            connection.execute(sa.select(pictures.c.id).where(pictures.c.id.in_(shown)).with_for_update())
-            values = {
-                "line_id": line_id,
-                "sequence": sequence,
-                "label": clean(label, NAME_LENGTH),
-                "author": clean(author),
-                "labelled_us": to_microseconds(time),
-            }
-            connection.execute(sa.insert(schema.labels).values(values))
+    def add_labels(self, labels: Sequence[Label]) -> int:
+        """Note what people say of parts, all of it or nothing; from then on retention keeps the pictures and masks.
+
+        Returns how many say something that their author has not said already. LabelInvalid, NotFound.
+        """
+        return label_rows.add(self._database, labels)
+
+    def labels(self, line: str, sequence: int) -> Labelled:
+        """One inspection with all that was said of it. NotFound."""
+        return label_rows.of(self._database, line, sequence)
+
+    def labelled(self, where: LabelledFilter) -> Iterator[Labelled]:
+        """Every inspection that has labels, by line and number, as it was when the first is read."""
+        return label_rows.labelled(self._database, where)
+
+    def label_classes(self) -> frozenset[str]:
+        """Every defect class that a label has ever named."""
+        return label_rows.classes(self._database)
 
     def protected_pictures(self) -> frozenset[str]:
-        """SHA-256 of every picture of a labelled part."""
+        """SHA-256 of every picture of a labelled part, and of every mask of a label."""
         with self._database.reading() as connection:
-            return frozenset(bytes(sha256).hex() for sha256 in connection.execute(_LABELLED).scalars())
+            return frozenset(sha256.hex() for sha256 in _protected(connection))
 
     def mark_removed(self, sha256s: Collection[str], reason: str, time: datetime) -> frozenset[str]:
         """Record that retention removes these pictures; returns those that it may remove: the ones without a label."""
@@ -199,7 +200,7 @@ class Store:
                 mine = table.c.sha256.in_(chunk)
                 # Locked first and looked at after, so that a label comes either before the look or after the removal.
                 connection.execute(sa.select(table.c.id).where(mine).order_by(table.c.sha256).with_for_update())
-                kept = set(connection.execute(_LABELLED.where(mine)).scalars())
+                kept = _protected(connection, mine)
                 gone = [sha256 for sha256 in chunk if sha256 not in kept]
                 values = {"removed_us": to_microseconds(time), "removed_reason": reason}
                 connection.execute(sa.update(table).where(table.c.sha256.in_(gone)).values(values))
@@ -238,15 +239,22 @@ _LABELLED = (
 )
 
 
+_MASKS = (
+    sa.select(schema.pictures.c.sha256)
+    .distinct()
+    .join(schema.label_areas, schema.label_areas.c.picture_id == schema.pictures.c.id)
+)
+
+
+def _protected(connection: Connection, which: sa.ColumnElement[bool] | None = None) -> set[bytes]:
+    """SHA-256 of the pictures, or of `which` of them, that labels keep."""
+    queries = (_LABELLED, _MASKS) if which is None else (_LABELLED.where(which), _MASKS.where(which))
+    return {bytes(sha256) for query in queries for sha256 in connection.execute(query).scalars()}
+
+
 def _line_id(connection: Connection, line: str) -> int:
     """Id of a line, or 0, which no line has."""
     return connection.execute(sa.select(schema.lines.c.id).where(schema.lines.c.name == clean(line))).scalar() or 0
-
-
-def _absent(connection: Connection, line_id: int, sequence: int) -> bool:
-    table = schema.inspections
-    query = sa.select(table.c.sequence).where(table.c.line_id == line_id, table.c.sequence == sequence)
-    return connection.execute(query).first() is None
 
 
 def _line_stats(connection: Connection, line_id: int, name: str) -> LineStats:

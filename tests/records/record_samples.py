@@ -15,6 +15,7 @@ from requires import require
 
 from inspector.part import Box, Finding, ImageKind, Inspection, Reason
 from inspector.records.entries import Admission, StoredImage
+from inspector.records.labels import Label
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 LINE = "tiles"
@@ -47,6 +48,11 @@ def inspection(sequence: int, reason: Reason = Reason.WITHIN_LIMITS, **changes: 
         latency_ms=4.321,
     )
     return replace(values, **changes)
+
+
+def label(sequence: int, what: str = "good", author: str = "anna", *, minute: int = 0, **changes: Any) -> Label:
+    """What an author says of an inspection, some minutes after the line began."""
+    return replace(Label(LINE, sequence, what, author, START + timedelta(minutes=minute)), **changes)
 
 
 def admission(trigger: int, station: str = "top") -> Admission:

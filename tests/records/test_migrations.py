@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from record_samples import LINE, inspection
+from record_samples import LINE, inspection, label
 
 from inspector.part import Reason
 from inspector.records import database, schema
@@ -23,8 +23,8 @@ SECOND = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -39,8 +39,8 @@ def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     migrations = tmp_path / "migrations with 100% odd path"
     shutil.copytree(database.MIGRATIONS, migrations)
     monkeypatch.setattr(database, "MIGRATIONS", migrations)
-    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0003"))
-    return migrations / "versions" / "v0003_notes.py"
+    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0004"))
+    return migrations / "versions" / "v0004_notes.py"
 
 
 def tables(store: Store) -> set[str]:
@@ -103,8 +103,28 @@ def test_findings_of_the_first_version_are_kept_and_have_no_length(url: str) -> 
         store.upgrade()
         store.apply(LINE, [Settled(inspection(1, Reason.SCORE_ABOVE_LIMIT))])
         with store._database.engine.begin() as connection:  # as the first version left it
+            _without_areas(connection)
             for name in ("length_px", "centre_x_px", "centre_y_px", "length_mm", "area_mm2", "x_mm", "y_mm"):
                 connection.execute(sa.text(f"ALTER TABLE findings DROP COLUMN {name}"))
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
         assert store.upgrade() == "0001"
         assert store.get(LINE, 1).inspection == inspection(1, Reason.SCORE_ABOVE_LIMIT)
+
+
+def test_labels_of_the_second_version_are_kept_and_say_nothing_of_a_picture(url: str) -> None:
+    with closing(Store(url)) as store:
+        store.upgrade()
+        store.apply(LINE, [Settled(inspection(1))])
+        store.add_labels([label(1, "scratch")])
+        with store._database.engine.begin() as connection:  # as the second version left it
+            _without_areas(connection)
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+        assert store.upgrade() == "0002"
+        assert store.labels(LINE, 1).history == (label(1, "scratch"),)
+
+
+def _without_areas(connection: sa.Connection) -> None:
+    """Take the third version's step back."""
+    connection.execute(sa.text("DROP TABLE label_areas"))
+    for name in ("picture_sha256", "note"):
+        connection.execute(sa.text(f"ALTER TABLE labels DROP COLUMN {name}"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from record_samples import LINE, inspection
+from record_samples import LINE, inspection, label
 
 from inspector.errors import NotFound, StoreUnavailable
 from inspector.part import ImageKind
@@ -31,7 +31,7 @@ def keep(store: Store, images: ImageStore, sequence: int, *, days_old: float, si
 def test_old_pictures_go_and_leave_a_note_but_labelled_ones_stay(store: Store, tmp_path: Path) -> None:
     images = ImageStore(tmp_path / "images", max_age_days=30)
     old, labelled, young = (keep(store, images, n, days_old=d) for n, d in ((1, 31), (2, 300), (3, 29)))
-    store.add_label(LINE, 2, "false reject", "anna", NOW)
+    store.add_labels([label(2, "scratch")])
     assert sweep(images, store, NOW) == Sweep(1, 1000)
     with pytest.raises(NotFound):
         images.get(old)
@@ -46,7 +46,7 @@ def test_old_pictures_go_and_leave_a_note_but_labelled_ones_stay(store: Store, t
 def test_the_quota_holds_but_never_takes_a_labelled_picture(store: Store, tmp_path: Path) -> None:
     images = ImageStore(tmp_path / "images", quota_bytes=5000)
     kept = [keep(store, images, n, days_old=20 - n) for n in range(1, 11)]
-    store.add_label(LINE, 1, "scratch", "anna", NOW)
+    store.add_labels([label(1, "scratch")])
     done = sweep(images, store, NOW)
     assert images.measure() <= 5000
     assert images.get(kept[0])[0], "the oldest is labelled"
@@ -94,7 +94,7 @@ def test_a_label_that_comes_during_the_sweep_still_protects(
     images = ImageStore(tmp_path / "images", max_age_days=30)
     sha256 = keep(store, images, 1, days_old=31)
     protected = store.protected_pictures()
-    store.add_label(LINE, 1, "good", "anna", NOW)
+    store.add_labels([label(1, "good")])
     monkeypatch.setattr(store, "protected_pictures", lambda: protected)
     assert sweep(images, store, NOW) == Sweep()
     assert images.get(sha256)[0]

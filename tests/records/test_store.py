@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from record_samples import LINE, START, admission, inspection, picture
+from record_samples import LINE, START, admission, inspection, label, picture
 
 from inspector.errors import NotFound, PageTokenInvalid, RecordRejected, StoreUnavailable
 from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
@@ -337,7 +337,7 @@ def test_labels_protect_pictures(store: Store) -> None:
     store.apply(LINE, [Settled(inspection(1)), Evidence(1, (picture(1), picture(2)), START)])
     store.apply(LINE, [Settled(inspection(2)), Evidence(2, (picture(2), picture(3)), START)])
     assert store.protected_pictures() == frozenset()
-    store.add_label(LINE, 1, "good", "anna", START)
+    store.add_labels([label(1)])
     assert store.protected_pictures() == {picture(1).sha256, picture(2).sha256}
     everything = [picture(n).sha256 for n in range(1, 4)]
     assert store.mark_removed(everything, "age", START) == {picture(3).sha256}
@@ -348,7 +348,7 @@ def test_labels_protect_pictures(store: Store) -> None:
 
 def test_only_what_is_on_record_can_be_labelled(store: Store) -> None:
     with pytest.raises(NotFound, match="cannot be labelled"):
-        store.add_label(LINE, 1, "good", "anna", START)
+        store.add_labels([label(1)])
 
 
 def test_a_picture_stored_anew_is_there_again_but_not_by_an_old_entry(store: Store) -> None:
