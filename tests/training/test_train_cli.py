@@ -17,6 +17,7 @@ from training_pictures import part, save, write_parts
 from inspector.inference.bundle import MODEL_FILE, open_bundle
 from training import cli
 from training.checkpoint import save_fitted
+from training.cli.screen import Bars
 from training.data.splits import Role, read_split, write_split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,14 +155,14 @@ def test_ctrl_c_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], exported: None, stage: str
 ) -> None:
     data = write_parts(tmp_path / "data", good=10)
-    report = cli._Bars.__call__
+    report = Bars.__call__
 
-    def interrupt(self: cli._Bars, name: str, done: int, total: int) -> None:
+    def interrupt(self: Bars, name: str, done: int, total: int) -> None:
         report(self, name, done, total)
         if name == stage and done:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli._Bars, "__call__", interrupt)
+    monkeypatch.setattr(Bars, "__call__", interrupt)
     out = tmp_path / "out"
     assert _run(monkeypatch, "fit", data, "--out", out / "b", "--size", "64x64", "--split-out", out / "s.json") == 130
     assert "nothing was left half-written" in capsys.readouterr().err

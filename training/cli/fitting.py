@@ -1,0 +1,170 @@
+"""`inspector-train fit` and `export`: from images to a bundle, and from a fitted model to another one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspector.errors import ConfigError
+from training.cli.options import (
+    Confidence,
+    Data,
+    FalseRejectRate,
+    Location,
+    Name,
+    NewBundle,
+    PrecisionName,
+    bundle_name,
+    read_location,
+    size_px,
+    takes,
+)
+from training.cli.screen import bundle_view, console, progress_bars, say
+from training.data.duplicates import GroupBy
+from training.data.layouts import open_dataset
+from training.data.reading import Preparation
+
+if TYPE_CHECKING:
+    from inspector.imaging.locate import LocationSpec
+    from training.calibration.costs import Costs
+    from training.fit import FitPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """What `fit` is asked for, in the order of its help."""
+
+    data: Data
+    out: NewBundle
+    name: Name = ""
+    kind: Annotated[str, typer.Option("--model", metavar="KIND", help="Kind of model; a wrong one lists all.")] = (
+        "memory-bank"
+    )
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of that kind; repeatable.")
+    ] = None
+    region_of_interest: Annotated[
+        Path | None, typer.Option("--roi", metavar="FILE", help="Picture, white where defects count.")
+    ] = None
+    size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels.")] = "224x224"
+    channels: Annotated[int, typer.Option(help="1 grey, 3 colour, 0 as the images are.")] = 0
+    location: Location = None
+    seed: Annotated[int, typer.Option(min=0, help="Decides every random choice.")] = 0
+    false_reject_rate: FalseRejectRate = 0.01
+    confidence: Confidence = 0.95
+    cost_false_reject: Annotated[
+        float | None, typer.Option(help="Cost of one; with the next two it chooses the limit.")
+    ] = None
+    cost_escape: Annotated[float | None, typer.Option(help="Cost of one defective part that passes.")] = None
+    defect_rate: Annotated[float | None, typer.Option(help="Share of parts that are defective.")] = None
+    test_fraction: Annotated[float, typer.Option(help="Share of the good images kept for testing.")] = 0.2
+    calibration_fraction: Annotated[float, typer.Option(help="Share of the good images that set the limit.")] = 0.3
+    group_by: Annotated[
+        GroupBy, typer.Option(help="What never stands on two sides: a part, or the whole lot that it was made in.")
+    ] = GroupBy.PART
+    split_out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write which image was for what, JSON.")] = None
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also keep the fitted model, for `export`.")
+    ] = None
+    precision: PrecisionName = "fp32"
+
+
+@takes(FitOptions)
+def fit_command(options: FitOptions) -> None:
+    """Fit a model on good parts, set its limit, test it and write its bundle."""
+    started = time.perf_counter()
+    name = bundle_name(options.name, options.out)
+    size, location = size_px(options.size), read_location(options.location)
+    dataset = open_dataset(options.data)
+    # Here and below: torch takes seconds to import, which `--help` and mistyped paths should not wait for.
+    from training.checkpoint import save_fitted
+    from training.data.splits import write_split
+    from training.export import Precision, export_bundle
+    from training.fit import fit
+    from training.tables import fit_view
+
+    _check_places(options)
+    plan = _plan(options, size, location)
+    with progress_bars() as progress:
+        outcome = fit(dataset, plan, progress)
+        if options.checkpoint is not None:
+            save_fitted(outcome.fitted, options.checkpoint)
+        if options.split_out is not None:
+            write_split(options.split_out, outcome.split)
+        bundle, parity = export_bundle(outcome.fitted, options.out, name, progress, Precision(options.precision))
+    console.print(fit_view(outcome))
+    console.print(bundle_view(bundle, parity, options.out))
+    say(f"Fitted and exported in {time.perf_counter() - started:.0f} s.")
+
+
+def export_command(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FITTED_DIR", help="Folder that `fit --checkpoint` wrote.")],
+    out: NewBundle,
+    name: Name = "",
+    precision: PrecisionName = "fp32",
+) -> None:
+    """Make a bundle of a fitted model again, with this machine's versions, parity check and golden scores."""
+    chosen = bundle_name(name, out)
+    from training.checkpoint import check_free, load_fitted
+    from training.export import Precision, export_bundle
+
+    check_free(out)
+    with progress_bars() as progress:
+        fitted = load_fitted(checkpoint)
+        bundle, parity = export_bundle(fitted, out, chosen, progress, Precision(precision))
+    console.print(bundle_view(bundle, parity, out))
+
+
+def _check_places(options: FitOptions) -> None:
+    """Everything that is to be written can be: before the minutes of work, not after. Raises ConfigError, DataError."""
+    from training.checkpoint import check_free
+    from training.report.page import check_can_write
+
+    if options.checkpoint is not None and options.checkpoint.absolute() == options.out.absolute():
+        raise ConfigError(f"--out and --checkpoint are both {options.out}: give each a folder of its own")
+    for path in filter(None, (options.out, options.checkpoint)):
+        check_free(path)
+    for path in filter(None, (options.out, options.checkpoint, options.split_out)):
+        check_can_write(path)
+
+
+def _plan(options: FitOptions, size: tuple[int, int], location: LocationSpec) -> FitPlan:
+    from training.data.splits import SplitShares
+    from training.data.training_set import read_region_of_interest
+    from training.fit import FitPlan
+    from training.models.registry import model_kind, read_settings
+
+    width, height = size
+    mask = options.region_of_interest
+    return FitPlan(
+        width_px=width,
+        height_px=height,
+        channels=options.channels,
+        location=location,
+        seed=options.seed,
+        false_reject_rate=options.false_reject_rate,
+        confidence=options.confidence,
+        costs=_costs(options.cost_false_reject, options.cost_escape, options.defect_rate),
+        shares=SplitShares(options.test_fraction, options.calibration_fraction),
+        group_by=options.group_by,
+        kind=options.kind,
+        settings=read_settings(model_kind(options.kind), options.settings or []),
+        region_of_interest=None if mask is None else read_region_of_interest(mask, Preparation(width, height, 1)),
+    )
+
+
+def _costs(false_reject: float | None, escape: float | None, defect_rate: float | None) -> Costs | None:
+    """All three or none. Raises ConfigError, DataError."""
+    from training.calibration.costs import Costs
+
+    if false_reject is None and escape is None and defect_rate is None:
+        return None
+    if false_reject is None or escape is None or defect_rate is None:
+        raise ConfigError(
+            "a limit by cost needs --cost-false-reject, --cost-escape and --defect-rate; give all three or none"
+        )
+    return Costs(false_reject, escape, defect_rate)
