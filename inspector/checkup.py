@@ -8,19 +8,23 @@ import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from inspector.access.certificates import read_certificate
+from inspector.access.tls import TlsFiles
 from inspector.decision.dimensions import check_dimensions, read_dimensions
-from inspector.errors import ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
+from inspector.errors import AccessError, ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
 from inspector.imaging.locate import location_from_dict
 from inspector.records.store import Store
-from inspector.rpc.server import check_listen
 from inspector.service import load_model
 from inspector.settings import EXAMPLE, Address, LineReading, LineSettings, Problem, read_line_file
 
 MIN_FREE_BYTES = 1 << 30
+RENEW_DAYS = 60
+"""A certificate that ends sooner is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,10 @@ def _check_listeners(reading: LineReading, settings: LineSettings, notes: list[s
         key, address = f"{table}.listen", settings.grpc_listen if table == "grpc" else settings.modbus_listen
         try:
             if table == "grpc":
-                check_listen(address.host)
+                _check_certificates(settings, notes)
             _try_bind(address)
-        except ConfigError as error:
-            yield Problem(settings.path, key, str(error), EXAMPLE)
+        except AccessError as error:
+            yield Problem(settings.path, "grpc.tls", str(error), EXAMPLE)
         except OSError as error:
             fact = f"{address} cannot be listened on ({error.strerror or error})"
             step = "choose an address of this machine and another port"
@@ -89,6 +93,21 @@ def _check_listeners(reading: LineReading, settings: LineSettings, notes: list[s
             notes.append(f"{key}: {address} is free")
     if reading.is_sound("modbus", "listen"):
         notes.extend(f"warning: {warning}" for warning in settings.warnings())
+
+
+def _check_certificates(settings: LineSettings, notes: list[str]) -> None:
+    """The files of [grpc.tls], and how long they count. Raises AccessError."""
+    if (paths := settings.tls_paths) is None:
+        return
+    TlsFiles(paths)
+    certificate = read_certificate(paths.certificate)
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    if left.total_seconds() <= 0:
+        raise AccessError(
+            f"{paths.certificate} ended on {certificate.not_valid_after_utc:%Y-%m-%d}: renew it with `inspector certs renew`"
+        )
+    warning = "warning: " if left.days < RENEW_DAYS else ""
+    notes.append(f"grpc.tls: {warning}{paths.certificate.name} counts for {left.days} more days")
 
 
 def _try_bind(address: Address) -> None:

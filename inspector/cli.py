@@ -18,10 +18,12 @@ import typer
 from rich.console import Console
 
 from inspector import __version__
-from inspector.errors import InspectorError
+from inspector.access_commands import audit_app, certs_app, passphrase_of
+from inspector.errors import ConfigError, InspectorError
 from inspector.settings import LineSettings, load_line_file
 
 if TYPE_CHECKING:
+    from inspector.cameras.connection import ClientTls
     from inspector.labelling import Labelling
     from inspector.records.store import Store
 
@@ -32,6 +34,8 @@ db_app = typer.Typer(no_args_is_help=True, help="Look after the quality database
 app.add_typer(camera_app, name="camera")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(db_app, name="db")
+app.add_typer(certs_app, name="certs")
+app.add_typer(audit_app, name="audit")
 
 LineFile = Annotated[
     Path, typer.Argument(help="The line file, such as deploy/line.example.toml of the source.", show_default=False)
@@ -265,14 +269,17 @@ def camera_folder(
     loop: Annotated[bool, typer.Option(help="Begin again at the end.")] = False,
     raw: Annotated[Literal["Mono8", "RGB8"] | None, typer.Option(help="Decode here and send raw pixels.")] = None,
     results: Annotated[Path | None, typer.Option(help="Write one JSON line a verdict to this file.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="ca.pem of the plant, if the service wants certificates.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Certificate of this camera; its key lies beside it.")] = None,
 ) -> None:
     """Stream the images of a folder as if a camera saw them; every picture is a trigger."""
     from inspector.cameras.program import run_camera
     from inspector.cameras.sources.folder import FolderSource
 
+    tls = _client_tls(ca, cert)
     _log_to_stderr(logging.INFO)
     source = FolderSource(folder, raw=raw, loop=loop, on_note=logging.getLogger(__name__).warning)
-    run = run_camera(target, line, camera, source, rate_hz=rate, count=count, results=results)
+    run = run_camera(target, line, camera, source, rate_hz=rate, count=count, results=results, tls=tls)
     out.print(str(run), markup=False, highlight=False)
 
 
@@ -289,15 +296,55 @@ def bundle_info(path: Annotated[Path, typer.Argument(help="The bundle's folder."
 def bundle_verify(
     path: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     provider: Annotated[str, typer.Option(help="Execution provider, or auto for the fastest that passes.")] = "CPU",
+    trust: Annotated[
+        list[Path] | None, typer.Option(help="Public key, one of which must have signed it; may be given again.")
+    ] = None,
 ) -> None:
     """Prove that a bundle is untouched and scores its golden images here as recorded."""
     from inspector.inference.bundle import open_bundle
+    from inspector.inference.signature import check_trust
     from inspector.service import prove_bundle
 
     bundle = open_bundle(path)
+    if signature := check_trust(bundle, trust or []):
+        out.print(
+            f"signed by {signature.signer} on {signature.time}, key {signature.key}", markup=False, highlight=False
+        )
     _, test = prove_bundle(bundle, provider)
     out.print(test.table(), markup=False, highlight=False)
     out.print(f"{bundle.label} may go live on this machine with provider {test.provider}", style="green", markup=False)
+
+
+@bundle_app.command("key")
+def bundle_key(
+    path: Annotated[Path, typer.Argument(help="File for the private key; the public one gets the ending .pub.")],
+    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase that protects the key.")] = True,
+) -> None:
+    """Make a pair of keys for signing bundles (Ed25519)."""
+    from inspector.inference.signature import make_key_pair
+
+    private, public, name = make_key_pair(path, passphrase_of("the new key", wanted=passphrase, confirm=True))
+    out.print(
+        f"key {name}: sign with {private}, and name {public} in [inference] trust of the line file",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@bundle_app.command("sign")
+def bundle_sign(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    key: Annotated[Path, typer.Option(help="Private key of `inspector bundle key`.")],
+    by: Annotated[str, typer.Option(help="Who vouches for it.")],
+    passphrase: Annotated[bool, typer.Option(help="Ask for the key's passphrase.")] = True,
+) -> None:
+    """Vouch for a bundle, so that lines which trust this key load it."""
+    from inspector.inference.bundle import open_bundle
+    from inspector.inference.signature import sign_bundle
+
+    bundle = open_bundle(path)
+    made = sign_bundle(bundle, key, by, passphrase_of(str(key), wanted=passphrase))
+    out.print(f"{bundle.label} is signed by {made.signer}, key {made.key}", markup=False, highlight=False)
 
 
 @bundle_app.command("export")
@@ -333,6 +380,17 @@ def db_stats(line_file: LineFile) -> None:
 
     with _store(line_file) as (_, store):
         out.print(reports.stats_table(store.stats()))
+
+
+def _client_tls(ca: Path | None, cert: Path | None) -> ClientTls | None:
+    """Both or none. Raises ConfigError."""
+    from inspector.cameras.connection import ClientTls
+
+    if ca is None and cert is None:
+        return None
+    if ca is None or cert is None:
+        raise ConfigError("a service with certificates needs --ca and --cert; give both or none")
+    return ClientTls(ca, cert, cert.with_suffix(".key"))
 
 
 @contextmanager

@@ -6,6 +6,7 @@
     ├── BundleError            a bundle is not what it should be
     │   ├── BundleTampered     a file is missing, extra, or its hash differs
     │   ├── BundleVersionError written for another schema version
+    │   ├── BundleUntrusted    not signed by a key that the line trusts
     │   └── GoldenMismatch     this machine does not reproduce the recorded scores
     ├── EngineError            a provider is missing, or the model raised
     ├── SessionError           a camera client broke the protocol
@@ -13,6 +14,8 @@
     │   ├── CameraBusy         another client streams as that camera
     │   └── TriggerOutOfRange  a trigger number that cannot be of this line's counting
     ├── InvalidRequest         a request that the API does not allow
+    ├── AccessDenied           a client that may not do what it asks for
+    ├── AccessError            a certificate, key or revocation list that cannot be used
     ├── Overloaded             more clients, or more unread answers, than the service holds
     ├── ServiceStopping        the service is being stopped
     ├── SignalError            an output to the PLC cannot start
@@ -23,6 +26,7 @@
     │   ├── RecordRejected     the quality database refuses a value; trying again will not help
     │   ├── LabelInvalid       a label says what no label can say
     │   ├── PageTokenInvalid   not a token from the page before, or of another query
+    │   ├── AuditError         the audit log cannot be read or written, or was changed
     │   ├── ImageStoreError    a picture cannot be written or read
     │   └── NotFound           no such inspection or picture
     └── DataError              training images, labels or masks are wrong
@@ -63,6 +67,10 @@ class BundleVersionError(BundleError):
     """The bundle was written for another schema version."""
 
 
+class BundleUntrusted(BundleError):
+    """No key that the line trusts has signed the bundle."""
+
+
 class GoldenMismatch(BundleError):
     """This machine does not reproduce the scores recorded for the golden images."""
 
@@ -89,6 +97,14 @@ class TriggerOutOfRange(SessionError):
 
 class InvalidRequest(InspectorError):
     """A request that the API does not allow."""
+
+
+class AccessDenied(InspectorError):
+    """A client may not do what it asks for."""
+
+
+class AccessError(InspectorError):
+    """A certificate, key or revocation list that cannot be used."""
 
 
 class Overloaded(InspectorError):
@@ -129,6 +145,10 @@ class LabelInvalid(RecordsError):
 
 class PageTokenInvalid(RecordsError):
     """Not a token from the page before, or of another query."""
+
+
+class AuditError(RecordsError):
+    """The audit log cannot be read or written, or was changed."""
 
 
 class ImageStoreError(RecordsError):

@@ -18,8 +18,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector import __version__
+from inspector.access.tls import TlsFiles
 from inspector.decision.dimensions import check_dimensions
-from inspector.errors import BundleError, ConfigError, EngineError, FrameError, InspectorError, StoreUnavailable
+from inspector.errors import (
+    AuditError,
+    BundleError,
+    ConfigError,
+    EngineError,
+    FrameError,
+    InspectorError,
+    StoreUnavailable,
+)
 from inspector.imaging.archive import unarchive
 from inspector.imaging.check import CheckSpec
 from inspector.imaging.decode import DecodeLimits, decode
@@ -32,8 +42,11 @@ from inspector.inference.choice import AUTO, choose_engine
 from inspector.inference.engine import Engine
 from inspector.inference.remote import RemoteEngine
 from inspector.inference.self_test import SelfTest, self_test
+from inspector.inference.signature import check_trust
 from inspector.part import Limits
 from inspector.pipeline import Pipeline
+from inspector.records.audit import AUDIT_FILE, AuditLog
+from inspector.records.auditing import AuditWriter
 from inspector.records.entries import StationMark
 from inspector.records.evidence import EvidenceWriter, record_missing_evidence
 from inspector.records.forwarding import Forwarder
@@ -43,6 +56,7 @@ from inspector.records.journal import Journal
 from inspector.records.retention import RetentionKeeper
 from inspector.records.store import Store
 from inspector.registrar import Registrar
+from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
 from inspector.settings import LineSettings, RecipeTable, StationTable
 from inspector.signalling.modbus import ModbusSignal
@@ -68,12 +82,13 @@ class Model:
 
 
 def load_model(settings: LineSettings, recipe: RecipeTable) -> Model:
-    """Open and self-test the bundle of a recipe, and warm it up.
+    """Open and self-test the bundle of a recipe, and warm it up. If the line trusts keys, one of them must have signed it.
 
     Raises BundleError or EngineError if it may not go live here, ConfigError if the recipe's location is wrong.
     """
     inference = settings.file.inference
     bundle = open_bundle(settings.resolve(recipe.bundle))
+    check_trust(bundle, settings.trusted_keys)
     if inference.oip:
         engine, test = prove_remote(bundle, inference.oip, recipe.deadline_ms)
     else:
@@ -153,11 +168,26 @@ class Service:
         journal = open_journal(settings, store)
         stack.callback(journal.close)
         record_missing_evidence(journal)
-        models, faults = _load_models(settings)
+        audit = AuditWriter(_open_audit_log(settings))
+        stack.callback(audit.close)
+        tls = None if settings.tls_paths is None else TlsFiles(settings.tls_paths)
+        try:
+            models, faults = _load_models(settings)
+        except InspectorError as error:
+            audit.note("did not start the line", file.line.name, {"why": str(error)})
+            raise
         listen = settings.modbus_listen
         units = {station.name: station.unit for station in file.station}
         modbus = ModbusSignal(
-            listen.host, listen.port, units, heartbeat_ms=file.modbus.heartbeat_ms, start_history=journal.state.recent
+            listen.host,
+            listen.port,
+            units,
+            heartbeat_ms=file.modbus.heartbeat_ms,
+            start_history=journal.state.recent,
+            allow=file.modbus.allow,
+            on_refused=lambda host: audit.refuse(
+                host, "Modbus connection", "", "modbus.allow does not name this address"
+            ),
         )
         images = open_image_store(settings)
         images.discard_unfinished()
@@ -192,6 +222,9 @@ class Service:
             port=settings.grpc_listen.port,
             max_frame_bytes=decode_limits.max_frame_bytes,
             max_streams=file.grpc.max_streams,
+            tls=tls,
+            door=Door(tls, file.grpc.max_calls_per_s, audit.refuse),
+            frames_hz=file.grpc.max_frames_per_s,
         )
         stack.callback(self.server.stop, HANG_UP_S)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
@@ -201,6 +234,19 @@ class Service:
         stack.callback(self.pipeline.stop, DRAIN_S)
         self.pipeline.start()
         self.server.start()
+        used = {recipe: model.bundle.label for recipe, model in models.items()}
+        audit.note("started the line", file.line.name, {"version": __version__, "bundles": used, "refused": faults})
+        stack.callback(audit.note, "stopped the line", file.line.name)
+
+
+def _open_audit_log(settings: LineSettings) -> AuditLog:
+    """The line's audit log. A broken one is set aside and told: the line must run all the same."""
+    audit_log = AuditLog(settings.data_dir / AUDIT_FILE)
+    try:
+        log.info("audit log: newest entry %s", audit_log.verify())
+    except AuditError as error:
+        log.error("%s; it is kept as %s, a new log begins", error, audit_log.set_aside(error))
+    return audit_log
 
 
 def _stop_forwarder(forwarder: Forwarder) -> None:

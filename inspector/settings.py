@@ -13,12 +13,15 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from inspector.access.tls import TlsPaths
 
 MAX_LINE_FILE_BYTES = 1 << 20
 EXAMPLE = "deploy/line.example.toml in the source shows every key"
@@ -76,12 +79,21 @@ def _address(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f'{error}; give an address or a network, such as "192.168.10.0/24"') from error
+    return value
+
+
 def _address_or_none(value: str) -> str:
     return _address(value) if value else value
 
 
 Name = Annotated[str, AfterValidator(_name)]
 ListenText = Annotated[str, AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class _Table(BaseModel):
@@ -98,6 +110,15 @@ class LineTable(_Table):
     data_dir: str = "var"
 
 
+class GrpcTlsTable(_Table):
+    """`[grpc.tls]`: PEM files. Clients must show a certificate of the authority `ca` that is not on the list `revoked`."""
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    ca: str = Field(min_length=1)
+    revoked: str = ""
+
+
 class GrpcTable(_Table):
     """`[grpc]`: where cameras and clients connect."""
 
@@ -105,6 +126,9 @@ class GrpcTable(_Table):
     max_frame_mib: int = Field(default=64, ge=1, le=1024)
     max_pixels: int = Field(default=50_000_000, ge=1, le=1_000_000_000)
     max_streams: int = Field(default=32, ge=1, le=1024)
+    max_calls_per_s: int = Field(default=200, ge=1, le=100_000)
+    max_frames_per_s: int = Field(default=1000, ge=1, le=100_000)
+    tls: GrpcTlsTable | None = None
 
 
 class ModbusTable(_Table):
@@ -112,6 +136,7 @@ class ModbusTable(_Table):
 
     listen: ListenText = "127.0.0.1:5020"
     heartbeat_ms: int = Field(default=100, ge=10, le=10_000)
+    allow: list[Network] = Field(default=[], max_length=256)
 
 
 class RecordsTable(_Table):
@@ -124,12 +149,16 @@ class RecordsTable(_Table):
 
 
 class InferenceTable(_Table):
-    """`[inference]`: how graphs run. `oip` is the address of an inference server that runs them instead."""
+    """`[inference]`: how graphs run. `oip` is the address of an inference server that runs them instead.
+
+    `trust` names public keys; with any, a bundle must be signed by one of them.
+    """
 
     provider: Literal["CPU", "CUDA", "TensorRT", "OpenVINO", "auto"] = "CPU"
     oip: Annotated[str, AfterValidator(_address_or_none)] = ""
     threads: int = Field(default=0, ge=0, le=256)
     max_batch: int = Field(default=2, ge=1, le=256)
+    trust: list[str] = Field(default=[], max_length=16)
 
 
 class StationTable(_Table):
@@ -210,14 +239,30 @@ class LineSettings:
     def modbus_listen(self) -> Address:
         return parse_address(self.file.modbus.listen)
 
+    @property
+    def tls_paths(self) -> TlsPaths | None:
+        """Certificate files of the gRPC listener, None without TLS."""
+        from inspector.access.tls import TlsPaths
+
+        table = self.file.grpc.tls
+        if table is None:
+            return None
+        revoked = self.resolve(table.revoked) if table.revoked else None
+        return TlsPaths(self.resolve(table.certificate), self.resolve(table.key), self.resolve(table.ca), revoked)
+
+    @property
+    def trusted_keys(self) -> tuple[Path, ...]:
+        """Public keys, one of which must have signed a bundle; none: every bundle is trusted."""
+        return tuple(self.resolve(path) for path in self.file.inference.trust)
+
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but a person should know before the line runs."""
         found = []
         address = self.modbus_listen
         if not address.is_loopback:
             found.append(
-                f"modbus.listen: {address} is open to the network and Modbus has no login: whoever reaches this port can read "
-                "every verdict, and nobody can write; keep it on the machine network"
+                f"modbus.listen: {address} is open to {', '.join(self.file.modbus.allow)} and Modbus has no login and no "
+                "encryption: whoever sends from there can read every verdict; keep it on the machine network"
             )
         if self.file.inference.oip and not parse_address(self.file.inference.oip).is_loopback:
             found.append(
@@ -345,7 +390,7 @@ def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) 
 def _keys_beside(where: list[str]) -> list[str]:
     tables: dict[str, type[_Table]] = {
         "line": LineTable,
-        "grpc": GrpcTable,
+        "grpc": GrpcTlsTable if "tls" in where[1:-1] else GrpcTable,
         "modbus": ModbusTable,
         "records": RecordsTable,
         "inference": InferenceTable,
@@ -378,6 +423,27 @@ def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterat
             known = ", ".join(sorted(parsed.recipe))
             fact = f"there is no [recipe.{station.recipe}]; known recipes: {known}"
             yield Problem(path, f"station.{index}.recipe", fact, "name one of them or add the recipe")
+    yield from _open_doors(path, reading, parsed)
     listens_are_sound = reading.is_sound("grpc", "listen") and reading.is_sound("modbus", "listen")
     if listens_are_sound and parsed.grpc.listen == parsed.modbus.listen:
         yield Problem(path, "modbus.listen", f'"{parsed.modbus.listen}" is also grpc.listen', "choose another port")
+
+
+def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Listeners that others than this machine reach, and that would let anybody in."""
+    if reading.is_sound("grpc", "listen") and reading.is_sound("grpc", "tls"):
+        address = parse_address(parsed.grpc.listen)
+        if not address.is_loopback and parsed.grpc.tls is None:
+            fact = (
+                f"{address} is open to the network and there is no table [grpc.tls]: anybody could stream as a camera"
+            )
+            yield Problem(
+                path, "grpc.listen", fact, "make certificates with `inspector certs init` and name them there"
+            )
+    if reading.is_sound("modbus", "listen") and reading.is_sound("modbus", "allow"):
+        address = parse_address(parsed.modbus.listen)
+        if not address.is_loopback and not parsed.modbus.allow:
+            fact = f"{address} is open to the network, Modbus has no login, and modbus.allow names nobody"
+            yield Problem(
+                path, "modbus.listen", fact, 'name the addresses of the PLCs, such as allow = ["192.168.10.20"]'
+            )

@@ -171,7 +171,7 @@ def test_a_new_journal_without_its_database_is_refused(settings: LineSettings) -
     ("change", "key", "says"),
     [
         pytest.param(('bundle = "toy"', 'bundle = "none"'), "recipe.toy.bundle", "none", id="no such bundle"),
-        pytest.param(("127.0.0.1", "0.0.0.0"), "grpc.listen", "neither TLS nor a login", id="open door"),
+        pytest.param(("127.0.0.1", "0.0.0.0"), "grpc.listen", "there is no table [grpc.tls]", id="open door"),
         pytest.param(
             ("[modbus]", '[records]\ndatabase = "mysql://x"\n[modbus]'),
             "records.database",
@@ -240,9 +240,15 @@ def test_an_empty_server_database_is_no_problem(line_file: Path, postgres: Postg
     assert any("the first start makes its tables" in note for note in checkup.notes)
 
 
-def test_check_says_who_can_read_an_open_modbus_port(line_file: Path) -> None:
+def open_modbus(line_file: Path) -> None:
+    """Let one network read the registers from outside."""
     grpc_part, modbus_part = line_file.read_text().split("[modbus]")
-    line_file.write_text(f"{grpc_part}[modbus]{modbus_part.replace('127.0.0.1', '0.0.0.0')}")
+    modbus_part = modbus_part.replace("127.0.0.1", "0.0.0.0", 1).replace("[[", 'allow = ["10.0.0.0/8"]\n[[', 1)
+    line_file.write_text(f"{grpc_part}[modbus]{modbus_part}")
+
+
+def test_check_says_who_can_read_an_open_modbus_port(line_file: Path) -> None:
+    open_modbus(line_file)
     checkup = check_line(line_file)
     assert not checkup.problems
     assert any("no login" in note and "can read" in note for note in checkup.notes)
@@ -256,8 +262,7 @@ def test_serve_warns_of_an_open_modbus_port(
 
     monkeypatch.setattr("inspector.service.run_service", refuse)
     monkeypatch.setattr("inspector.cli._log_to_stderr", lambda _: None)
-    grpc_part, modbus_part = line_file.read_text().split("[modbus]")
-    line_file.write_text(f"{grpc_part}[modbus]{modbus_part.replace('127.0.0.1', '0.0.0.0')}")
+    open_modbus(line_file)
     CliRunner().invoke(app, ["serve", str(line_file)])
     assert "no login" in caplog.text
 

@@ -163,8 +163,31 @@ def test_any_name_of_a_data_folder_works(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_an_open_modbus_port_is_warned_of(tmp_path: Path, listen: str, warned: bool) -> None:
-    warnings = load_line_file(written(tmp_path, GOOD + f'[modbus]\nlisten = "{listen}"\n')).warnings()
+    table = f'[modbus]\nlisten = "{listen}"\nallow = ["192.168.1.0/24"]\n'
+    warnings = load_line_file(written(tmp_path, GOOD + table)).warnings()
     assert ["no login" in warning and "can read" in warning for warning in warnings] == [True] * warned
+
+
+TLS = '[grpc.tls]\ncertificate = "s.pem"\nkey = "s.key"\nca = "ca.pem"\n'
+DOORS = [
+    pytest.param('[grpc]\nlisten = "0.0.0.0:1"\n', ["grpc.listen"], id="gRPC for all without certificates"),
+    pytest.param('[grpc]\nlisten = "inspector.local:1"\n', ["grpc.listen"], id="under a name that may be anywhere"),
+    pytest.param(f'[grpc]\nlisten = "0.0.0.0:1"\n{TLS}', [], id="gRPC for all with certificates"),
+    pytest.param('[grpc]\nlisten = "[::1]:1"\n', [], id="gRPC for this machine"),
+    pytest.param('[modbus]\nlisten = "0.0.0.0:1"\n', ["modbus.listen"], id="Modbus for all"),
+    pytest.param('[modbus]\nlisten = "0.0.0.0:1"\nallow = []\n', ["modbus.listen"], id="Modbus for nobody is for all"),
+    pytest.param('[modbus]\nlisten = "0.0.0.0:1"\nallow = ["10.0.0.7"]\n', [], id="Modbus for one PLC"),
+    pytest.param('[modbus]\nallow = ["10.0.0.0/8", "plc"]\n', ["modbus.allow.1"], id="a name is no network"),
+    pytest.param('[modbus]\nallow = ["10.0.0.1/8"]\n', ["modbus.allow.0"], id="a network with host bits"),
+    pytest.param('[grpc.tls]\ncertificate = "s.pem"\n', ["grpc.tls.key", "grpc.tls.ca"], id="half a table"),
+    pytest.param(TLS.replace("key", "kye"), ["grpc.tls.key", "grpc.tls.kye"], id="a key with a typing mistake"),
+]
+
+
+@pytest.mark.parametrize(("table", "keys"), DOORS)
+def test_a_door_that_lets_anybody_in_is_a_problem(tmp_path: Path, table: str, keys: list[str]) -> None:
+    reading = read_line_file(written(tmp_path, GOOD + table))
+    assert sorted(problem.key for problem in reading.problems) == sorted(keys)
 
 
 def test_a_missing_file_is_a_problem_not_a_crash(tmp_path: Path) -> None:

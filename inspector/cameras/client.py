@@ -21,9 +21,9 @@ from typing import Self
 
 import grpc
 
-from inspector.cameras.connection import Connection, translate
+from inspector.cameras.connection import ClientTls, Connection, translate
 from inspector.cameras.ledger import Ledger, Shown
-from inspector.errors import CameraBusy, SessionError, TriggerOutOfRange
+from inspector.errors import CameraBusy, ConfigError, SessionError, TriggerOutOfRange
 from inspector.part import Frame, PixelFormat
 from inspector.v1 import inspection_pb2, inspection_service_pb2
 from inspector.wire import encode_frame
@@ -68,8 +68,12 @@ class CameraClient:
         max_in_flight: int = 64,
         connect_timeout_s: float = 10.0,
         busy_patience_s: float = 20.0,
+        tls: ClientTls | None = None,
     ) -> None:
-        self._connect = partial(Connection, target, line, camera, client, connect_timeout_s)
+        """Raises ConfigError if a file of `tls` cannot be read."""
+        if tls is not None:
+            tls.credentials()
+        self._connect = partial(Connection, target, line, camera, client, connect_timeout_s, tls)
         self._target = target
         self._on_answer = on_answer
         self._max_in_flight = max_in_flight
@@ -189,6 +193,8 @@ class CameraClient:
                     self._stream()
                 except grpc.RpcError as error:
                     self._judge_failure(error)
+                except ConfigError as error:  # certificates that are being renewed: tried again as a lost connection is
+                    log.warning("no new connection yet: %s", error)
                 if self._error is None:
                     self._closing.wait(self._pause_s)
                     self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import grpc
 
-from inspector.errors import CameraBusy, SessionError, TriggerOutOfRange, UnknownCamera
+from inspector.errors import CameraBusy, ConfigError, SessionError, TriggerOutOfRange, UnknownCamera
 from inspector.tuning import tune_process
 from inspector.v1.inspection_service_pb2 import InspectResponse
 from inspector.wire import encode_hello
@@ -41,14 +43,39 @@ _ERRORS: dict[grpc.StatusCode, type[SessionError]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """How a client shows who it is: its certificate and key, and the authority that the service's certificate is from (PEM)."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files. Raises ConfigError."""
+        try:
+            authority, key, certificate = (path.read_bytes() for path in (self.authority, self.key, self.certificate))
+        except OSError as error:
+            raise ConfigError(
+                f"{error.filename} cannot be read: {error.strerror}; give the files of `inspector certs`"
+            ) from error
+        return grpc.ssl_channel_credentials(authority, key, certificate)
+
+
 class Connection:
     """One stream to the service, opened at once; not used again after it ended."""
 
-    def __init__(self, target: str, line: str, camera: str, client: str, hello_timeout_s: float) -> None:
+    def __init__(
+        self, target: str, line: str, camera: str, client: str, hello_timeout_s: float, tls: ClientTls | None = None
+    ) -> None:
+        """Raises ConfigError if a file of `tls` cannot be read; they are read for every connection, so renewals count."""
         tune_process()
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._requests.put(encode_hello(line, camera, client))
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, tls.credentials(), options=_OPTIONS)
         stream: grpc.StreamStreamMultiCallable[bytes, InspectResponse] = self._channel.stream_stream(
             _METHOD, response_deserializer=InspectResponse.FromString
         )
@@ -90,4 +117,5 @@ def translate(failure: grpc.RpcError, target: str) -> tuple[SessionError, bool]:
     kind = _ERRORS.get(code, SessionError)
     if kind is not SessionError or code in _FINAL:
         return kind(details or f"the service at {target} refuses with {code.name}: is it an inspector?"), code in _FINAL
-    return SessionError(f"no stream to {target} ({code.name}: {details}): is the service running there?"), False
+    step = "is the service running there? and does it want certificates?"
+    return SessionError(f"no stream to {target} ({code.name}: {details}): {step}"), False

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from inspector import __version__
 from inspector.cameras.client import Answer, CameraClient
+from inspector.cameras.connection import ClientTls
 from inspector.cameras.pacing import Pacer
 from inspector.cameras.sources.folder import Picture
 from inspector.errors import ConfigError
@@ -79,6 +80,7 @@ def run_camera(
     results: Path | None = None,
     max_in_flight: int | None = None,
     stop: threading.Event | None = None,
+    tls: ClientTls | None = None,
 ) -> CameraRun:
     """Show `pictures`, at most `count`, and wait for their verdicts. SIGTERM, Ctrl-C and `stop` end the showing cleanly.
 
@@ -94,9 +96,8 @@ def run_camera(
     with _ending(stop or threading.Event()) as ending, _results(results) as out:
         book = _Book(out)
         pacer = None if rate_hz is None else Pacer(rate_hz, ending.wait)
-        with CameraClient(
-            target, line, camera, book.note, client=f"inspector camera {__version__}", max_in_flight=in_flight
-        ) as client:
+        about = f"inspector camera {__version__}"
+        with CameraClient(target, line, camera, book.note, client=about, max_in_flight=in_flight, tls=tls) as client:
             _show(client, pictures, pacer, count, ending, book)
             _await_answers(client, ending)
         return book.run(pacer, client.reconnects, ending.is_set())

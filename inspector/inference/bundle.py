@@ -4,6 +4,7 @@
         manifest.json    input, classes, limits and their basis, golden images, provenance, hash of every other file
         model.onnx       takes uint8 images and does its own preprocessing
         golden/…         images with recorded scores, for the self-test at every start
+        signature.json   who vouches for it, if anybody signed it
 
 Bundles are never changed: another limit is another bundle with another digest.
 """
@@ -26,6 +27,7 @@ from inspector.inference.manifest import (
     MAX_MANIFEST_BYTES,
     MODEL_FILE,
     SCHEMA_VERSION,
+    SIGNATURE_FILE,
     GoldenImage,
     InputSpec,
     LimitBasis,
@@ -155,8 +157,10 @@ def _check_file_list(folder: Path, manifest: Manifest) -> None:
     found: set[str] = set()
     total_bytes = 0
     for name, size_bytes in _walk(folder, wanted):
-        found.add(name)
         total_bytes += size_bytes
+        if name == SIGNATURE_FILE:
+            continue
+        found.add(name)
         if name not in wanted:
             raise BundleTampered(f"bundle {folder} has a file that its manifest does not name: {name}; remove it")
         if total_bytes > MAX_BUNDLE_BYTES:

@@ -32,6 +32,8 @@ from inspector.part import Limits, Verdict
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+"""Beside the manifest, not in it: what vouches for a content cannot be part of it. See `signature.py`."""
 GOLDEN_FOLDER = "golden"
 
 MAX_MANIFEST_BYTES = 1 << 20
@@ -284,6 +286,8 @@ def _contradictions(manifest: Manifest) -> list[str]:
         problems.append(f"files: {MODEL_FILE} has no hash")
     if MANIFEST_FILE in manifest.files:
         problems.append(f"files: {MANIFEST_FILE} cannot hold its own hash")
+    if SIGNATURE_FILE in manifest.files:
+        problems.append(f"files: {SIGNATURE_FILE} vouches for the manifest and cannot be part of it")
     if len({name.casefold() for name in manifest.files}) < len(manifest.files):
         problems.append("files: two names differ only in case, which some file systems take for one")
     names = [image.file for image in manifest.golden]

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import grpc
 
+from inspector.access.identity import Identity
+from inspector.access.pace import Bucket
 from inspector.errors import InvalidRequest, ServiceStopping, SessionError
 from inspector.rpc.convert import FrameFault, frame_of, inspection_message, is_sound_text, session_message
+from inspector.rpc.door import Door
 from inspector.rpc.outbox import Outbox
 from inspector.rpc.ports import Inspector
 from inspector.v1 import inspection_service_pb2
@@ -30,8 +34,11 @@ _STOPPING = "the service is being stopped: connect again, and send again what wa
 class CameraStreams:
     """Serves the `Inspect` call and knows the streams that are open."""
 
-    def __init__(self, inspector: Inspector, max_unread: int) -> None:
+    def __init__(self, inspector: Inspector, door: Door, max_unread: int, frames_hz: float) -> None:
+        """`frames_hz` bounds the messages that are taken from one stream; the sender then waits. 0: no bound."""
         self._inspector = inspector
+        self._door = door
+        self._frames_hz = frames_hz
         self._max_unread = max_unread
         self._lock = threading.Lock()
         self._open: set[Outbox] = set()
@@ -44,6 +51,7 @@ class CameraStreams:
         hello = _read_hello(requests, context)
         if hello is None:
             return
+        who = self._door.camera(context, hello.line, hello.camera)
         with self._inspector.open_session(hello.line, hello.camera, hello.client) as session:
             outbox = Outbox(self._max_unread, lambda: _cut_off(context, hello.camera))
             submitting = threading.Lock()
@@ -53,7 +61,7 @@ class CameraStreams:
                     return
                 log.info("camera %s streams, client %s", hello.camera, hello.client)
                 yield inspection_service_pb2.InspectResponse(session=session_message(session))
-                arguments = (requests, hello.camera, outbox, submitting)
+                arguments = (requests, hello.camera, who, outbox, submitting)
                 name = f"camera-{hello.camera}"
                 threading.Thread(target=self._read, args=arguments, name=name, daemon=True).start()
                 for inspection in outbox:
@@ -82,10 +90,22 @@ class CameraStreams:
                 raise ServiceStopping(_STOPPING)
             self._open.add(outbox)
 
-    def _read(self, requests: Iterator[bytes], camera: str, outbox: Outbox, submitting: threading.Lock) -> None:
-        """The reader thread: until the client has sent all, broke the protocol or went away."""
+    def _read(
+        self,
+        requests: Iterator[bytes],
+        camera: str,
+        who: Identity | None,
+        outbox: Outbox,
+        submitting: threading.Lock,
+    ) -> None:
+        """The reader thread: until the client has sent all, broke the protocol, went away or is no longer let in."""
+        hz = self._frames_hz
+        bucket = Bucket(hz, max(1.0, hz), time.monotonic()) if hz else None
         try:
             for message in requests:
+                self._door.check(who)
+                while bucket is not None and (wait_s := bucket.take(time.monotonic())):
+                    time.sleep(wait_s)
                 with submitting:
                     taken = self._take(message, camera, outbox)
                 if not taken:

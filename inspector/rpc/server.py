@@ -1,17 +1,20 @@
-"""The gRPC server of a line: loopback only, bounded in everything, graceful at the stop."""
+"""The gRPC server of a line: bounded in everything, graceful at the stop, beyond this machine only with TLS both ways."""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError
+from inspector.rpc.door import Door
 from inspector.rpc.ports import Inspector, Pictures, Records
 from inspector.rpc.servicer import InspectionServicer
 from inspector.tuning import tune_process
@@ -43,10 +46,16 @@ class RpcServer:
         *,
         max_frame_bytes: int,
         max_streams: int = 32,
+        tls: TlsFiles | None = None,
+        door: Door | None = None,
+        frames_hz: float = 0.0,
     ) -> None:
-        """Take the address; ConfigError if it is not loopback or not free. Nothing is answered before `start`."""
+        """Take the address; ConfigError if it is not free, or beyond loopback without `tls`. Answers nothing before `start`.
+
+        `door` says who may call what; it must know the same `tls`. `frames_hz` bounds the frames taken from one stream.
+        """
         tune_process()
-        check_listen(host)
+        check_listen(host, secured=tls is not None)
         self._servicer = InspectionServicer(
             inspector,
             records,
@@ -54,6 +63,8 @@ class RpcServer:
             max_streams=max_streams,
             max_watchers=MAX_WATCHERS,
             max_reads=MAX_READS,
+            door=door or Door(tls),
+            frames_hz=frames_hz,
         )
         # One call beyond every kind's bound still finds a thread, which refuses it with a message.
         calls = max_streams + MAX_WATCHERS + MAX_READS + MAX_HEALTH_AND_REFLECTION
@@ -67,7 +78,7 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((_handlers(self._servicer),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         _add_reflection(self._server)
-        self.port = _bind(self._server, host, port)
+        self.port = _bind(self._server, host, port, tls)
         self.address = _address(host, self.port)
 
     def start(self) -> None:
@@ -85,16 +96,16 @@ class RpcServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def check_listen(host: str) -> None:
-    """Raise ConfigError unless `host` is this machine alone: there is neither TLS nor a login yet."""
+def check_listen(host: str, *, secured: bool) -> None:
+    """Raise ConfigError if `host` is more than this machine and the port is not secured by TLS both ways."""
     try:
         is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         is_loopback = False
-    if not is_loopback:
+    if not is_loopback and not secured:
         raise ConfigError(
-            f'gRPC may not listen on "{host}": anyone on that network could stop the line, because this version has neither '
-            "TLS nor a login; listen on 127.0.0.1 and run the camera programs on this machine"
+            f'gRPC may not listen on "{host}" without TLS: anyone on that network could stream as a camera; add the table '
+            "[grpc.tls] (`inspector certs init` makes a plant's certificates), or listen on 127.0.0.1"
         )
 
 
@@ -148,18 +159,40 @@ def _add_reflection(server: grpc.Server) -> None:
     )
 
 
-def _bind(server: grpc.Server, host: str, port: int) -> int:
+def _bind(server: grpc.Server, host: str, port: int, tls: TlsFiles | None) -> int:
+    address = _address(host, port)
     try:
-        bound = server.add_insecure_port(_address(host, port))
+        bound = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, _credentials(tls))
     except RuntimeError as error:
         bound, reason = 0, str(error)
     else:
         reason = "gRPC gave no reason"
     if not bound:
         raise ConfigError(
-            f"gRPC cannot listen on {_address(host, port)} ({reason}): stop the program that has the port, or choose another"
+            f"gRPC cannot listen on {address} ({reason}): stop the program that has the port, or choose another"
         )
     return bound
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    """Both sides show certificates. Every handshake uses the newest files, so that a renewal needs no restart."""
+    shown = tls.material
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        pair = (shown.key, shown.certificate)
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=shown.authority)
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        newest = tls.material
+        if newest is shown:
+            return None
+        shown = newest
+        return configuration()
+
+    # None says that nothing changed, which grpcio documents and its types leave out.
+    fetch = cast(Callable[[], grpc.ServerCertificateConfiguration], renewed)
+    return grpc.dynamic_ssl_server_credentials(configuration(), fetch, require_client_authentication=True)
 
 
 def _address(host: str, port: int) -> str:

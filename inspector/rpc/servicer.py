@@ -11,6 +11,7 @@ from inspector.part import Frame, Inspection
 from inspector.rpc import convert
 from inspector.rpc.camera_stream import CameraStreams
 from inspector.rpc.convert import FrameFault
+from inspector.rpc.door import Door
 from inspector.rpc.ports import Inspector, Pictures, Records
 from inspector.rpc.slots import Slots
 from inspector.rpc.status import as_status
@@ -37,13 +38,16 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
         max_streams: int,
         max_watchers: int,
         max_reads: int,
+        door: Door | None = None,
+        frames_hz: float = 0.0,
         max_unread: int = MAX_UNREAD,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._inspector = inspector
         self._records = records
         self._pictures = pictures
-        self._cameras = CameraStreams(inspector, max_unread)
+        self._door = door or Door()
+        self._cameras = CameraStreams(inspector, self._door, max_unread, frames_hz)
         self._watchers = Watchers(inspector, records, max_waiting)
         self._stream_slots = Slots("camera streams", max_streams, "close one, or raise max_streams in the line file")
         self._watcher_slots = Slots("watches", max_watchers, "close one")
@@ -62,6 +66,7 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
 
     def InspectFrame(self, request: api.InspectFrameRequest, context: grpc.ServicerContext) -> api.InspectFrameResponse:
         with as_status(context), self._read_slots.one():
+            self._door.camera(context, request.line, request.camera)
             frame = convert.frame_of(request.frame, request.frame.data)
             # A session for the call: a trigger taken under a streaming camera's nose would give its part another verdict.
             with self._inspector.open_session(request.line, request.camera, context.peer()):
@@ -92,15 +97,18 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
         self, request: api.WatchInspectionsRequest, context: grpc.ServicerContext
     ) -> Iterator[api.WatchInspectionsResponse]:
         with as_status(context), self._watcher_slots.one():
+            who = self._door.reader(context, "WatchInspections")
             convert.check_line(request.line, self._inspector.line)
             verdicts, after = convert.verdicts_of(request.verdicts), convert.after_of(request)
             for inspection in self._watchers.serve(verdicts, after, context.add_callback):
+                self._door.check(who)
                 yield api.WatchInspectionsResponse(inspection=convert.inspection_message(inspection))
 
     def GetInspection(
         self, request: api.GetInspectionRequest, context: grpc.ServicerContext
     ) -> api.GetInspectionResponse:
         with as_status(context), self._read_slots.one():
+            self._door.reader(context, "GetInspection")
             line, sequence = convert.name_of(request.name)
             stored = self._records.get(line, sequence)
             return api.GetInspectionResponse(inspection=convert.stored_message(stored))
@@ -110,6 +118,7 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
         self, request: api.ListInspectionsRequest, context: grpc.ServicerContext
     ) -> api.ListInspectionsResponse:
         with as_status(context), self._read_slots.one():
+            self._door.reader(context, "ListInspections")
             where, size = convert.filter_of(request), convert.page_size_of(request.page_size)
             page = self._records.list(where, size, request.page_token)
             inspections = [convert.stored_message(stored) for stored in page.inspections]
@@ -118,6 +127,7 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
 
     def GetImage(self, request: api.GetImageRequest, context: grpc.ServicerContext) -> Iterator[api.GetImageResponse]:
         with as_status(context), self._read_slots.one():
+            self._door.reader(context, "GetImage")
             data, media_type = self._pictures.get(convert.sha256_of(request.sha256))
             yield api.GetImageResponse(media_type=media_type, size_bytes=len(data), data=data[:CHUNK_BYTES])
             for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):

@@ -11,6 +11,7 @@ from typing import NoReturn
 import grpc
 
 from inspector.errors import (
+    AccessDenied,
     CameraBusy,
     ImageStoreError,
     InspectorError,
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 # The first that fits counts, so a class stands before its base.
 _CODES: tuple[tuple[type[InspectorError], grpc.StatusCode], ...] = (
     (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (AccessDenied, grpc.StatusCode.PERMISSION_DENIED),
     (PageTokenInvalid, grpc.StatusCode.INVALID_ARGUMENT),
     (UnknownCamera, grpc.StatusCode.NOT_FOUND),
     (NotFound, grpc.StatusCode.NOT_FOUND),

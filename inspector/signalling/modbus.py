@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import socket
 import struct
@@ -57,9 +58,11 @@ class ModbusSignal:
         stations: unit id (1 to 247) of every station.
         heartbeat_ms: period of the heartbeat, 10 to 60000.
         start_history: results of the last run in order, put in the ring so that a PLC can fetch what it missed.
+        allow: addresses and networks that may connect; none: all that reach the port. The protocol has no login.
+        on_refused: called with the address of a client that may not connect, from the server's thread; must not block.
 
     Raises:
-        SignalError: a unit id, the port or the heartbeat is out of range.
+        SignalError: a unit id, the port or the heartbeat is out of range, or `allow` names no network.
     """
 
     def __init__(
@@ -69,8 +72,11 @@ class ModbusSignal:
         stations: Mapping[str, int],
         heartbeat_ms: int = 100,
         start_history: Sequence[Inspection] = (),
+        allow: Sequence[str] = (),
+        on_refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         _check(port, stations, heartbeat_ms)
+        self._allowed = _Allowed(allow, on_refused)
         self._address = (host, port)
         self._heartbeat_s = heartbeat_ms / 1000
         self._stations = {name: StationRegisters(heartbeat_ms) for name in stations}
@@ -142,7 +148,7 @@ class ModbusSignal:
     async def _serve(self, ready: Future[int], alive: Callable[[], bool]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        desk = _Desk(self._units)
+        desk = _Desk(self._units, self._allowed)
         try:
             server = await self._loop.create_server(lambda: _Connection(desk), *self._address, reuse_address=True)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
@@ -194,11 +200,38 @@ def _check(port: int, stations: Mapping[str, int], heartbeat_ms: int) -> None:
         raise SignalError(f"two stations share a Modbus unit ({dict(stations)}): give each its own")
 
 
-class _Desk:
-    """What all connections share: the stations, the heartbeat, and who is connected."""
+class _Allowed:
+    """Which clients may connect."""
 
-    def __init__(self, units: Mapping[int, StationRegisters]) -> None:
+    def __init__(self, networks: Sequence[str], on_refused: Callable[[str], None]) -> None:
+        try:
+            self._networks = [ipaddress.ip_network(network) for network in networks]
+        except ValueError as error:
+            raise SignalError(f"{error}: correct the addresses that may read the registers") from error
+        self._on_refused = on_refused
+
+    def __contains__(self, host: str) -> bool:
+        if not self._networks:
+            return True
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        # A socket for both families shows IPv4 clients as ::ffff:a.b.c.d.
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._networks)
+
+    def refuse(self, host: str) -> None:
+        """Tell of a client that is turned away."""
+        self._on_refused(host)
+
+
+class _Desk:
+    """What all connections share: the stations, the heartbeat, who may connect and who is connected."""
+
+    def __init__(self, units: Mapping[int, StationRegisters], allowed: _Allowed) -> None:
         self.units = units
+        self.allowed = allowed
         self.heartbeat = 0
         self.connections: set[_Connection] = set()
         self.framer = FramerSocket(DecodePDU(True))
@@ -252,6 +285,12 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        peer = transport.get_extra_info("peername")
+        host = str(peer[0]) if peer else ""
+        if host not in self._desk.allowed:
+            self._desk.allowed.refuse(host)
+            transport.abort()
+            return
         _keep_alive(transport.get_extra_info("socket"))
         self._desk.admit(self)
 

@@ -17,6 +17,7 @@ from inspector.part import Reason
 from inspector.settings import (
     CheckTable,
     GrpcTable,
+    GrpcTlsTable,
     InferenceTable,
     LineTable,
     ModbusTable,
@@ -98,13 +99,23 @@ def test_every_room_is_in_the_room_map(room: str) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [LineTable, GrpcTable, ModbusTable, RecordsTable, InferenceTable, StationTable, RecipeTable, CheckTable],
+    [
+        LineTable,
+        GrpcTable,
+        GrpcTlsTable,
+        ModbusTable,
+        RecordsTable,
+        InferenceTable,
+        StationTable,
+        RecipeTable,
+        CheckTable,
+    ],
     ids=lambda table: table.__name__,
 )
 def test_the_example_line_file_shows_every_key(table: type) -> None:
     example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
     for key in table.model_fields:  # type: ignore[attr-defined]
-        assert re.search(rf"^#? ?(\[recipe\.tiles\.)?{key}\b", example, re.MULTILINE), key
+        assert re.search(rf"^#? ?(\[(recipe\.tiles|grpc)\.)?{key}\b", example, re.MULTILINE), key
 
 
 @pytest.mark.parametrize("table", [Dimensions, DimensionLimit, Zone], ids=lambda table: table.__name__)
@@ -133,3 +144,24 @@ def test_the_defaults_in_the_example_line_file_are_those_of_the_code(table: type
     shown.pop("oip", None)  # likewise: by default graphs run here
     model = table.model_validate(shown)  # type: ignore[attr-defined]
     assert model == table()
+
+
+THREATS = (ROOT / "deploy" / "threat-model.md").read_text(encoding="utf-8")
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", THREATS))
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 30
+    assert named <= there, sorted(named - there)
+
+
+def test_every_row_of_the_threat_model_names_a_test_or_says_what_is_open() -> None:
+    rows = [row.split("|")[1:-1] for row in THREATS.splitlines() if re.match(r"\| \d", row)]
+    assert len(rows) > 25
+    for number, *_, shown in rows:
+        assert "`test_" in shown or "open" in shown or "plant" in shown, number

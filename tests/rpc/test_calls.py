@@ -201,15 +201,16 @@ def test_too_many_reads_at_once_are_refused_and_cameras_are_not(line: Line, monk
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.5.6.7", "::1", "localhost"])
 def test_loopback_is_allowed(host: str) -> None:
-    check_listen(host)
+    check_listen(host, secured=False)
 
 
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "::", "", "192.168.1.4", "8.8.8.8", "localhost.example.com", "inspector", "*"]
 )
-def test_nothing_else_is_listened_on(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"neither TLS nor a login; listen on 127\.0\.0\.1"):
-        check_listen(host)
+def test_nothing_else_is_listened_on_without_certificates(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"without TLS: anyone .* \[grpc\.tls\] .* listen on 127\.0\.0\.1"):
+        check_listen(host, secured=False)
+    check_listen(host, secured=True)
     with pytest.raises(ConfigError, match="may not listen"):
         RpcServer(TwinPipeline(), TwinRecords(), TwinPictures(), host, 0, max_frame_bytes=1 << 20)
 

@@ -271,7 +271,7 @@ class TestHeartbeat:
         assert "RuntimeError: broken" in caplog.text
 
     def test_wraps_after_65535(self) -> None:
-        desk = modbus._Desk({})
+        desk = modbus._Desk({}, modbus._Allowed([], print))
         desk.heartbeat = 65535
         desk.beat()
         assert desk.heartbeat == 0
@@ -457,3 +457,42 @@ class TestHostileClients:
         done.set()
         flooder.join()
         assert sorted(times)[50] < 0.05
+
+
+class TestAllowed:
+    """Which addresses may connect; the protocol has no login."""
+
+    @pytest.mark.parametrize(
+        ("allow", "is_let_in"),
+        [
+            pytest.param((), True, id="nobody is named, as on loopback"),
+            pytest.param(("127.0.0.1",), True, id="the address itself"),
+            pytest.param(("10.0.0.0/8", "127.0.0.0/8"), True, id="its network, the second of two"),
+            pytest.param(("10.0.0.0/8",), False, id="another network"),
+            pytest.param(("::/0",), False, id="every address of the other family"),
+        ],
+    )
+    def test_only_who_is_named_gets_answers(self, allow: tuple[str, ...], is_let_in: bool) -> None:
+        refused: list[str] = []
+        signal = ModbusSignal("127.0.0.1", 0, {"st1": 1}, allow=allow, on_refused=refused.append)
+        signal.start()
+        try:
+            with RawClient(signal.port) as client:
+                if is_let_in:
+                    assert client.read(0, 1) == [0x5649]
+                else:
+                    assert client.hung_up()
+        finally:
+            signal.close()
+        assert refused == ([] if is_let_in else ["127.0.0.1"])
+
+    def test_a_client_of_ipv4_is_known_on_a_socket_for_both_families(self) -> None:
+        allowed = modbus._Allowed(["10.0.0.0/24"], print)
+        assert "::ffff:10.0.0.9" in allowed
+        assert "::ffff:10.0.1.9" not in allowed
+        assert "fe80::1%eth0" not in allowed
+        assert "" not in allowed
+
+    def test_a_network_that_is_none_is_refused_at_the_start(self) -> None:
+        with pytest.raises(SignalError, match="correct the addresses"):
+            ModbusSignal("127.0.0.1", 0, {"st1": 1}, allow=["plc"])

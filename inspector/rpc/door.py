@@ -1,0 +1,89 @@
+"""Who may make which call. With TLS a client is what its certificate says; without, only this machine can reach the port."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import grpc
+
+from inspector.access.identity import Identity, Role, identity_of_certificate
+from inspector.access.pace import CallPace
+from inspector.access.tls import TlsFiles
+from inspector.errors import AccessDenied, Overloaded
+
+log = logging.getLogger(__name__)
+
+Refused = Callable[[str, str, str, str], None]
+"""Called with who, what, on what and why, when a client is turned away. Must not block or raise."""
+
+
+def _unheard(who: str, what: str, subject: str, why: str) -> None:
+    """Nobody keeps a record."""
+
+
+class Door:
+    """Lets calls in, or raises AccessDenied or Overloaded."""
+
+    def __init__(self, tls: TlsFiles | None = None, calls_hz: float = 0.0, on_refused: Refused = _unheard) -> None:
+        """`calls_hz` of 0 does not bound how often a client calls."""
+        self._tls = tls
+        self._pace = CallPace(calls_hz) if calls_hz else None
+        self._on_refused = on_refused
+
+    def camera(self, context: grpc.ServicerContext, line: str, camera: str) -> Identity | None:
+        """Who streams as that camera; None on a port without TLS."""
+        who = self._enter(context, "stream", f"{line}/{camera}")
+        if who is not None and (line, camera) not in who.cameras:
+            self._refuse(
+                context,
+                who,
+                "stream",
+                f"{line}/{camera}",
+                f'the certificate of {who} does not let it stream as camera "{camera}" of line "{line}": issue one that does',
+            )
+        return who
+
+    def reader(self, context: grpc.ServicerContext, call: str) -> Identity | None:
+        """Who reads inspections or pictures; None on a port without TLS."""
+        who = self._enter(context, call, "")
+        if who is not None and who.role < Role.VIEWER:
+            self._refuse(
+                context, who, call, "", f"the certificate of {who} has no role: reading needs viewer or a higher one"
+            )
+        return who
+
+    def check(self, who: Identity | None) -> None:
+        """Raise AccessDenied if the certificate of a client that was let in counts no more."""
+        if who is not None and self._tls is not None and self._tls.is_revoked(who.serial):
+            raise AccessDenied(f"the certificate of {who} was revoked while it was connected")
+
+    def _enter(self, context: grpc.ServicerContext, call: str, subject: str) -> Identity | None:
+        who: Identity | None = None
+        if self._tls is not None:
+            try:
+                (pem,) = context.auth_context().get("x509_pem_cert", (b"",))
+                who = identity_of_certificate(bytes(pem))
+                self.check(who)
+            except AccessDenied as error:
+                self._refuse(context, who, call, subject, str(error))
+        if self._pace is not None:
+            try:
+                self._pace.check(_host(context) if who is None else who.name)
+            except Overloaded as error:
+                self._on_refused(_name(context, who), call, "", str(error))
+                raise
+        return who
+
+    def _refuse(self, context: grpc.ServicerContext, who: Identity | None, call: str, subject: str, why: str) -> None:
+        self._on_refused(_name(context, who), call, subject, why)
+        raise AccessDenied(why)
+
+
+def _name(context: grpc.ServicerContext, who: Identity | None) -> str:
+    return _host(context) if who is None else f"{who.name} at {_host(context)}"
+
+
+def _host(context: grpc.ServicerContext) -> str:
+    """Address without port, such as ipv4:10.0.0.7: the port differs with every connection."""
+    return str(context.peer()).rpartition(":")[0]
