@@ -16,7 +16,9 @@ DEV := $(VENV)/.installed-dev
 
 # Where magnetic-tile, mvtec-ad/screw, kolektor-sdd and x-sdd lie, for `make bench-training`.
 DATA ?= data
-.PHONY: install demo test bench bench-training chaos lint proto constraints clean
+# Where `make peer` puts anomalib, which `make bench-training` then measures beside our own models.
+PEER ?= build/peer
+.PHONY: install demo test bench bench-training peer chaos lint proto constraints clean
 
 install: $(DEMO)
 
@@ -30,7 +32,12 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 bench-training: $(DEV)
-	$(BIN)/python -m tests.benchmarks.training $(DATA) $(BENCH_ARGS)
+	$(BIN)/python -m tests.benchmarks.training $(DATA) $(if $(wildcard $(PEER)/bin/python),--peer $(PEER)/bin/python) $(BENCH_ARGS)
+
+peer:
+	@$(PYTHON) -m venv $(PEER)
+	@echo "Installing anomalib into $(PEER): 2 GB …"
+	@$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/benchmarks/peers/requirements.txt
 
 chaos: $(DEV)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)

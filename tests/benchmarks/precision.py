@@ -13,7 +13,7 @@ import functools
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,8 +46,11 @@ class Row:
     refused: str = ""
 
 
-def verdicts(bundle: Bundle, engine: Engine) -> list[Callable[[], tuple[float, float]]]:
-    """For each golden image: a function that judges it once and tells when its graph began and when all was done."""
+def verdicts(bundle: Bundle, engine: Engine, pictures: Sequence[bytes] = ()) -> list[Callable[[], tuple[float, float]]]:
+    """For each picture, or golden image: a function that judges it once and tells when its graph began and when all was done.
+
+    `pictures` are files as a camera sends them.
+    """
     location = location_from_dict(bundle.manifest.input.location, bundle.path)
     spec, limits = bundle.manifest.input, DecodeLimits()
 
@@ -58,11 +61,12 @@ def verdicts(bundle: Bundle, engine: Engine) -> list[Callable[[], tuple[float, f
         engine.infer(pixels[None])
         return begin, time.perf_counter()
 
-    return [functools.partial(judge, bundle.read(image.file)) for image in bundle.manifest.golden]
+    given = pictures or [bundle.read(image.file) for image in bundle.manifest.golden]
+    return [functools.partial(judge, data) for data in given]
 
 
-def measure(paths: list[Path], threads: int, rounds: int) -> list[Row]:
-    """One row for each bundle and provider."""
+def measure(paths: Sequence[Path], threads: int, rounds: int, pictures: Sequence[bytes] = ()) -> list[Row]:
+    """One row for each bundle and provider, of `pictures` or the bundles' own golden images."""
     ready, rows = [], []
     for path in paths:
         bundle = open_bundle(path)
@@ -73,7 +77,7 @@ def measure(paths: list[Path], threads: int, rounds: int) -> list[Row]:
             except InspectorError as error:
                 rows.append(Row(bundle.label, precision, provider, refused=str(error).splitlines()[0]))
                 continue
-            ready.append((Row(bundle.label, precision, provider), verdicts(bundle, engine)))
+            ready.append((Row(bundle.label, precision, provider), verdicts(bundle, engine, pictures)))
     times: list[list[tuple[float, float]]] = [[] for _ in ready]
     for number in range(_WARM + rounds):
         for (_, judges), kept in zip(ready, times, strict=True):
@@ -83,7 +87,7 @@ def measure(paths: list[Path], threads: int, rounds: int) -> list[Row]:
                 kept.append(((end - begin) * 1e3, (end - graph) * 1e3))
     for (row, _), kept in zip(ready, times, strict=True):
         whole, graph_only = np.array(kept).T
-        p50, p95 = np.percentile(whole, [50, 95])
+        p50, p95 = map(float, np.percentile(whole, [50, 95]))
         rows.append(Row(row.bundle, row.precision, row.provider, p50, p95, float(np.median(graph_only))))
     return rows
 

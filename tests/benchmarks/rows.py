@@ -68,7 +68,9 @@ def show(rows: Sequence[Row], title: str) -> None:
         holds = "" if row.holds is None else "[green]yes[/green]" if row.holds else "[red]no[/red]"
         cells = (row.name, _shown(row), row.target, holds, f"{row.samples:,}", *([row.note] if noted else ()))
         table.add_row(*cells)
-    Console().print(table)
+    console = Console()
+    # Piped into a file there is no width to keep to.
+    (console if console.is_terminal else Console(width=170)).print(table)
 
 
 def _shown(row: Row) -> str:

@@ -1,1 +1,1 @@
-"""Other tools on the same images, splits and backbone, each in its own environment."""
+"""Other tools on the same images, splits and backbone, each in its own environment: `make peer` makes that of anomalib."""

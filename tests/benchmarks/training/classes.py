@@ -24,9 +24,13 @@ class Classes:
     size_px: int = 224
     settings: tuple[str, ...] = ()
     kind: str = "classifier"
+    seeds: int = 5
 
     def missing(self, place: Place) -> str:
         return place.missing(self.data)
+
+    def needs(self, place: Place) -> str:
+        return ""
 
     def decides(self, place: Place, seed: int) -> dict[str, Any]:
         from training.models.registry import model_kind, read_settings

@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import platform
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -60,9 +63,22 @@ class Shelf:
         draft.write_text(json.dumps({"decides": decides, "written": when, "found": found}, indent=1))
         draft.rename(path)
 
-    def forget(self, decides: Mapping[str, Any]) -> None:
-        """So that it is found out again."""
-        self._path(decides).unlink(missing_ok=True)
+    def made(self, decides: Mapping[str, Any]) -> Path:
+        """The folder of files made under these circumstances; there only if they were."""
+        return self._path(decides).with_suffix("")
+
+    @contextmanager
+    def making(self, decides: Mapping[str, Any]) -> Iterator[Path]:
+        """An empty folder to make them in, which takes the place of `made` when all of it is there."""
+        place = self.made(decides)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        try:
+            yield draft
+            shutil.rmtree(place, ignore_errors=True)
+            draft.rename(place)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def _path(self, decides: Mapping[str, Any]) -> Path:
         plain = json.dumps(decides, sort_keys=True)
