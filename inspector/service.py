@@ -53,6 +53,7 @@ from inspector.records.forwarding import Forwarder
 from inspector.records.health import RecordsHealth
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
+from inspector.records.place import image_folder
 from inspector.records.retention import RetentionKeeper
 from inspector.records.store import Store
 from inspector.registrar import Registrar
@@ -277,7 +278,7 @@ def open_image_store(settings: LineSettings) -> ImageStore:
     """The pictures of a line."""
     records = settings.file.records
     return ImageStore(
-        settings.data_dir / "images",
+        image_folder(settings.data_dir),
         max_age_days=records.image_max_age_days,
         quota_bytes=records.image_quota_mib << 20,
     )

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.errors import ConfigError
+from inspector.records.place import DATA_DIR, database_url
 
 if TYPE_CHECKING:
     from inspector.access.tls import TlsPaths
@@ -107,7 +108,7 @@ class LineTable(_Table):
     """`[line]`: who this line is and where it keeps its state."""
 
     name: Name
-    data_dir: str = "var"
+    data_dir: str = DATA_DIR
 
 
 class GrpcTlsTable(_Table):
@@ -216,20 +217,7 @@ class LineSettings:
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the quality database; by default SQLite in the data folder. May hold a password."""
-        # Takes a while to import, and only some commands need it.
-        from sqlalchemy.engine import URL, make_url
-        from sqlalchemy.exc import ArgumentError
-
-        if not self.file.records.database:
-            url = URL.create("sqlite", database=str(self.data_dir / "quality.db"))
-            return url.render_as_string(hide_password=False)
-        try:
-            url = make_url(self.file.records.database)
-        except (ArgumentError, ValueError):
-            return self.file.records.database  # the store says what is wrong with it
-        if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":", "file:")):
-            url = url.set(database=str(self.resolve(url.database)))
-        return url.render_as_string(hide_password=False)
+        return database_url(self.file.records.database, self.data_dir, self.path.parent)
 
     @property
     def grpc_listen(self) -> Address:

@@ -11,7 +11,6 @@ Exporting it again makes a bundle with the graph and golden scores of the machin
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -29,6 +28,7 @@ from inspector.errors import DataError, InspectorError
 from inspector.imaging.locate import location_from_dict, location_to_dict
 from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits
+from training.data.files import check_free
 from training.data.reading import Preparation
 from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
@@ -37,12 +37,6 @@ from training.models.registry import model_kind
 VERSION = 2
 _DOCUMENT, _TENSORS = "fitted.json", "network.safetensors"
 _HELD_OUT, _TAUGHT = "images.held_out", "images.taught"
-
-
-def check_free(path: Path) -> None:
-    """Raise DataError if something is at `path`: nothing is ever overwritten."""
-    if os.path.lexists(path):
-        raise DataError(f"{path} exists already and is not overwritten; choose another name or remove it")
 
 
 def save_fitted(fitted: Fitted, path: Path) -> None:

@@ -291,6 +291,7 @@ def _provenance(seen: Survey, split: Split, plan: FitPlan, network: InspectionMo
     return {
         "data_set": printable(seen.dataset.root.name),
         "layout": seen.dataset.layout,
+        **({"snapshot": seen.dataset.snapshot} if seen.dataset.snapshot else {}),
         "images": split.counts(),
         "parts": {role.value: len({entry.group for entry in split.of(role)}) for role in Role},
         "unreadable": len(seen.unreadable),

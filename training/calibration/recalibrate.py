@@ -101,6 +101,7 @@ def recalibrate(
         "old_limit": old.score,
         "new_limit": limit,
         "dataset_digest": scored.digest,
+        "snapshot": dataset.snapshot,
         "flipped": [str(flip) for flip in flipped],
         "accepted_because": accept if flipped else "",
     }

@@ -1,4 +1,4 @@
-"""Command line of training: inspector-train fit | evaluate | compare | export | extend | recalibrate | check-data."""
+"""Command line of training: from labels and images to bundles, and what these are worth. A module per kind of command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from training.cli.data import check_data_command
 from training.cli.fitting import export_command, fit_command
 from training.cli.judging import compare_command, evaluate_command
 from training.cli.screen import say
+from training.cli.snapshots import diff_command, snapshot_command
 from training.cli.successors import extend_command, recalibrate_command
 
 app = typer.Typer(
@@ -29,6 +30,8 @@ app.command("export")(export_command)
 app.command("extend")(extend_command)
 app.command("recalibrate")(recalibrate_command)
 app.command("check-data")(check_data_command)
+app.command("snapshot")(snapshot_command)
+app.command("diff-snapshots")(diff_command)
 
 _EXIT_ERROR, _EXIT_CANCELLED = 2, 130
 

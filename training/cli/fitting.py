@@ -25,6 +25,7 @@ from training.cli.options import (
 )
 from training.cli.screen import bundle_view, console, progress_bars, say
 from training.data.duplicates import GroupBy
+from training.data.files import check_free
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
 
@@ -109,7 +110,7 @@ def export_command(
 ) -> None:
     """Make a bundle of a fitted model again, with this machine's versions, parity check and golden scores."""
     chosen = bundle_name(name, out)
-    from training.checkpoint import check_free, load_fitted
+    from training.checkpoint import load_fitted
     from training.export import Precision, export_bundle
 
     check_free(out)
@@ -121,7 +122,6 @@ def export_command(
 
 def _check_places(options: FitOptions) -> None:
     """Everything that is to be written can be: before the minutes of work, not after. Raises ConfigError, DataError."""
-    from training.checkpoint import check_free
     from training.report.page import check_can_write
 
     if options.checkpoint is not None and options.checkpoint.absolute() == options.out.absolute():

@@ -17,7 +17,7 @@ from inspector.imaging.locate import LocationSpec, NoLocation, location_from_dic
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")]
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="Folder of images (good/ and one per defect class), or elpv.")
+    str, typer.Argument(metavar="DATA", help="Folder of images (good/ and one per defect class), a snapshot, or elpv.")
 ]
 Location = Annotated[
     Path | None, typer.Option("--location", help="TOML file that says where the part is, in its table location.")

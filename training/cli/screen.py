@@ -38,14 +38,14 @@ class Bars:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Bars]:
-    """Bars on standard error for as long as the block runs; an interrupt says what it left."""
+def progress_bars(interrupted: str = "cancelled; nothing was left half-written") -> Iterator[Bars]:
+    """Bars on standard error for as long as the block runs; an interrupt says what it left, as `interrupted` does."""
     columns = (TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True)) as bars:
             yield Bars(bars)
     except KeyboardInterrupt:
-        say("cancelled; nothing was left half-written", error=True)
+        say(interrupted, error=True)
         raise
 
 

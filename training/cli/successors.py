@@ -10,6 +10,7 @@ import typer
 from inspector.errors import ConfigError
 from training.cli.options import BundleFolder, Confidence, Data, FalseRejectRate, Name, NewBundle, bundle_name
 from training.cli.screen import console, progress_bars
+from training.data.files import check_free
 from training.data.layouts import open_dataset
 
 
@@ -33,7 +34,6 @@ def extend_command(
             "extend takes pictures of good parts to add, or --without the number of an addition, not both"
         )
     from inspector.inference.bundle import open_bundle
-    from training.checkpoint import check_free
     from training.extend import extend, leave_out
     from training.tables import extension_view
 
@@ -63,7 +63,6 @@ def recalibrate_command(
     from inspector.inference.bundle import open_bundle
     from training.calibration.limits import check_promise
     from training.calibration.recalibrate import recalibrate
-    from training.checkpoint import check_free
     from training.tables import recalibration_view
 
     check_promise(false_reject_rate, confidence)

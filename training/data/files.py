@@ -28,3 +28,9 @@ def write_whole(path: Path, data: bytes) -> None:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}; free space or choose another path"
         ) from error
+
+
+def check_free(path: Path) -> None:
+    """Raise DataError if something is at `path`: nothing is ever overwritten."""
+    if os.path.lexists(path):
+        raise DataError(f"{path} exists already and is not overwritten; choose another name or remove it")

@@ -6,6 +6,7 @@
     coco            annotations.json                     outlines and boxes, several classes per image
     yolo            data.yaml or classes.txt             the same in text files
     csv             labels.csv                           columns image,label[,mask][,group][,lot][,split][,ignore]
+    snapshot        snapshot.json                        labels from the quality database, as `snapshot` wrote them
     elpv            the package elpv-dataset             probabilities
 
 A label file may also be given itself. Each importer describes its layout in full.
@@ -17,10 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inspector.errors import DataError
-from training.data.importers import coco, elpv, folders, kolektor, table, visa, yolo
+from training.data.importers import coco, elpv, folders, kolektor, snapshot, table, visa, yolo
 from training.data.importers.found import IMAGE_SUFFIXES, Found, is_there
 from training.data.importers.found import folders as folders_in
 from training.data.samples import GOOD, Dataset, printable
+from training.data.snapshots.format import DOCUMENT
 
 ELPV = elpv.NAME
 Placed = tuple[Path, str, Callable[[Path], Found]]
@@ -46,7 +48,8 @@ def open_dataset(source: str) -> Dataset:
     if not found.samples:
         raise DataError(_no_images(root, layout, found))
     samples = tuple(sorted(found.samples, key=lambda sample: sample.path))
-    return Dataset(root, layout, samples, tuple(sorted(found.notes, key=lambda note: (note.kind, note.about))))
+    notes = tuple(sorted(found.notes, key=lambda note: (note.kind, note.about)))
+    return Dataset(root, layout, samples, notes, found.snapshot)
 
 
 def _no_images(root: Path, layout: str, found: Found) -> str:
@@ -65,6 +68,8 @@ def _no_images(root: Path, layout: str, found: Found) -> str:
 def _layout_of(path: Path) -> Placed:
     if not path.is_dir():
         return _of_label_file(path)
+    if is_there(path / DOCUMENT):
+        return path, "snapshot", snapshot.snapshot
     if is_there(path / visa.LABEL_FILE):
         return path, "visa", visa.visa
     if (path / "train" / GOOD).is_dir():

@@ -63,12 +63,16 @@ class ImportNote:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples under `root`, ordered by path; `layout` names how they were found, `notes` what was odd on the way."""
+    """Samples under `root`, ordered by path; `layout` names how they were found, `notes` what was odd on the way.
+
+    `snapshot` is the digest of the snapshot that it is, if it is one.
+    """
 
     root: Path
     layout: str
     samples: tuple[Sample, ...]
     notes: tuple[ImportNote, ...] = ()
+    snapshot: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -16,10 +16,11 @@ MAX_LABEL_FILE_BYTES = 512 * 1024 * 1024
 
 @dataclass
 class Found:
-    """Samples of a data set, and what was odd about its labels."""
+    """Samples of a data set, what was odd about its labels, and its digest if it is a snapshot."""
 
     samples: list[Sample] = field(default_factory=list)
     notes: list[ImportNote] = field(default_factory=list)
+    snapshot: str = ""
 
     def missing(self, path: str, named_in: str) -> None:
         """A file that the labels name is not there."""
