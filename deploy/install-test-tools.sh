@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, make, Python's venv. Debian and Ubuntu.
+# Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, make,
+# Python's venv. Debian and Ubuntu.
 # Does nothing, quickly, when all of them are there.
 set -euo pipefail
 
@@ -10,6 +11,9 @@ have_postgres() {
 packages=()
 have_postgres || packages+=(postgresql)
 command -v mbpoll >/dev/null || packages+=(mbpoll)
+command -v promtool >/dev/null || packages+=(prometheus)
+command -v systemd-analyze >/dev/null || packages+=(systemd)
+command -v openssl >/dev/null || packages+=(openssl)
 command -v make >/dev/null || packages+=(make)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -eq 0 ]; then

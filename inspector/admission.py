@@ -18,7 +18,8 @@ Reply = Callable[[Inspection], None]
 class Part:
     """A part between its trigger and its verdict. The pipeline's lock guards `inspection` and `replies`.
 
-    `frame_size` is (width, height) in pixels once the frame is decoded, `region` where the part lies in it.
+    `frame_size` is (width, height) in pixels once the frame is decoded, `region` where the part lies in it. `prepared_s` and
+    `scored_s` say when the model's input and its scores were there, 0 before that.
     """
 
     camera: str
@@ -34,6 +35,8 @@ class Part:
     frame_size: tuple[int, int] = (0, 0)
     region: Box | None = None
     inspection: Inspection | None = None
+    prepared_s: float = 0.0
+    scored_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.has_frame = self.frame is not None

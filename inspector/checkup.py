@@ -20,7 +20,7 @@ from inspector.errors import AccessError, ConfigError, InspectorError, SchemaOut
 from inspector.imaging.locate import location_from_dict
 from inspector.records.store import Store
 from inspector.service import load_model
-from inspector.settings import EXAMPLE, Address, LineReading, LineSettings, Problem, read_line_file
+from inspector.settings import EXAMPLE, Address, LineReading, LineSettings, Problem, parse_address, read_line_file
 
 MIN_FREE_BYTES = 1 << 30
 RENEW_DAYS = 60
@@ -73,10 +73,11 @@ def _check_data_dir(reading: LineReading, settings: LineSettings, notes: list[st
 
 
 def _check_listeners(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
-    for table in ("grpc", "modbus"):
-        if not reading.is_sound(table, "listen"):
+    for table in ("grpc", "modbus", "metrics"):
+        listen = getattr(settings.file, table).listen if reading.is_sound(table, "listen") else ""
+        if not listen:
             continue
-        key, address = f"{table}.listen", settings.grpc_listen if table == "grpc" else settings.modbus_listen
+        key, address = f"{table}.listen", parse_address(listen)
         try:
             if table == "grpc":
                 _check_certificates(settings, notes)

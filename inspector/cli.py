@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import structlog
 import typer
 from rich.console import Console
+from rich.live import Live
 
 from inspector import __version__
 from inspector.access_commands import audit_app, certs_app, passphrase_of
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from inspector.cameras.connection import ClientTls
     from inspector.labelling import Labelling
     from inspector.records.store import Store
+    from inspector.rpc.follower import Seen
+    from inspector.top import LineView
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 camera_app = typer.Typer(no_args_is_help=True, help="Programs that stand beside a camera and stream its frames.")
@@ -96,6 +102,9 @@ def demo(
 def serve(
     line_file: LineFile,
     verbose: Annotated[bool, typer.Option(help="Log every part.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="One line or one JSON object per event, on standard error.")
+    ] = "text",
     oip: Annotated[
         str,
         typer.Option(
@@ -105,8 +114,10 @@ def serve(
 ) -> None:
     """Run the line until it is told to stop (Ctrl-C or SIGTERM)."""
     from inspector.service import run_service
+    from inspector.telemetry.systemd import ServiceManager
 
-    _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    _log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
+    manager = ServiceManager()
     settings = load_line_file(line_file)
     if oip:
         settings = settings.with_oip(oip)
@@ -126,7 +137,42 @@ def serve(
             settings.modbus_listen,
             service.database,
         )
+        manager.ready(service.pipeline.alive, f"line {settings.file.line.name}")
         stopped.wait()
+        manager.stopping()
+
+
+@app.command()
+def top(
+    line_files: Annotated[list[Path], typer.Argument(help="Line files of the lines to watch.")],
+    ca: Annotated[Path | None, typer.Option(help="ca.pem of the plant, if the services want certificates.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Certificate with a role; its key lies beside it.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long.")] = None,
+) -> None:
+    """Show what lines do now: stations, rates, latencies, the last rejects. Ends with Ctrl-C."""
+    from inspector.rpc.follower import Follower
+    from inspector.top import LineView, screen
+
+    tls = _client_tls(ca, cert)
+    settings = [load_line_file(path) for path in line_files]
+    views = [
+        LineView(s.file.line.name, str(s.grpc_listen), [(one.name, one.camera) for one in s.file.station])
+        for s in settings
+    ]
+    followers = []
+    for view in views:
+        tell = functools.partial(_tell, view)
+        followers.append(Follower(view.target, view.name, tell, view.tell_state, tls.credentials() if tls else None))
+    end_s = math.inf if seconds is None else time.monotonic() + seconds
+    try:
+        with Live(console=out, auto_refresh=False, screen=out.is_terminal and seconds is None) as live:
+            while (now_s := time.monotonic()) < end_s:
+                live.update(screen(views, now_s), refresh=True)
+                time.sleep(min(0.5, max(0.0, end_s - now_s)))
+            live.update(screen(views, time.monotonic()), refresh=True)
+    finally:
+        for follower in followers:
+            follower.close()
 
 
 @app.command()
@@ -382,6 +428,10 @@ def db_stats(line_file: LineFile) -> None:
         out.print(reports.stats_table(store.stats()))
 
 
+def _tell(view: LineView, seen: Seen) -> None:
+    view.tell(seen, time.monotonic())
+
+
 def _client_tls(ca: Path | None, cert: Path | None) -> ClientTls | None:
     """Both or none. Raises ConfigError."""
     from inspector.cameras.connection import ClientTls
@@ -406,8 +456,8 @@ def _store(line_file: Path) -> Iterator[tuple[LineSettings, Store]]:
         store.close()
 
 
-def _log_to_stderr(level: int) -> None:
-    """One line per event on standard error: time, level, room, message."""
+def _log_to_stderr(level: int, *, as_json: bool = False) -> None:
+    """One line per event on standard error: time, level, room, message, and what it is about; or the same as JSON."""
     processors: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -416,11 +466,13 @@ def _log_to_stderr(level: int) -> None:
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler()
-    renderer = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"])
-    )
+    renderer: structlog.types.Processor
+    if as_json:
+        renderer = structlog.processors.JSONRenderer()
+    elif sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer()
+    else:
+        renderer = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"])
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=processors,

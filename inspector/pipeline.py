@@ -34,12 +34,13 @@ from inspector.imaging.check import check_exposure, check_sharpness
 from inspector.imaging.decode import DecodeLimits, decode
 from inspector.imaging.locate import locate
 from inspector.imaging.normalise import normalise
+from inspector.meter import Meter
 from inspector.part import Frame, ImageKind, Inspection, Judgement, Reason, Scores, Verdict
 from inspector.records.entries import Admission
 from inspector.records.evidence import EvidenceWriter
 from inspector.records.journal import Journal
 from inspector.settlement import Settlement
-from inspector.signalling.signal import Signal, StationState
+from inspector.signalling.signal import Signal, StationReading, StationState
 from inspector.station import SessionInfo, Station
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Pipeline:
         *,
         decode_limits: DecodeLimits,
         pass_sampling: float = 0.0,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -73,6 +75,7 @@ class Pipeline:
         self._signals = signals
         self._evidence = evidence
         self._decode_limits = decode_limits
+        self.meter = meter or Meter()
         self._clock = clock
         self._now = now
         self._stations = {station.camera: station for station in stations}
@@ -127,7 +130,7 @@ class Pipeline:
 
     def alive(self) -> bool:
         """Whether deadlines are being kept; the heartbeat to the PLC stops when they are not."""
-        return self._clock() - self._deadlines.last_tick_s < STUCK_S
+        return self.silent_s < STUCK_S
 
     def stop(self, drain_s: float) -> None:
         """Take in no more parts, let those in flight finish for up to `drain_s`, give the rest their verdict."""
@@ -194,6 +197,7 @@ class Pipeline:
                 station, part, Judgement(Reason.INTERNAL_ERROR, "preparing the image failed; the log has the fault")
             )
         else:
+            part.prepared_s = self._clock()
             self._infer(station, part, model_input)
         return answers
 
@@ -329,6 +333,7 @@ class Pipeline:
     # ---------------------------------------------------------------------------------------------------- 4. decide
 
     def _decide(self, station: Station, part: Part, outcome: Scores | EngineError) -> None:
+        part.scored_s = self._clock()
         if isinstance(outcome, EngineError):
             self._settle(station, part, Judgement(Reason.MODEL_FAILED, str(outcome)))
             return
@@ -367,7 +372,9 @@ class Pipeline:
                 self._idle.notify_all()
                 replies, part.replies = part.replies, []
                 frame, part.frame = part.frame, None
-        if not won:
+        if won:
+            self._tell_apart(part, inspection)
+        else:
             assert part.inspection is not None
             inspection, kept, replies, frame = part.inspection, False, [], None
         if score is not None and inspection.score is None:
@@ -379,6 +386,14 @@ class Pipeline:
                 log.exception("%s could not be answered", inspection.name)
         if kept and frame is not None:
             self._keep_evidence(station, part, frame, inspection, scores)
+
+    def _tell_apart(self, part: Part, inspection: Inspection) -> None:
+        """Count the part and, with --verbose, log it; the signal is out already."""
+        self.meter.settled(part, inspection, self._clock())
+        if log.isEnabledFor(logging.DEBUG):
+            about = {"station": inspection.station, "trigger": inspection.trigger, "part_id": inspection.part_id}
+            about |= {"verdict": inspection.verdict.name, "reason": inspection.reason.name, "score": inspection.score}
+            log.debug("%s", inspection.name, extra={**about, "latency_ms": round(inspection.latency_ms, 3)})
 
     # ------------------------------------------------------------------------------- 6. after the signal: the evidence
 
@@ -406,11 +421,32 @@ class Pipeline:
         """With its traceback, but not for every part that has the same fault: at the first, second, fourth, eighth, …"""
         self._faults += 1
         if self._faults & (self._faults - 1) == 0:
-            log.exception(
-                "trigger %d of station %s could not be %s (fault %d)", part.trigger, station.name, what, self._faults
-            )
+            about = {"station": station.name, "trigger": part.trigger, "part_id": part.part_id}
+            log.exception("the part could not be %s (fault %d)", what, self._faults, extra=about)
 
     # ------------------------------------------------------------------------------------------------------- states
+
+    @property
+    def stations(self) -> Sequence[StationReading]:
+        """How the stations are now, for those who watch."""
+        with self._lock:
+            return [
+                StationReading(
+                    station.name,
+                    station.camera,
+                    self._state(station),
+                    station.recipe.name,
+                    station.recipe.bundle,
+                    len(self._books[station.name].in_flight),
+                    station.camera in self._streaming,
+                )
+                for station in self._stations.values()
+            ]
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the thread that keeps deadlines looked at its clock; the heartbeat stops beyond `STUCK_S`."""
+        return self._clock() - self._deadlines.last_tick_s
 
     def _station_of(self, camera: str) -> Station:
         station = self._stations.get(camera)

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from inspector import __version__
 from inspector.access.tls import TlsFiles
@@ -62,6 +63,8 @@ from inspector.rpc.server import RpcServer
 from inspector.settings import LineSettings, RecipeTable, StationTable
 from inspector.signalling.modbus import ModbusSignal
 from inspector.station import Recipe, Station
+from inspector.telemetry.collector import LineCollector, Sources
+from inspector.telemetry.server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +231,11 @@ class Service:
             frames_hz=file.grpc.max_frames_per_s,
         )
         stack.callback(self.server.stop, HANG_UP_S)
+        running = {
+            name: (batcher, models[name].bundle.label, models[name].engine.provider)
+            for name, batcher in batchers.items()
+        }
+        sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
         stack.callback(Registrar(open_store, [m.bundle for m in models.values()], recipes).stop)
         stack.callback(RetentionKeeper(images, open_store).stop)
@@ -235,9 +243,23 @@ class Service:
         stack.callback(self.pipeline.stop, DRAIN_S)
         self.pipeline.start()
         self.server.start()
+        self._serve_metrics(settings, stack, tls, sources)
         used = {recipe: model.bundle.label for recipe, model in models.items()}
         audit.note("started the line", file.line.name, {"version": __version__, "bundles": used, "refused": faults})
         stack.callback(audit.note, "stopped the line", file.line.name)
+
+    def _serve_metrics(self, settings: LineSettings, stack: ExitStack, tls: TlsFiles | None, sources: Sources) -> None:
+        """Let Prometheus read, where the line file says so."""
+        if (address := settings.metrics_listen) is None:
+            return
+        registry = CollectorRegistry()
+        registry.register(LineCollector(sources))
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+        server = MetricsServer(address.host, address.port, registry, tls)
+        server.start()
+        stack.callback(server.stop)
+        log.info("metrics for Prometheus on %s", address)
 
 
 def _open_audit_log(settings: LineSettings) -> AuditLog:

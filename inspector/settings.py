@@ -140,6 +140,12 @@ class ModbusTable(_Table):
     allow: list[Network] = Field(default=[], max_length=256)
 
 
+class MetricsTable(_Table):
+    """`[metrics]`: where Prometheus reads; empty: nowhere. The certificates of `[grpc.tls]` count here too."""
+
+    listen: Annotated[str, AfterValidator(_address_or_none)] = ""
+
+
 class RecordsTable(_Table):
     """`[records]`: the quality database and the picture store."""
 
@@ -197,6 +203,7 @@ class LineFile(_Table):
     line: LineTable
     grpc: GrpcTable = GrpcTable()
     modbus: ModbusTable = ModbusTable()
+    metrics: MetricsTable = MetricsTable()
     records: RecordsTable = RecordsTable()
     inference: InferenceTable = InferenceTable()
     station: list[StationTable] = Field(min_length=1, max_length=247)
@@ -226,6 +233,11 @@ class LineSettings:
     @property
     def modbus_listen(self) -> Address:
         return parse_address(self.file.modbus.listen)
+
+    @property
+    def metrics_listen(self) -> Address | None:
+        """Where Prometheus reads, None: nowhere."""
+        return parse_address(self.file.metrics.listen) if self.file.metrics.listen else None
 
     @property
     def tls_paths(self) -> TlsPaths | None:
@@ -346,6 +358,7 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
         line=sound(LineTable, document.get("line"), "line"),
         grpc=sound(GrpcTable, document.get("grpc"), "grpc"),
         modbus=sound(ModbusTable, document.get("modbus"), "modbus"),
+        metrics=sound(MetricsTable, document.get("metrics"), "metrics"),
         records=sound(RecordsTable, document.get("records"), "records"),
         inference=sound(InferenceTable, document.get("inference"), "inference"),
         station=[
@@ -380,6 +393,7 @@ def _keys_beside(where: list[str]) -> list[str]:
         "line": LineTable,
         "grpc": GrpcTlsTable if "tls" in where[1:-1] else GrpcTable,
         "modbus": ModbusTable,
+        "metrics": MetricsTable,
         "records": RecordsTable,
         "inference": InferenceTable,
         "station": StationTable,
@@ -412,22 +426,25 @@ def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterat
             fact = f"there is no [recipe.{station.recipe}]; known recipes: {known}"
             yield Problem(path, f"station.{index}.recipe", fact, "name one of them or add the recipe")
     yield from _open_doors(path, reading, parsed)
-    listens_are_sound = reading.is_sound("grpc", "listen") and reading.is_sound("modbus", "listen")
-    if listens_are_sound and parsed.grpc.listen == parsed.modbus.listen:
-        yield Problem(path, "modbus.listen", f'"{parsed.modbus.listen}" is also grpc.listen', "choose another port")
+    taken: dict[str, str] = {}
+    for name in ("grpc", "modbus", "metrics"):
+        listen = getattr(parsed, name).listen if reading.is_sound(name, "listen") else ""
+        if listen in taken:
+            yield Problem(path, f"{name}.listen", f'"{listen}" is also {taken[listen]}.listen', "choose another port")
+        elif listen:
+            taken[listen] = name
 
 
 def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
     """Listeners that others than this machine reach, and that would let anybody in."""
-    if reading.is_sound("grpc", "listen") and reading.is_sound("grpc", "tls"):
-        address = parse_address(parsed.grpc.listen)
-        if not address.is_loopback and parsed.grpc.tls is None:
-            fact = (
-                f"{address} is open to the network and there is no table [grpc.tls]: anybody could stream as a camera"
-            )
-            yield Problem(
-                path, "grpc.listen", fact, "make certificates with `inspector certs init` and name them there"
-            )
+    for name, harm in (("grpc", "stream as a camera"), ("metrics", "read what the line does")):
+        listen = getattr(parsed, name).listen if reading.is_sound(name, "listen") else ""
+        if not listen or parse_address(listen).is_loopback or parsed.grpc.tls is not None:
+            continue
+        if reading.is_sound("grpc", "tls"):
+            fact = f"{listen} is open to the network and there is no table [grpc.tls]: anybody could {harm}"
+            step = "make certificates with `inspector certs init` and name them there"
+            yield Problem(path, f"{name}.listen", fact, step)
     if reading.is_sound("modbus", "listen") and reading.is_sound("modbus", "allow"):
         address = parse_address(parsed.modbus.listen)
         if not address.is_loopback and not parsed.modbus.allow:

@@ -19,6 +19,8 @@ from inspector.v1 import inspection_pb2, inspection_service_pb2
 MAX_TEXT = 128
 MAX_SEQUENCE = (1 << 63) - 1
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
+WATCHING = ("inspector-watching", "1")
+"""Header of a watch that misses nothing from then on."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799  # years 1 to 9999: google/protobuf/timestamp.proto

@@ -100,7 +100,12 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
             who = self._door.reader(context, "WatchInspections")
             convert.check_line(request.line, self._inspector.line)
             verdicts, after = convert.verdicts_of(request.verdicts), convert.after_of(request)
-            for inspection in self._watchers.serve(verdicts, after, context.add_callback):
+
+            def watching() -> None:
+                # At once, so that a client knows: the first verdict may be hours away.
+                context.send_initial_metadata((convert.WATCHING,))
+
+            for inspection in self._watchers.serve(verdicts, after, context.add_callback, watching):
                 self._door.check(who)
                 yield api.WatchInspectionsResponse(inspection=convert.inspection_message(inspection))
 

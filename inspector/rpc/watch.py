@@ -157,9 +157,16 @@ class Watchers:
         self._stopping = False
 
     def serve(
-        self, verdicts: frozenset[Verdict], after: int | None, on_gone: Callable[[Callable[[], None]], bool]
+        self,
+        verdicts: frozenset[Verdict],
+        after: int | None,
+        on_gone: Callable[[Callable[[], None]], bool],
+        on_watching: Callable[[], None],
     ) -> Iterator[Inspection]:
-        """Verdicts until the watcher is gone. `on_gone` takes what to call then. Raises ServiceStopping at the stop."""
+        """Verdicts until the watcher is gone. `on_gone` takes what to call then, `on_watching` is called when none is missed.
+
+        Raises ServiceStopping at the stop.
+        """
         feed = Feed(self._max_waiting)
         with self._lock:
             if self._stopping:
@@ -168,6 +175,7 @@ class Watchers:
         unsubscribe = self._inspector.subscribe(feed.tell)
         try:
             if on_gone(feed.close):
+                on_watching()
                 yield from Watch(self._inspector, self._records, feed, verdicts, after)
         finally:
             unsubscribe()

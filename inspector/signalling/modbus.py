@@ -87,8 +87,20 @@ class ModbusSignal:
         self._port = port
         self._unrouted: set[str] = set()
         self._alive_failed = False
+        self._beats = 0
+        self._connected: Callable[[], int] = lambda: 0
         for inspection in start_history:
             self.publish(inspection)
+
+    @property
+    def heartbeats(self) -> int:
+        """Beats since the start; stands still while `alive` says no."""
+        return self._beats
+
+    @property
+    def connections(self) -> int:
+        """Clients that are connected now."""
+        return self._connected()
 
     @property
     def port(self) -> int:
@@ -149,6 +161,7 @@ class ModbusSignal:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         desk = _Desk(self._units, self._allowed)
+        self._connected = lambda: len(desk.connections)
         try:
             server = await self._loop.create_server(lambda: _Connection(desk), *self._address, reuse_address=True)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
@@ -169,6 +182,7 @@ class ModbusSignal:
         while True:
             if self._ask(alive):
                 desk.beat()
+                self._beats += 1
             for station in set(self._unrouted) - reported:  # told here, because `publish` may not wait for a log
                 _log.error("station %s has no Modbus unit: its verdicts reach no PLC, give it one", station)
                 reported.add(station)

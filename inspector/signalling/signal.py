@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from inspector.part import Inspection
@@ -16,6 +17,19 @@ class StationState(enum.IntEnum):
     READY = 1
     STOPPING = 2
     FAULT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StationReading:
+    """How a station is now: what it shows to the PLC, its parts in flight, and whether its camera streams."""
+
+    name: str
+    camera: str
+    state: StationState
+    recipe: str
+    bundle: str
+    in_flight: int
+    streaming: bool
 
 
 class Signal(Protocol):

@@ -88,7 +88,8 @@ class InspectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchInspections(self, request, context):
-        """Follows the verdicts of the line in sequence, past ones first if asked.
+        """Follows the verdicts of the line in sequence, past ones first if asked. The header "inspector-watching" comes as soon as no
+        verdict is missed any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -20,6 +20,7 @@ from inspector.settings import (
     GrpcTlsTable,
     InferenceTable,
     LineTable,
+    MetricsTable,
     ModbusTable,
     RecipeTable,
     RecordsTable,
@@ -103,6 +104,7 @@ def test_every_room_is_in_the_room_map(room: str) -> None:
         LineTable,
         GrpcTable,
         GrpcTlsTable,
+        MetricsTable,
         ModbusTable,
         RecordsTable,
         InferenceTable,
@@ -130,6 +132,7 @@ def test_the_example_line_file_shows_every_key_of_a_dimension(table: type) -> No
     [
         (GrpcTable, "grpc"),
         (ModbusTable, "modbus"),
+        (MetricsTable, "metrics"),
         (RecordsTable, "records"),
         (InferenceTable, "inference"),
         (CheckTable, "recipe.tiles.check"),

@@ -1,0 +1,1 @@
+"""What can be watched of a running line: metrics for Prometheus, the service manager's watchdog."""
