@@ -34,9 +34,9 @@ from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
 from training.models.registry import model_kind
 
-VERSION = 2
+VERSION = 3
 _DOCUMENT, _TENSORS = "fitted.json", "network.safetensors"
-_HELD_OUT, _TAUGHT = "images.held_out", "images.taught"
+_JUDGED, _TAUGHT = "images.judged", "images.taught"
 
 
 def save_fitted(fitted: Fitted, path: Path) -> None:
@@ -75,7 +75,7 @@ def load_fitted(path: Path) -> Fitted:
 def _write(fitted: Fitted, folder: Path) -> None:
     network, preparation = fitted.network, fitted.preparation
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    kept = {_HELD_OUT: torch.from_numpy(fitted.kept.held_out), _TAUGHT: torch.from_numpy(fitted.kept.taught)}
+    kept = {_JUDGED: torch.from_numpy(fitted.kept.judged), _TAUGHT: torch.from_numpy(fitted.kept.taught)}
     save_file({**tensors, **kept}, folder / _TENSORS)
     document = {
         "version": VERSION,
@@ -87,7 +87,8 @@ def _write(fitted: Fitted, folder: Path) -> None:
         "location": location_to_dict(preparation.location),
         "limits": {"score": fitted.limits.score, "region": fitted.limits.region},
         "basis": asdict(fitted.basis),
-        "held_out": list(fitted.kept.names),
+        "judged": list(fitted.kept.names),
+        "held_out": fitted.kept.held_out,
         "limit_images": fitted.kept.limit_images,
         "golden": [[frame.file, frame.media_type] for frame in fitted.golden],
         "dataset_digest": fitted.dataset_digest,
@@ -103,7 +104,7 @@ def _write(fitted: Fitted, folder: Path) -> None:
 def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted:
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}, this program reads {VERSION}")
-    held_out, taught = (_images(tensors.pop(name).numpy(), name) for name in (_HELD_OUT, _TAUGHT))
+    judged, taught = (_images(tensors.pop(name).numpy(), name) for name in (_JUDGED, _TAUGHT))
     network = model_kind(document["kind"]).rebuild(document["structure"]).eval()
     network.load_state_dict(tensors)
     location = location_from_dict(document["location"], path)
@@ -115,7 +116,9 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
         golden=tuple(
             GoldenFrame(file, media_type, (path / file).read_bytes()) for file, media_type in document["golden"]
         ),
-        kept=KeptImages(held_out, tuple(document["held_out"]), document["limit_images"], taught),
+        kept=KeptImages(
+            judged, tuple(document["judged"]), document["limit_images"], taught, bool(document["held_out"])
+        ),
         dataset_digest=document["dataset_digest"],
         provenance=document["provenance"],
         metrics=document["metrics"],

@@ -16,7 +16,7 @@ from inspector.inference.engine import Model
 from inspector.part import Frame, Verdict
 from training.data.reading import MEDIA_TYPES, Preparation
 from training.exporting.graph import to_onnx
-from training.exporting.parity import Parity, check_parity, scores_of, typical
+from training.exporting.parity import Agreement, Parity, check_parity, scores_of, typical
 from training.exporting.reduce import Evidence, Precision, Reduced, reduce_precision
 from training.fit import Fitted, GoldenFrame
 from training.progress import Progress, silent
@@ -29,7 +29,7 @@ SCORE_TOLERANCE = {Precision.FP32: 5e-3, Precision.FP16: 1e-2, Precision.INT8: 3
 Runtimes round INT8 graphs at other places: ONNX Runtime and OpenVINO differ by up to 0.019 of a score (120 magnetic tiles).
 """
 _TORCH_IMAGES = 32
-"""Held-out images that torch is asked about; all of them are asked of the graphs."""
+"""Of the images kept, those that torch is asked about; all of them are asked of the graphs."""
 
 
 def export_bundle(
@@ -51,8 +51,8 @@ def export_bundle(
 
     golden_inputs = np.stack([golden_input(frame, fitted.preparation) for frame in fitted.golden])
     model = load(graph)
-    held_out = fitted.kept.held_out
-    few = held_out[:: -(-len(held_out) // _TORCH_IMAGES)]
+    judged = fitted.kept.judged
+    few = judged[:: -(-len(judged) // _TORCH_IMAGES)]
     parity = check_parity(fitted, model, np.concatenate([few, golden_inputs]))
     progress("Exporting", 2, steps)
     scores = tuple(scores_of(model, golden_inputs).tolist())
@@ -100,13 +100,14 @@ def _manifest(
 
 def _evidence(fitted: Fitted, golden: NDArray[np.uint8]) -> Evidence:
     return Evidence(
-        images=fitted.kept.held_out,
+        images=fitted.kept.judged,
         names=fitted.kept.names,
         limit_images=fitted.kept.limit_images,
         golden=golden,
         golden_names=tuple(frame.file for frame in fitted.golden),
         taught=fitted.kept.taught,
         limit=fitted.limits.score,
+        held_out=fitted.kept.held_out,
     )
 
 
@@ -118,9 +119,9 @@ def _carried(basis: LimitBasis, reduced: Reduced, precision: Precision) -> Limit
     """
     found = reduced.agreement
     said = (
-        f" Set on the float32 graph; the {precision.value} graph, which keeps the limit, gave {found.flips} of {found.images} "
-        f"held-out images another verdict (at most {found.high:.2%} of such images with 95 % confidence): {found.rejects_more} "
-        f"more rejected, {found.escapes_more} more passed."
+        f" Set on the float32 graph; the {precision.value} graph, which keeps the limit, gave {found.flips} of "
+        f"{found.named} another verdict ({_bound(found)}): {found.rejects_more} more rejected, {found.escapes_more} more "
+        "passed."
     )
     if basis.guaranteed and not reduced.carries:
         said += f" What is promised was proved of the float32 graph; for the {precision.value} graph it is an estimate."
@@ -132,6 +133,12 @@ def _carried(basis: LimitBasis, reduced: Reduced, precision: Precision) -> Limit
         tested=None if found.rejects_more else basis.tested,
         escapes=None if found.escapes_more else basis.escapes,
     )
+
+
+def _bound(found: Agreement) -> str:
+    if found.held_out:
+        return f"at most {found.high:.2%} of such images with 95 % confidence"
+    return "which says little of images that are new to the model"
 
 
 def golden_input(golden: GoldenFrame, preparation: Preparation) -> NDArray[np.uint8]:

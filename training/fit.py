@@ -142,6 +142,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     kind = model_kind(plan.kind)
     preparation = Preparation(plan.width_px, plan.height_px, max(plan.channels, 1), plan.location)
     seen = survey(dataset, preparation, progress)
+    _refuse_blank(seen)
     if not plan.channels:
         colour = any("colour" in image.mode for image in seen.images)
         preparation = replace(preparation, channels=3 if colour else 1)
@@ -176,6 +177,16 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     return FitOutcome(fitted, seen, split, test, oddest, outlook)
 
 
+def _refuse_blank(seen: Survey) -> None:
+    """A model of pictures that show nothing would be exported and judge nothing. Raises DataError."""
+    blank = [image for image in seen.blank if image.sample.is_good]
+    if 2 * len(blank) > len(seen.good):
+        raise DataError(
+            f"{len(blank)} of {len(seen.good)} images of good parts are blank, one grey value all over, such as "
+            f"{printable(blank[0].sample.path)}: look at lens, light and exposure, and remove them"
+        )
+
+
 def _shares(plan: FitPlan, learns_from: LearnsFrom, defects_to_fit: float) -> SplitShares:
     shares = replace(plan.shares, calibration_parts=parts_needed(plan.false_reject_rate, plan.confidence))
     if learns_from is not LearnsFrom.GOOD and not shares.defects_to_fit:
@@ -189,25 +200,27 @@ def _set_limit(
     plan: FitPlan, parts: ScoredParts, test_parts: Sequence[PartScore]
 ) -> tuple[Limits, LimitBasis, Outlook]:
     """The limit by promise or by cost, what the test parts say of it, and what else there is to choose."""
-    good, lots = [part.score for part in parts.good], lots_of(parts.good)
     test_good = [part for part in test_parts if part.label == GOOD]
     defects = [part for part in test_parts if part.label != GOOD]
     if plan.costs is None:
         # Defects had no say in this limit, so that all of them may be counted.
         defects += parts.defects
-        limit, basis = good_limit(
-            good, plan.false_reject_rate, plan.confidence, cross_fitted=parts.cross_fitted, lots=lots
-        )
-    else:
+
+    def limit_of(some: Sequence[PartScore]) -> tuple[float, LimitBasis]:
+        good = [part.score for part in some]
+        cross_fitted = parts.cross_fitted
+        if plan.costs is None:
+            rate, lots = plan.false_reject_rate, lots_of(some)
+            return good_limit(good, rate, plan.confidence, cross_fitted=cross_fitted, lots=lots)
         weighed = [part.score for part in parts.defects]
-        limit, basis = cost_limit(
-            good, weighed, plan.costs, plan.confidence, cross_fitted=parts.cross_fitted, seed=plan.seed
-        )
+        return cost_limit(good, weighed, plan.costs, plan.confidence, cross_fitted=cross_fitted, seed=plan.seed)
+
+    limit, basis = limit_of(parts.good)
     rejected = part_count(sum(part.score > limit for part in test_good), len(test_good), plan.confidence)
     passed = part_count(sum(part.score <= limit for part in defects), len(defects), plan.confidence)
     basis = with_counts(basis, rejected if test_good else None, passed if defects else None, parts.fold_shift)
     chosen = (limit, plan.false_reject_rate, plan.confidence)
-    outlook = look_out(parts.good, defects, chosen, cross_fitted=parts.cross_fitted, lots=lots)
+    outlook = look_out(parts.good, defects, chosen, limit_of, cross_fitted=parts.cross_fitted)
     return Limits(limit, region_limit(parts.maps, limit)), basis, outlook
 
 

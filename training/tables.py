@@ -44,7 +44,7 @@ def evaluation_view(report: Report) -> RenderableType:
         "escapes": rate_text(report.counts.escapes.parts),
         "false rejects": rate_text(report.counts.false_rejects.parts),
         "limit": f"{report.limit:.4g}. {words.promise}",
-        "did it hold?": words.held,
+        words.question.lower(): words.held,
         "new to the model?": words.data,
         "AUROC": _auroc_text(report.evaluation.auroc),
     }
@@ -97,7 +97,12 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
     facts |= {
         "limit": f"{fitted.limits.score:.4g}. {fitted.basis.statement}",
         "oddest good": "; ".join(f"{printable(path)} ({score:.4g})" for path, score in outcome.oddest)
-        + ". They set the limit: look whether they are good",
+        + (
+            ". They set the limit"
+            if fitted.basis.cost is None
+            else ". They and the defective parts weighed set the limit"
+        )
+        + ": look whether they are good",
         "false rejects": rate_text(test.false_rejects),
         "escapes": rate_text(test.escapes),
         "AUROC": _auroc_text(test.auroc),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from training_pictures import write_parts
 
 from inspector.errors import DataError
+from inspector.inference.manifest import LimitBasis
 from training.calibration.costs import Costs, cost_limit
 from training.calibration.limits import good_limit
 from training.calibration.outlook import look_out
@@ -28,6 +30,10 @@ from training.tables import odd_parts_text
 
 def _parts(scores: list[float], label: str = "good", first: int = 0) -> list[PartScore]:
     return [PartScore(first + i, f"{label}/{i}.png", label, score) for i, score in enumerate(scores)]
+
+
+def _promised(good: Sequence[PartScore]) -> tuple[float, LimitBasis]:
+    return good_limit([part.score for part in good])
 
 
 def _scores(count: int, seed: int = 0) -> list[float]:
@@ -66,8 +72,8 @@ def test_good_parts_are_seldom_called_odd() -> None:
 def test_odd_parts_are_named_with_what_they_cost() -> None:
     good = _parts([*_scores(97), 24.0, 25.0, 26.0])
     defects = _parts([float(x) for x in range(12, 32)], "cut", 1000)
-    limit, _ = good_limit([part.score for part in good])
-    outlook = look_out(good, defects, (limit, 0.01, 0.95), cross_fitted=False)
+    limit, _ = _promised(good)
+    outlook = look_out(good, defects, (limit, 0.01, 0.95), _promised, cross_fitted=False)
     assert outlook.odd is not None
     assert [part.path for part in outlook.odd.parts] == ["good/99.png", "good/98.png", "good/97.png"]
     assert outlook.odd.limit_without < 20 < limit
@@ -77,9 +83,21 @@ def test_odd_parts_are_named_with_what_they_cost() -> None:
         assert expected in text
 
 
+def test_odd_parts_are_weighed_by_what_chose_the_limit() -> None:
+    """Costs chose 16: without the odd part they would choose less, not what the promise would."""
+    good, defects = _parts([*_scores(99), 30.0]), _parts([float(x) for x in range(12, 32)], "cut", 1000)
+    chose = {100: 16.0, 99: 14.5}
+    basis = good_limit(_scores(99))[1]
+    outlook = look_out(good, defects, (16.0, 0.01, 0.95), lambda some: (chose[len(some)], basis), cross_fitted=False)
+    assert outlook.odd is not None
+    assert outlook.odd.limit_without == 14.5
+    assert outlook.odd.escapes.count == 5
+    assert outlook.odd.escapes_without.count == 3
+
+
 def test_each_promise_has_its_limit_and_its_escapes() -> None:
     good, defects = _parts(_scores(500)), _parts([11.0, 12.0, 13.0, 14.0], "cut", 1000)
-    outlook = look_out(good, defects, (12.5, 0.03, 0.95), cross_fitted=False)
+    outlook = look_out(good, defects, (12.5, 0.03, 0.95), _promised, cross_fitted=False)
     assert [option.false_reject_rate for option in outlook.options] == [0.01, 0.02, 0.03, 0.05, 0.1]
     limits = [option.limit for option in outlook.options]
     assert limits == sorted(limits, reverse=True)

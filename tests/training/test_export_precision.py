@@ -15,6 +15,7 @@ import torch
 from onnx import TensorProto, helper
 from requires import require
 from training_line import Line
+from training_pictures import Pictures, part
 
 from inspector.errors import BundleError
 from inspector.inference.bundle import MODEL_FILE, Bundle, open_bundle
@@ -22,6 +23,7 @@ from inspector.inference.engine import Engine, self_test
 from inspector.inference.open_vino import openvino_installed
 from inspector.part import Frame, Scores
 from training.export import Parity, Precision, export_bundle
+from training.exporting.kept import keep_images
 from training.exporting.nodes import NodeGroup, node_groups
 from training.exporting.parity import MAX_FLIPS, agree
 from training.exporting.reduce import Evidence, Reduced, reduce_precision
@@ -75,7 +77,7 @@ def test_int8_bundle_passes_its_self_test_and_says_what_it_is(fitted_line: Line,
     assert bundle.manifest.score_tolerance > 2 * float_bundle.score_tolerance
     found = parity.reduced
     assert found is not None
-    assert found.images == len(fitted_line.outcome.fitted.kept.held_out)
+    assert found.images == len(fitted_line.outcome.fitted.kept.judged)
     told = bundle.manifest.metrics["parity"]["float32_to_reduced"]  # type: ignore[index, call-overload]
     assert told["flip_rate_95"] == [found.low, found.high]  # type: ignore[index, call-overload]
     assert f"{found.flips} of {found.images} held-out images another verdict" in bundle.manifest.basis.statement
@@ -83,7 +85,7 @@ def test_int8_bundle_passes_its_self_test_and_says_what_it_is(fitted_line: Line,
 
 def test_int8_batches_score_as_single_images(fitted_line: Line, int8: tuple[Bundle, Parity]) -> None:
     engine = Engine(int8[0])
-    images = fitted_line.outcome.fitted.kept.held_out[:5]
+    images = fitted_line.outcome.fitted.kept.judged[:5]
     for image, together in zip(images, engine.infer(images), strict=True):
         assert engine.infer(image[None])[0].score == pytest.approx(together.score, rel=1e-5)
 
@@ -220,7 +222,12 @@ class ToyInt8:
 
 
 def toy_reduce(
-    monkeypatch: pytest.MonkeyPatch, errors: dict[str, float], *, limit: float = 0.9, limit_images: int = 0
+    monkeypatch: pytest.MonkeyPatch,
+    errors: dict[str, float],
+    *,
+    limit: float = 0.9,
+    limit_images: int = 0,
+    held_out: bool = True,
 ) -> Reduced:
     """256 images of scores 0 to 1, the golden ones 0.2 and 1; errors are shares of the score."""
     monkeypatch.setattr(ToyModel, "errors", errors)
@@ -228,7 +235,7 @@ def toy_reduce(
     images = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
     names = tuple(f"part {value}" for value in range(256))
     golden = images[[51, 255]]
-    evidence = Evidence(images, names, limit_images, golden, ("golden/a.png", "golden/b.png"), images, limit)
+    evidence = Evidence(images, names, limit_images, golden, ("golden/a.png", "golden/b.png"), images, limit, held_out)
     return reduce_precision(Precision.INT8, b"float", ToyModel, evidence)  # type: ignore[arg-type]
 
 
@@ -258,6 +265,28 @@ def test_the_gate_says_which_images_which_nodes_and_what_to_try(monkeypatch: pyt
     )
     assert "part 229 (0.898 → 0.9519), part 228" in text
     assert "The largest errors come from d; a; b. Nothing was written. Try --precision fp32" in text
+
+
+def test_images_that_were_fitted_on_are_not_called_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BundleError, match=r"13 of 256 images that the model was fitted on, as none was held out, get"):
+        toy_reduce(monkeypatch, {"a": 0.05, "b": 0.04, "c": 0.02, "d": 0.06}, held_out=False)
+    assert toy_reduce(monkeypatch, dict.fromkeys("abcd", 0.0), held_out=False).agreement.to_json()["held_out"] is False
+
+
+@pytest.mark.parametrize(
+    ("tested", "cross_fitted", "held_out"),
+    [
+        pytest.param([6, 7], True, True, id="test images"),
+        pytest.param([6, 7], False, True, id="test images and those that set the limit"),
+        pytest.param([], False, True, id="those that set the limit, which fitted nothing"),
+        pytest.param([], True, False, id="those that set the limit also fitted"),
+    ],
+)
+def test_kept_images_say_whether_they_were_held_out(tested: list[int], cross_fitted: bool, held_out: bool) -> None:
+    pictures = Pictures(np.stack([part(seed)[..., None] for seed in range(8)]))
+    kept = keep_images(pictures, tested, [3, 4, 5], [0, 1, 2], cross_fitted=cross_fitted)
+    assert kept.held_out is held_out
+    assert len(kept.judged) == len(kept.names) > 0
 
 
 def test_a_golden_image_that_changes_its_verdict_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,10 +81,10 @@ def test_a_graph_that_judges_otherwise_does_not_become_a_bundle(fitted_line: Lin
     other = load_of(fitted_line, tmp_path)
     other.network.bank.mul_(1.3)
     with pytest.raises(BundleError, match="does not judge like the fitted model"):
-        check_parity(other, model, fitted.kept.held_out)
+        check_parity(other, model, fitted.kept.judged)
     other.network.bank.fill_(torch.nan)
     with pytest.raises(BundleError, match="does not judge like the fitted model"):
-        check_parity(other, model, fitted.kept.held_out)
+        check_parity(other, model, fitted.kept.judged)
 
 
 def load_of(line: Line, folder: Path):  # type: ignore[no-untyped-def]

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from inspector.inference.manifest import LimitBasis
+from inspector.inference.manifest import CostBasis, LimitBasis
 from inspector.part import Verdict
 from training.evaluate import Evaluation, Judged
 from training.report.classes import UNKNOWN, class_result
 from training.report.counts import count
 from training.report.curves import curves
+from training.report.leaks import DataCheck
 from training.report.masks import defect_size
 from training.report.pictures import worst_escapes, worst_false_rejects
-from training.report.words import percent, promise_held
+from training.report.words import cost_seen, percent, promise_held, summary
 from training.statistics import counted
 
 LIMIT = 1.0
@@ -90,6 +91,37 @@ def test_whether_the_promise_held(rejected: int, total: int, held: bool | None, 
 def test_an_estimate_is_not_called_a_promise() -> None:
     basis = LimitBasis("tail", 0.01, 0.95, 30, False, "About 0.01 …", 299)
     assert "promise" not in promise_held(counted(9, 10), basis)[1]
+
+
+def _cost_basis(expected_rate: float) -> LimitBasis:
+    cost = CostBasis(1, 50, 0.02, 0.3, 0.1, 0.6, 1, 3, 40)
+    return LimitBasis("least expected cost", expected_rate, 0.95, 200, False, "The limit costs least …", cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "expected_rate", "says"),
+    [
+        pytest.param(10, 0.2, "a part costs 0.598", id="0.98 × 10 % + 50 × 2 % × 1/2"),
+        pytest.param(60, 0.2, "chance does not explain it", id="more rejected than was thought the most"),
+    ],
+)
+def test_a_limit_by_cost_is_not_held_to_a_promise(rejected: int, expected_rate: float, says: str) -> None:
+    images = [_image(f"g{i}", "good", 9.0 if i < rejected else 0.0, i) for i in range(100)]
+    images += [_image("hit", "cut", 9.0, 200), _image("missed", "cut", 0.0, 201)]
+    basis = _cost_basis(expected_rate)
+    data = DataCheck("x", "generic", 102, 102, "", "", "", None, "", (), (), ())
+    told = summary(count(Evaluation("x", LIMIT, images)), basis, data)
+    assert told.promise_held is None
+    assert told.question == "Is it worth its cost?"
+    assert says in told.held
+    assert "no false-reject rate is promised" in told.held
+
+
+def test_without_defects_a_limit_by_cost_cannot_be_weighed() -> None:
+    counts = count(Evaluation("x", LIMIT, [_image("a", "good", 0.0, 0)]))
+    basis = _cost_basis(0.2)
+    assert basis.cost is not None
+    assert "is not known" in cost_seen(counts, basis, basis.cost)
 
 
 @pytest.mark.parametrize(

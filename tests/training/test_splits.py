@@ -251,7 +251,16 @@ def test_a_split_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"root": 3}', '{"root":"/","seed":0,"dataset_digest":"","images":[{}]}', "[" * 9999]
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"root": 3}',
+        '{"root":"/","seed":0,"dataset_digest":"","images":[{}]}',
+        '{"root":"/","seed":1e400,"dataset_digest":"","images":[]}',
+        "[" * 9999,
+    ],
 )
 def test_what_is_no_split_file_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from training_pictures import SIZE_PX, cmyk_jpeg, part, png_header_of, save, turned_jpeg
 
 from inspector.errors import DataError
@@ -32,12 +34,43 @@ def _bytes_of(suffix: str, pixels: np.ndarray, tmp_path: Path) -> bytes:
     return save(tmp_path / f"source{suffix}", pixels).read_bytes()
 
 
+def _saved(mode: str, tmp_path: Path) -> bytes:
+    Image.fromarray(part(1, colour=True)).convert(mode).save(tmp_path / "source.png")
+    return (tmp_path / "source.png").read_bytes()
+
+
+def _beside_a_text_that_unpacks(tmp_path: Path) -> bytes:
+    """Pillow refuses such a file; the line, which never reads the text, does not."""
+    text = PngInfo()
+    text.add_text("comment", "x" * 5_000_000, zip=True)
+    Image.fromarray(part(1)).save(tmp_path / "source.png", pnginfo=text)
+    return (tmp_path / "source.png").read_bytes()
+
+
+def _pictures(kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(part(1)).save(stream, kind, save_all=True, append_images=[Image.fromarray(part(2))])
+    return stream.getvalue()
+
+
+def _huge_tiff() -> bytes:
+    """A few kilobytes of 900 megapixels."""
+    stream = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(stream, "TIFF", compression="group4")
+    return stream.getvalue()
+
+
 READABLE = [
     pytest.param("a.png", lambda t: _bytes_of(".png", part(1), t), "8-bit grey", id="8-bit grey PNG"),
     pytest.param("a.png", lambda t: _bytes_of(".png", _sixteen_bit(), t), "16-bit grey", id="16-bit grey PNG"),
     pytest.param("a.jpg", lambda t: _bytes_of(".jpg", part(1, colour=True), t), "8-bit colour", id="colour JPEG"),
     pytest.param("a.jpg", lambda _: cmyk_jpeg(part(1)), "8-bit colour, from CMYK", id="CMYK JPEG"),
     pytest.param("a.jpg", lambda _: turned_jpeg(part(1), 6), "8-bit grey, turned by EXIF", id="EXIF-rotated JPEG"),
+    pytest.param("a.png", lambda t: _saved("P", t), "8-bit colour, from a palette", id="palette PNG"),
+    pytest.param("a.png", lambda t: _saved("RGBA", t), "8-bit colour, with transparency", id="PNG with alpha"),
+    pytest.param(
+        "a.png", _beside_a_text_that_unpacks, "8-bit grey", id="a text beside the pixels that unpacks to 5 MB"
+    ),
     pytest.param("a.bmp", lambda t: _bytes_of(".bmp", part(1), t), "8-bit", id="BMP"),
     pytest.param("a.tif", lambda t: _bytes_of(".tif", _sixteen_bit(), t), "16-bit grey", id="16-bit TIFF"),
 ]
@@ -65,6 +98,10 @@ UNREADABLE = [
     pytest.param(b"this is text, whatever its name says", id="no picture"),
     pytest.param(b"\xff\xd8\xff\xe0" + bytes(200), id="a JPEG that is only a start"),
     pytest.param(png_header_of(60_000, 60_000), id="a header that promises 3.6 gigapixels"),
+    pytest.param(_huge_tiff(), id="a TIFF that unpacks to 900 megapixels"),
+    pytest.param(_pictures("TIFF"), id="a TIFF of two pictures"),
+    pytest.param(_pictures("GIF"), id="an animated GIF"),
+    pytest.param(_pictures("PNG"), id="an animated PNG"),
     pytest.param(b"BM" + bytes(60), id="a BMP without content"),
     pytest.param(b"II*\x00" + bytes(60), id="a TIFF without content"),
 ]
@@ -139,13 +176,15 @@ def test_the_report_names_odd_sizes_kinds_contrasts_and_classes(tmp_path: Path) 
     for index in range(30):
         save(tmp_path / "good" / f"{index:02}.png", part(index))
     save(tmp_path / "good" / "small.png", part(40)[:30])
-    save(tmp_path / "good" / "flat.png", np.full((64, 64), 130, np.uint8))
+    save(tmp_path / "good" / "blank.png", np.full((64, 64), 130, np.uint8))
+    save(tmp_path / "good" / "flat.png", (130 + part(43) // 64).astype(np.uint8))
     save(tmp_path / "good" / "deep.png", part(41).astype(np.uint16) * 256)
     save(tmp_path / "cut" / "only.png", part(42))
     (tmp_path / "dent").mkdir()
     found = {(problem.kind, problem.about) for problem in report(_survey(tmp_path)).problems}
     assert found == {
         ("pictures of another size than most", "good/small.png"),
+        ("blank pictures", "good/blank.png"),
         ("far flatter or harsher than others of their label", "good/flat.png"),
         ("files of another kind than most", "good/deep.png"),
         ("classes with a single image", "cut"),

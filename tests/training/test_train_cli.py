@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from training_line import Line
 from training_pictures import part, save, write_parts
@@ -111,6 +112,12 @@ ERRORS = [
     ),
     pytest.param(["evaluate", "{tmp}/missing", "{tmp}/one"], "no bundle at", id="no such bundle"),
     pytest.param(["export", "{tmp}/missing", "--out", "{tmp}/b"], "is no fitted model", id="no such fitted model"),
+    pytest.param(["fit", "{tmp}/blank", "--out", "{tmp}/b"], "6 of 6 .* are blank", id="a covered lens"),
+    pytest.param(
+        ["evaluate", "{tmp}/b", "{tmp}/one", "--report", "{tmp}/x", "--json", "{tmp}/x"],
+        "are both",
+        id="one file for two",
+    ),
     pytest.param(["check-data", "{tmp}/empty"], "holds no images", id="nothing to check"),
 ]
 
@@ -127,6 +134,8 @@ def test_an_error_is_one_message_and_status_2(
     save(tmp_path / "one" / "good" / "a.png", part(1))
     save(tmp_path / "bad" / "cut" / "a.png", part(1))
     write_parts(tmp_path / "good", good=6)
+    for grey in range(6):
+        save(tmp_path / "blank" / "good" / f"{grey}.png", np.full((64, 64), 30 * grey, np.uint8))
     (tmp_path / "bad.toml").write_text("[location")
     (tmp_path / "other.toml").write_text("[station]\n")
     before = sorted(tmp_path.rglob("*"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from inspector.inference.manifest import LimitBasis
 from training.calibration.limits import MIN_PARTS, good_limit
 from training.calibration.scored import PartScore, lots_of
 from training.calibration.tail import odd_scores
@@ -75,18 +76,21 @@ def look_out(
     good: Sequence[PartScore],
     defects: Sequence[PartScore],
     chosen: tuple[float, float, float],
+    limit_of: Callable[[Sequence[PartScore]], tuple[float, LimitBasis]],
     *,
     cross_fitted: bool,
-    lots: Sequence[object] = (),
 ) -> Outlook:
-    """What else could be promised from the same parts. `chosen` is limit, false-reject rate and confidence."""
+    """What else could be promised from the same parts. `chosen` is limit, false-reject rate and confidence.
+
+    `limit_of` gives the limit that other good parts would have led to, be it by promise or by costs.
+    """
     limit, rate, confidence = chosen
-    scores = [part.score for part in good]
+    scores, lots = [part.score for part in good], lots_of(good)
     options = []
     for other in sorted({*RATES, rate}):
         its_limit, basis = good_limit(scores, other, confidence, cross_fitted=cross_fitted, lots=lots)
         options.append(PromiseOption(other, its_limit, basis.guaranteed, escapes_at(its_limit, defects)))
-    return Outlook(confidence, tuple(options), _odd_parts(good, defects, limit, rate, confidence))
+    return Outlook(confidence, tuple(options), _odd_parts(good, defects, limit, limit_of))
 
 
 def escapes_at(limit: float, defects: Sequence[PartScore]) -> Rate:
@@ -95,7 +99,10 @@ def escapes_at(limit: float, defects: Sequence[PartScore]) -> Rate:
 
 
 def _odd_parts(
-    good: Sequence[PartScore], defects: Sequence[PartScore], limit: float, rate: float, confidence: float
+    good: Sequence[PartScore],
+    defects: Sequence[PartScore],
+    limit: float,
+    limit_of: Callable[[Sequence[PartScore]], tuple[float, LimitBasis]],
 ) -> OddParts | None:
     """The odd parts, if the limit would be lower without them."""
     ordered = sorted(good, key=lambda part: -part.score)
@@ -103,7 +110,7 @@ def _odd_parts(
     if not odd or len(good) - odd < MIN_PARTS:
         return None
     rest = ordered[odd:]
-    without, _ = good_limit([part.score for part in rest], rate, confidence, lots=lots_of(rest))
+    without, _ = limit_of(rest)
     if without >= limit:
         return None
     return OddParts(tuple(ordered[:odd]), without, escapes_at(limit, defects), escapes_at(without, defects))

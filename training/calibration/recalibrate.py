@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,8 +77,11 @@ def recalibrate(
     engine = Engine(bundle)
     self_test(engine, functools.partial(decoded_input, preparation_of(bundle)))
     scored = _score(bundle, engine, dataset, progress)
-    lots = lots_of(scored.good)
-    limit, basis = good_limit([part.score for part in scored.good], false_reject_rate, confidence, lots=lots)
+
+    def limit_of(good: Sequence[PartScore]) -> tuple[float, LimitBasis]:
+        return good_limit([part.score for part in good], false_reject_rate, confidence, lots=lots_of(good))
+
+    limit, basis = limit_of(scored.good)
     passed = part_count(sum(part.score <= limit for part in scored.defects), len(scored.defects), confidence)
     basis = with_counts(basis, None, passed if scored.defects else None)
     basis = replace(
@@ -85,7 +89,7 @@ def recalibrate(
         assumes=f"That the model was fitted on none of these parts was not checked picture by picture. {basis.assumes}",
     )
     chosen = (limit, false_reject_rate, confidence)
-    outlook = look_out(scored.good, scored.defects, chosen, cross_fitted=False, lots=lots)
+    outlook = look_out(scored.good, scored.defects, chosen, limit_of, cross_fitted=False)
     manifest = bundle.manifest
     old = manifest.limits
     flipped = flips(manifest.golden, limit)

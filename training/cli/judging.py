@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspector.errors import ConfigError
 from training.cli.options import BundleFolder, Data, JsonFile, Provider, ReportFile, TestSplit, Threads
 from training.cli.screen import console, progress_bars, say
 from training.data.layouts import open_dataset
@@ -74,10 +75,14 @@ def compare_command(
 
 
 def _check_places(*files: Path | None) -> None:
+    """Each file can be written, and is another one. Raises ConfigError, DataError."""
     from training.report.page import check_can_write
 
-    for path in filter(None, files):
+    given = [path for path in files if path is not None]
+    for path in given:
         check_can_write(path)
+    if len({path.absolute() for path in given}) < len(given):
+        raise ConfigError(f"--report and --json are both {given[0]}: give each a file of its own")
 
 
 def _write(result: Report | Comparison, page: str | None, report: Path | None, json_file: Path | None) -> None:

@@ -58,7 +58,7 @@ def bundle_view(bundle: Bundle, parity: Parity, out: Path) -> RenderableType:
     }
     if (found := parity.reduced) is not None:
         facts["verdicts     "] = (
-            f"{found.flips} of {found.images} held-out images get another verdict than from the float32 graph "
+            f"{found.flips} of {found.named} get another verdict than from the float32 graph "
             f"({found.low:.1%} to {found.high:.1%} with 95 % confidence); scores differ by {found.rms:.1%} (rms)"
         )
         facts["stays float  "] = "; ".join(parity.kept_float) or "nothing that could be converted"

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from inspector.errors import DataError
 from inspector.imaging.normalise import to_8_bit, to_grey
 from training.data.drawing import IGNORE, Mask
-from training.data.reading import Preparation, read_frame
+from training.data.reading import HEADER_ERRORS, Preparation, read_frame
 from training.data.samples import Dataset, Sample
 
 MOST_CLASS_NUMBERS = 32
@@ -79,9 +79,12 @@ def mask_values(path: Path) -> NDArray[np.uint8]:
     plain = Preparation(1, 1, 1)
     frame = read_frame(path, plain.limits)
     drawn = plain.image(frame)  # also checks the size before Pillow decodes anything
-    with PillowImage.open(io.BytesIO(frame.data)) as picture:
-        if picture.mode == "P":
-            return np.where(np.asarray(picture) > 0, 255, 0).astype(np.uint8)
+    try:
+        with PillowImage.open(io.BytesIO(frame.data)) as picture:
+            if picture.mode == "P":
+                return np.where(np.asarray(picture) > 0, 255, 0).astype(np.uint8)
+    except HEADER_ERRORS as error:
+        raise DataError(f"the mask cannot be read ({error}); save it again as PNG") from error
     if drawn.pixels.dtype == np.uint16 and int(drawn.pixels.max()) < 256:
         return to_grey(drawn.pixels.astype(np.uint8))  # class numbers in 16 bits
     return to_grey(to_8_bit(drawn.pixels, drawn.bits))

@@ -36,7 +36,12 @@ def problems(seen: Survey, members: Mapping[int, Sequence[Surveyed]]) -> tuple[P
     found += _of_classes(seen.images)
     found += _of_sizes(seen.images)
     found += _of_modes(seen.images)
-    for image in outliers(seen.images, lambda image: image.contrast):
+    for image in seen.blank:
+        text = "one grey value all over; look at lens, light and exposure, and remove it"
+        found.append(Problem("blank pictures", image.sample.path, text))
+    blank = {image.sample.path for image in seen.blank}
+    shown = [image for image in seen.images if image.sample.path not in blank]
+    for image in outliers(shown, lambda image: image.contrast):
         text = f"contrast {image.contrast:.0f} of 128; look whether it is in focus and shows the part"
         found.append(Problem("far flatter or harsher than others of their label", image.sample.path, text))
     found += _of_labels(members)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,16 @@ from inspector.imaging.locate import LocationSpec, NoLocation, locate
 from inspector.imaging.normalise import normalise
 from inspector.part import Box, Frame, Image, PixelFormat
 
+HEADER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    KeyError,
+    TypeError,
+    struct.error,
+    PillowImage.DecompressionBombError,
+)
+"""What Pillow raises over a header that it cannot read or takes for a trap."""
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -50,12 +62,15 @@ def _as_png(path: Path, data: bytes, limits: DecodeLimits) -> bytes:
     if not data:
         raise DataError("the file is empty; copy it again")
     try:
-        with PillowImage.open(path) as header:
-            width, height = header.size
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        width, height, pictures = header_of(path)
+    except PillowImage.DecompressionBombError as error:
+        raise DataError(f"the picture has more than {limits.max_pixels} pixels; crop it") from error
+    except HEADER_ERRORS as error:
         raise DataError("the file is no JPEG, PNG, BMP or TIFF picture; save it as one") from error
     if width * height > limits.max_pixels:
         raise DataError(f"the picture is {width} × {height} px, more than {limits.max_pixels} pixels; crop it")
+    if pictures > 1:
+        raise DataError(f"the file holds {pictures} pictures; save each in a file of its own")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -63,6 +78,14 @@ def _as_png(path: Path, data: bytes, limits: DecodeLimits) -> bytes:
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         raise DataError("the picture cannot be decoded as 8 or 16 bits per channel; save it as PNG")
     return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def header_of(path: Path) -> tuple[int, int, int]:
+    """Width, height and number of pictures that a file's header states. Raises what HEADER_ERRORS names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # nothing is decoded here
+        with PillowImage.open(path) as header:
+            return *header.size, getattr(header, "n_frames", 1)
 
 
 @dataclass(frozen=True, slots=True)

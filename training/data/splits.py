@@ -203,7 +203,7 @@ def read_split(path: Path) -> Split:
         return Split(Path(document["root"]), int(document["seed"]), str(document["dataset_digest"]), entries)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}; check the path") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{path} is no split ({type(error).__name__}: {error}); give a file that `fit --split-out` wrote"
         ) from error

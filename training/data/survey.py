@@ -20,13 +20,15 @@ from inspector.imaging.pixels import as_pixels
 from inspector.part import Box, Frame, Image
 from training.data.importers.found import is_there
 from training.data.mask_checks import MaskProblem, check_masks
-from training.data.reading import Preparation, read_frame
+from training.data.reading import HEADER_ERRORS, Preparation, header_of, read_frame
 from training.data.samples import Dataset, Sample, dataset_digest, sample_identity
 from training.progress import Progress, silent, track
 
 THUMBNAIL_PX = 128
 """Long side of the typical thumbnail. All of a data set are reduced by the same factor, so that parts keep their size."""
 
+BLANK_CONTRAST = 0.25
+"""Standard deviation, in grey levels, below which a picture shows nothing: a covered lens, a dead or overexposed sensor."""
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -73,6 +75,11 @@ class Survey:
         return dataset_digest(
             sample_identity(image.sample, image.sha256, image.mask_sha256, image.ignore_sha256) for image in self.images
         )
+
+    @property
+    def blank(self) -> tuple[Surveyed, ...]:
+        """Images of one grey value all over."""
+        return tuple(image for image in self.images if image.contrast < BLANK_CONTRAST)
 
     @property
     def good(self) -> tuple[Surveyed, ...]:
@@ -129,9 +136,8 @@ def _header_size(path: Path) -> tuple[int, int] | None:
     if not is_there(path):
         return None  # opening a pipe would wait for ever
     try:
-        with PillowImage.open(path) as header:
-            return header.size
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
+        return header_of(path)[:2]
+    except HEADER_ERRORS:
         return None
 
 
@@ -170,8 +176,11 @@ def _thumbnail(image: Image, region: Box, factor: float) -> NDArray[np.uint8]:
 
 def _mode(frame: Frame, image: Image) -> str:
     """What kind of picture the file holds, in words, with what is unusual about it."""
-    with PillowImage.open(io.BytesIO(frame.data)) as header:
-        mode, orientation = header.mode, header.getexif().get(_EXIF_ORIENTATION, 1)
+    try:
+        with PillowImage.open(io.BytesIO(frame.data)) as header:
+            mode, orientation = header.mode, header.getexif().get(_EXIF_ORIENTATION, 1)
+    except HEADER_ERRORS:  # what stands beside the pixels is no reason to leave out a picture that the line can decode
+        mode, orientation = "", 1
     channels = "grey" if image.pixels.ndim == 2 else "colour"
     notes = [f"{image.bits}-bit {channels}"]
     if mode in ("CMYK", "P", "LA", "RGBA", "PA"):

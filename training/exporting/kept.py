@@ -11,22 +11,24 @@ from numpy.typing import NDArray
 from training.data.samples import printable
 from training.data.training_set import LabelledImages
 
-_HELD_OUT, _TAUGHT = 400, 64
-_HELD_OUT_BYTES, _TAUGHT_BYTES = 96 << 20, 24 << 20
+_JUDGED, _TAUGHT = 400, 64
+_JUDGED_BYTES, _TAUGHT_BYTES = 96 << 20, 24 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class KeptImages:
     """Inputs of the model, uint8 (n, height, width, channels).
 
-    `held_out` fitted nothing and are called `names`; the last `limit_images` of them are all those that set the limit (0 if
-    they are not all here, or were fitted on). `taught` are some that it was fitted on.
+    `judged` are to be judged alike by all graphs, and are called `names`; if `held_out` they fitted nothing. The last
+    `limit_images` of them are all those that set the limit (0 if they are not all here, or were fitted on). `taught` are
+    some that it was fitted on.
     """
 
-    held_out: NDArray[np.uint8]
+    judged: NDArray[np.uint8]
     names: tuple[str, ...]
     limit_images: int
     taught: NDArray[np.uint8]
+    held_out: bool = True
 
 
 def keep_images(
@@ -37,7 +39,7 @@ def keep_images(
     If the limit was set by cross-fitting, `setting` was fitted on too and serves only where nothing was tested.
     """
     size_bytes = max(1, images.pixels(fitted[0]).nbytes)
-    most = max(16, min(_HELD_OUT, _HELD_OUT_BYTES // size_bytes))
+    most = max(16, min(_JUDGED, _JUDGED_BYTES // size_bytes))
     last: list[int] = []
     if cross_fitted:
         chosen = _spread(tested or setting, most)
@@ -48,10 +50,11 @@ def keep_images(
         chosen = _spread(tested, most // 2) + _spread(setting, most // 2)
     taught = _spread(fitted, max(8, min(_TAUGHT, _TAUGHT_BYTES // size_bytes)))
     return KeptImages(
-        held_out=np.stack([images.pixels(index) for index in chosen]),
+        judged=np.stack([images.pixels(index) for index in chosen]),
         names=tuple(printable(images.entries[index].path) for index in chosen),
         limit_images=len(last),
         taught=np.stack([images.pixels(index) for index in taught]),
+        held_out=bool(tested) or not cross_fitted,
     )
 
 

@@ -28,8 +28,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How a graph of less precision judges `images` that fitted nothing, against the float32 graph of the same model.
+    """How a graph of less precision judges `images`, against the float32 graph of the same model.
 
+    The images fitted nothing if `held_out`; if none was, they are some that the model was fitted on, which prove less.
     `escapes_more` of them it passes and the other rejects, `rejects_more` the other way round; both with the same limit.
     `low` to `high` is the exact 95 % interval of their share. `score` is the largest difference as a share of the median
     score, `rms` the root mean square of all. `flipped` are the images, worst first.
@@ -43,10 +44,18 @@ class Agreement:
     score: float
     rms: float
     flipped: tuple[str, ...]
+    held_out: bool = True
 
     @property
     def flips(self) -> int:
         return self.escapes_more + self.rejects_more
+
+    @property
+    def named(self) -> str:
+        """ "387 held-out images"."""
+        if self.held_out:
+            return f"{self.images} held-out images"
+        return f"{self.images} images that the model was fitted on, as none was held out,"
 
     @property
     def holds(self) -> bool:
@@ -56,6 +65,7 @@ class Agreement:
     def to_json(self) -> dict[str, Any]:
         return {
             "images": self.images,
+            "held_out": self.held_out,
             "escapes_more": self.escapes_more,
             "rejects_more": self.rejects_more,
             "flip_rate": self.flips / self.images,
@@ -126,7 +136,14 @@ def scores_of(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.array([model.infer(image[None])[0].score for image in images], np.float64)
 
 
-def agree(ours: NDArray[np.float64], theirs: NDArray[np.float64], limit: float, names: Sequence[str] = ()) -> Agreement:
+def agree(
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    limit: float,
+    names: Sequence[str] = (),
+    *,
+    held_out: bool = True,
+) -> Agreement:
     """Compare scores (n,) of a graph of less precision with the float32 graph's, n ≥ 1; `names` are the images'."""
     difference = np.abs(ours - theirs)
     difference[~np.isfinite(difference)] = np.inf
@@ -145,6 +162,7 @@ def agree(ours: NDArray[np.float64], theirs: NDArray[np.float64], limit: float, 
         score=float(difference.max()) / scale,
         rms=float(np.sqrt(np.square(difference).mean())) / scale,
         flipped=tuple(told),
+        held_out=held_out,
     )
 
 
@@ -154,7 +172,7 @@ def refusal(precision: str, found: Agreement, limit: float, golden: Sequence[str
     if found.flips:
         named = ", ".join(found.flipped[:_SHOWN]) + (" …" if found.flips > _SHOWN else "")
         facts.append(
-            f"{found.flips} of {found.images} held-out images get another verdict ({found.low:.1%} to {found.high:.1%} with "
+            f"{found.flips} of {found.named} get another verdict ({found.low:.1%} to {found.high:.1%} with "
             f"95 % confidence, allowed {MAX_FLIPS:.1%}; limit {limit:.4g}): {named}"
         )
     if golden:

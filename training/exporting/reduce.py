@@ -42,8 +42,8 @@ class Precision(enum.StrEnum):
 class Evidence:
     """What a graph of less precision is held against.
 
-    `images` uint8 (n, h, w, c) fitted nothing and are called `names`; the last `limit_images` of them are all those that set
-    the limit (0 if they are not all here). `golden` are the bundle's own, by `golden_names`; on
+    `images` uint8 (n, h, w, c) are called `names` and fitted nothing, if any were `held_out`; the last `limit_images` of
+    them are all those that set the limit (0 if they are not all here). `golden` are the bundle's own, by `golden_names`; on
     `taught`, which the model was fitted on, ranges are measured and nodes are chosen. `limit` is what scores are held against.
     """
 
@@ -54,6 +54,7 @@ class Evidence:
     golden_names: tuple[str, ...]
     taught: NDArray[np.uint8]
     limit: float
+    held_out: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class _Gate:
         """Raises BundleError if the graph does not judge held-out and golden images as the float32 graph does."""
         evidence, model = self._evidence, self._load(graph)
         scores = scores_of(model, evidence.images)
-        found = agree(scores, self._wanted, evidence.limit, evidence.names)
+        found = agree(scores, self._wanted, evidence.limit, evidence.names, held_out=evidence.held_out)
         golden = scores_of(model, evidence.golden)
         same = ((golden > evidence.limit) == (self._golden > evidence.limit)) & np.isfinite(golden)
         others = [name for name, holds in zip(evidence.golden_names, same, strict=True) if not holds]

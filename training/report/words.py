@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from inspector.decision.intervals import clopper_pearson
-from inspector.inference.manifest import LimitBasis
+from inspector.inference.manifest import CostBasis, LimitBasis
 from training.report.counts import Counts, Tally
 from training.report.leaks import DataCheck
 from training.statistics import Rate
@@ -17,7 +17,9 @@ _ONE_SIDED = 0.90
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The statement at the top of the page. `promise_held` is None if the parts judged can neither show nor refute it."""
+    """The statement at the top of the page. `promise_held` is None if the parts judged can neither show nor refute it, or
+    costs chose the limit; `question` is what `held` answers.
+    """
 
     judged: str
     escapes: str
@@ -25,6 +27,7 @@ class Summary:
     unknown: str
     promise: str
     promise_held: bool | None
+    question: str
     held: str
     data: str
 
@@ -34,7 +37,12 @@ class Summary:
 
 def summary(counts: Counts, basis: LimitBasis, data: DataCheck) -> Summary:
     """Put counts, promise and data check into words; every figure is of physical parts."""
-    held, words = promise_held(counts.false_rejects.parts, basis)
+    question = "Did it hold?" if basis.cost is None else "Is it worth its cost?"
+    held, words = (
+        promise_held(counts.false_rejects.parts, basis)
+        if basis.cost is None
+        else (None, cost_seen(counts, basis, basis.cost))
+    )
     images, parts = counts.unknown.images.total, counts.unknown.parts.total
     return Summary(
         judged=f"{_parts(parts, '')} judged, shown by {_number(images, 'image')}: {counts.good_parts} good and "
@@ -44,6 +52,7 @@ def summary(counts: Counts, basis: LimitBasis, data: DataCheck) -> Summary:
         unknown=_unknown(counts.unknown),
         promise=basis.statement,
         promise_held=held,
+        question=question,
         held=words,
         data=data.statement,
     )
@@ -73,6 +82,39 @@ def promise_held(rate: Rate, basis: LimitBasis) -> tuple[bool | None, str]:
     return None, (
         f"These parts do not contradict the {kind} of at most {promised}, and are too few to confirm it: {seen}; the rate may "
         f"be up to {percent(interval.high)} (95 % confidence)."
+    )
+
+
+def cost_seen(counts: Counts, basis: LimitBasis, cost: CostBasis) -> str:
+    """What the parts judged would cost, beside what was expected when costs chose the limit. Nothing was promised."""
+    rejected, passed = counts.false_rejects.parts, counts.escapes.parts
+    said = "Costs chose the limit, and no false-reject rate is promised"
+    if not (rejected.total and passed.total):
+        return f"{said}. What these parts would cost is not known: it takes good and defective ones."
+    share = cost.defect_rate
+
+    def per_part(good: float, defective: float) -> float:
+        return cost.false_reject * (1 - share) * good + cost.escape * share * defective
+
+    seen, low, high = (
+        per_part(one, other)
+        for one, other in (
+            (rejected.value, passed.value),
+            (rejected.low, passed.low),
+            (rejected.high, passed.high),
+        )
+    )
+    more = clopper_pearson(rejected.count, rejected.total, _ONE_SIDED).low > basis.false_reject_rate
+    warning = (
+        f" More good parts are rejected than the {percent(basis.false_reject_rate)} that were thought the most when it was "
+        "chosen, and chance does not explain it."
+        if more
+        else ""
+    )
+    return (
+        f"{said}. With a false reject at {cost.false_reject:g}, an escape at {cost.escape:g} and {percent(share)} of parts "
+        f"defective, a part costs {seen:.3g} by the rates seen here ({low:.3g} to {high:.3g} by their intervals); "
+        f"{cost.cost_per_part:.3g} was expected ({cost.cost_low:.3g} to {cost.cost_high:.3g}).{warning}"
     )
 
 

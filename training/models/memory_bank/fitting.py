@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from inspector.errors import DataError
@@ -29,8 +30,8 @@ class FitSettings:
     """`bank_size` is the number of patches kept, `candidates` the most that are chosen from (4 bytes × channels each)."""
 
     spec: MemoryBankSpec = field(default_factory=MemoryBankSpec)
-    bank_size: int = 2000
-    candidates: int = 40_000
+    bank_size: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 40_000
     seed: int = 0
 
 

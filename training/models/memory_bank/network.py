@@ -8,16 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from inspector.errors import ConfigError
 from training.backbones import efficientnet_lite0
 from training.models.kind import InspectionModel
 
 NAME = "memory-bank"
+STAGES = 7
+"""Of EfficientNet-Lite0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,16 @@ class MemoryBankSpec:
     """
 
     levels: tuple[int, ...] = (4, 5)
-    neighbourhood: int = 3
-    smoothing: float = 1.0
-    top_share: float = 0.05
+    neighbourhood: Literal[1, 3, 5, 7] = 3
+    smoothing: Annotated[float, Field(gt=0, le=8)] = 1.0
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+
+    def __post_init__(self) -> None:
+        inside = all(0 <= level < STAGES for level in self.levels)
+        if not self.levels or not inside or sorted(set(self.levels)) != list(self.levels):
+            raise ConfigError(
+                f"got the levels {list(self.levels)} of a backbone with stages 0 to {STAGES - 1}: give some, in rising order"
+            )
 
 
 class PatchFeatures(nn.Module):
