@@ -46,6 +46,7 @@ _GOLDEN_GOOD, _GOLDEN_DEFECTIVE = 4, 8
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
+_OF_SPOILT_PARTS = "Hardly a part here is good in all of its images: good images of parts that also have a defective one stand for good parts."
 _GOLDEN_MARGIN = 0.02
 """Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
 
@@ -219,6 +220,8 @@ def _set_limit(
     rejected = part_count(sum(part.score > limit for part in test_good), len(test_good), plan.confidence)
     passed = part_count(sum(part.score <= limit for part in defects), len(defects), plan.confidence)
     basis = with_counts(basis, rejected if test_good else None, passed if defects else None, parts.fold_shift)
+    if parts.of_spoilt_parts:
+        basis = replace(basis, assumes=f"{basis.assumes} {_OF_SPOILT_PARTS}")
     chosen = (limit, plan.false_reject_rate, plan.confidence)
     outlook = look_out(parts.good, defects, chosen, limit_of, cross_fitted=parts.cross_fitted)
     return Limits(limit, region_limit(parts.maps, limit)), basis, outlook

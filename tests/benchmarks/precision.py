@@ -65,13 +65,15 @@ def verdicts(bundle: Bundle, engine: Engine, pictures: Sequence[bytes] = ()) -> 
     return [functools.partial(judge, data) for data in given]
 
 
-def measure(paths: Sequence[Path], threads: int, rounds: int, pictures: Sequence[bytes] = ()) -> list[Row]:
-    """One row for each bundle and provider, of `pictures` or the bundles' own golden images."""
+def measure(
+    paths: Sequence[Path], threads: int, rounds: int, pictures: Sequence[bytes] = (), providers: Sequence[str] = ()
+) -> list[Row]:
+    """One row for each bundle and provider, all there are if none is named, of `pictures` or the bundles' golden images."""
     ready, rows = [], []
     for path in paths:
         bundle = open_bundle(path)
         precision = str(bundle.manifest.provenance.get("precision", "fp32"))
-        for provider in available_providers():
+        for provider in providers or available_providers():
             try:
                 engine, _ = prove_bundle(bundle, provider, threads)
             except InspectorError as error:

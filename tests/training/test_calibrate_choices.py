@@ -168,7 +168,7 @@ def _split(rows: list[tuple[str, str, int]]) -> tuple[Split, Dataset]:
 
 def test_a_part_counts_by_the_image_that_is_worst_for_it() -> None:
     rows = [("a", "good", 1), ("b", "good", 1), ("c", "cut", 2), ("d", "cut", 2), ("e", "good", 2)]
-    split, dataset = _split(rows)
+    split, dataset = _split(rows + [(f"good {part}", "good", part) for part in (3, 4, 5)])
     parts = worst_images(split, {0: 1.0, 1: 2.0, 2: 9.0, 3: 5.0, 4: 99.0}, dataset)
     assert [(part.path, part.score) for part in parts] == [("d", 5.0), ("b", 2.0)]
     assert lots_of(parts[1:]) == ("L1",)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.samples import GOOD, Dataset
-from training.data.splits import Role, Split
+from training.data.splits import MIN_GROUPS, Role, Split
 from training.data.training_set import LabelledImages
 from training.models.kind import Fitter, InspectionModel
 from training.models.scoring import score_images
@@ -41,7 +41,8 @@ class ScoredParts:
     `images` (numbers in the split), `scores` (n,) and `maps` (n, rows, columns) are of good parts. `defects` are
     defective parts held out with them or cross-fitted; test parts are not among them. `fold_shift` says how much higher
     the final model scores good test images than the models of the folds do, in units of the score, as a median; None if
-    nothing was cross-fitted or there is no such image.
+    nothing was cross-fitted or there is no such image. `of_spoilt_parts` says that hardly a part is all good, so that good
+    images of parts with a defective one are among these.
     """
 
     images: list[int]
@@ -51,6 +52,7 @@ class ScoredParts:
     defects: tuple[PartScore, ...]
     cross_fitted: bool
     fold_shift: float | None = None
+    of_spoilt_parts: bool = False
 
 
 def score_parts(
@@ -81,10 +83,32 @@ def score_parts(
 
 
 def good_images(split: Split, indices: Sequence[int], role: Role | None = None) -> list[int]:
-    """Those of `indices` that show good parts: no image of the part has a defect. With a role, only those of it."""
-    defective = {entry.group for entry in split.entries if entry.label != GOOD}
-    entries = split.entries
-    return [i for i in indices if entries[i].group not in defective and role in (None, entries[i].role)]
+    """Those of `indices` that stand for good parts. With a role, only those of it.
+
+    Good images of a part that also has a defective one do not count, unless hardly a part is all good: see `spoilt_parts`.
+    """
+    spoilt, entries = spoilt_parts(split), split.entries
+    return [
+        i
+        for i in indices
+        if entries[i].label == GOOD and entries[i].group not in spoilt and role in (None, entries[i].role)
+    ]
+
+
+def spoilt_parts(split: Split) -> frozenset[int]:
+    """Parts with a defective image, whose good images therefore do not count.
+
+    None, if fewer parts are all good than a split needs, because every item has a bad surface or every lot a bad part: a
+    model is then fitted on the good images of parts that have both (see `make_split`), and theirs are the scores there are.
+    """
+    defective = defective_parts(split)
+    all_good = {entry.group for entry in split.entries} - defective
+    return defective if len(all_good) >= MIN_GROUPS else frozenset()
+
+
+def defective_parts(split: Split) -> frozenset[int]:
+    """Parts with a defective image."""
+    return frozenset(entry.group for entry in split.entries if entry.label != GOOD)
 
 
 def lots_of(parts: Sequence[PartScore]) -> tuple[str, ...]:
@@ -96,19 +120,19 @@ def lots_of(parts: Sequence[PartScore]) -> tuple[str, ...]:
 def worst_images(split: Split, scores: Mapping[int, float], dataset: Dataset) -> tuple[PartScore, ...]:
     """One score per part of the images in `scores`, {number in the split: score}, highest first.
 
-    Of a defective part its defective images count, and the lowest score: it escapes if any of them passes. Good images of
-    defective parts do not count.
+    Of a defective part its defective images count, and the lowest score: it escapes if any of them passes. Its good images
+    do not count, unless hardly a part is all good: then it has a score as a good part as well, see `spoilt_parts`.
     """
-    defective = {entry.group for entry in split.entries if entry.label != GOOD}
-    worst: dict[int, PartScore] = {}
+    spoilt = spoilt_parts(split)
+    worst: dict[tuple[int, bool], PartScore] = {}
     for index, score in scores.items():
         entry = split.entries[index]
         is_good = entry.label == GOOD
-        if is_good and entry.group in defective:
+        if is_good and entry.group in spoilt:
             continue
-        known = worst.get(entry.group)
+        known = worst.get((entry.group, is_good))
         if known is None or (score > known.score if is_good else score < known.score):
-            worst[entry.group] = PartScore(
+            worst[entry.group, is_good] = PartScore(
                 entry.group, entry.path, entry.label, float(score), dataset.sample(entry.path).lot
             )
     return tuple(sorted(worst.values(), key=lambda part: -part.score))
@@ -133,6 +157,7 @@ def _scored(
         tuple(part for part in parts if part.label != GOOD),
         cross_fitted,
         fold_shift,
+        bool({split.entries[index].group for index in good} & defective_parts(split)),
     )
 
 

@@ -28,6 +28,7 @@ from tests.benchmarks.training.precisions import FP32, INT8, SIZES, THREADS, TIL
 from tests.benchmarks.training.tasks import Target, console
 
 SIDE_PX = 224
+TIMES = "float32 on CPU, times as fast"
 FASTEST, RATIO = "fastest that passes, p50", "INT8 on CPU, times as fast as float32"
 _ROUNDS = 300
 _QUALITY = 95
@@ -68,6 +69,32 @@ class Verdicts:
         if (FP32, "CPU") in passed and (INT8, "CPU") in passed:
             figures[RATIO] = passed[FP32, "CPU"].p50_graph_ms / passed[INT8, "CPU"].p50_graph_ms
         return figures
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """How many times as fast the one kind's float32 graph gives a verdict as the other's, on the CPU provider, in turn."""
+
+    name: str
+    graphs: Precisions
+    other: Precisions
+    seeds: int = 1
+
+    def missing(self, place: Place) -> str:
+        return self.graphs.missing(place)
+
+    def needs(self, place: Place) -> str:
+        return ""
+
+    def decides(self, place: Place, seed: int) -> dict[str, Any]:
+        code = code_digest(closure(_ENGINE) | {"tests.benchmarks.precision"})
+        both = [graphs.decides(place, seed) for graphs in (self.graphs, self.other)]
+        return {"what": "versus", "of": both, "code": code, "machine": _machine()}
+
+    def measure(self, place: Place, seed: int) -> Figures:
+        paths = [graphs.made(place, seed) / FP32 for graphs in (self.graphs, self.other)]
+        rows = precision.measure(paths, THREADS, _ROUNDS, pictures_of(paths[0]), ("CPU",))
+        return {TIMES: rows[1].p50_ms / rows[0].p50_ms}
 
 
 def pictures_of(bundle: Path) -> list[bytes]:
@@ -172,7 +199,7 @@ def timing() -> list[Target]:
         Target(many, "MiB at most", 3072, at_least=False, unit="MiB"),
     ]
     for kind in SIZES:
-        graphs = precisions_of(kind, TILES)
+        graphs = precisions_of(kind)
         task = Verdicts(f"{kind} of {SIZES[kind]} px, verdict from a {SIDE_PX}-px tile", graphs)
         limit = 2.5 if kind in ("fast-bank", "classifier") else None
         rows.append(Target(task, FASTEST, limit, at_least=False, unit="ms"))
@@ -182,6 +209,8 @@ def timing() -> list[Target]:
             for name in (FP32, INT8)
         ]
         rows.append(Target(task, RATIO, 1.8, unit="×"))
+    versus = Versus("fast-bank against memory-bank", precisions_of("fast-bank"), precisions_of("memory-bank"))
+    rows.append(Target(versus, TIMES, 4.0, unit="×"))
     for model in ("padim", "patchcore"):
         task_of_peer = peer(model, TILES, timed=True)
         units = {"seconds to fit": "s", "MiB at most": "MiB", "ms for a file": "ms"}
