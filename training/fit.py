@@ -46,7 +46,9 @@ _GOLDEN_GOOD, _GOLDEN_DEFECTIVE = 4, 8
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
-_OF_SPOILT_PARTS = "Hardly a part here is good in all of its images: good images of parts that also have a defective one stand for good parts."
+_OF_SPOILT_PARTS = (
+    "Hardly a part is good in all of its images: good images of parts that have a defective one stand for good parts."
+)
 _GOLDEN_MARGIN = 0.02
 """Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
 
