@@ -22,7 +22,7 @@ TREE = {
     "from house import registry\n"
     "if TYPE_CHECKING:\n    from house import page\n"
     "def measure():\n    from house.lazy import late\n    return late",
-    "house/lazy.py": "late = 1",
+    "house/lazy.py": "late = 1\nif late > 1: raise ValueError(f'late: {late}')",
     "house/page.py": "colour = 'red'",
     "house/registry.py": "import house.models.bank\nimport house.models.other\n",
     "house/models/__init__.py": "",
@@ -56,7 +56,14 @@ def digest_of(root: Path, changes: dict[str, str]) -> str:
             False,
             "nor do docstrings",
         ),
-        ("house/lazy.py", "late = 2", True, "imported inside a function"),
+        (
+            "house/lazy.py",
+            "late = 1\nif late > 2: raise ValueError(f'late: {late}')",
+            True,
+            "imported inside a function",
+        ),
+        ("house/lazy.py", "late = 1\nif late > 1: raise ValueError('oh')", False, "words of an error"),
+        ("house/lazy.py", "late = 1\nif late > 1: raise KeyError(f'late: {late}')", True, "another error"),
         ("house/models/__init__.py", "import house.page", True, "packages run before their modules"),
         ("house/models/bank/weights.bin", "2", True, "data beside the code"),
         ("house/models/bank/README.md", "better", False, "words beside the code"),

@@ -1,7 +1,7 @@
 """Which source files decide a figure: those that are really imported, found without running them.
 
 A figure is kept under the digest of these files, so that a change elsewhere, such as in a report or in another kind of model,
-does not throw away fits that took minutes. Comments, docstrings and layout of a file do not count.
+does not throw away fits that took minutes. Comments, docstrings, layout and the words of errors do not count.
 """
 
 from __future__ import annotations
@@ -67,11 +67,13 @@ def _file(module: str, root: Path) -> Path | None:
 
 @cache
 def _meaning(source: bytes) -> str:
-    """The module without comments, layout and docstrings."""
+    """The module without comments, layout, docstrings and what its errors say."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [line for line in node.body if not _is_text(line)]
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
     return ast.dump(tree)
 
 

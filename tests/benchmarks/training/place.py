@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ELPV = "elpv"
 REGISTRY = "training.models.registry"
 """Imports every kind to choose one by name; the chosen one is known here, and its settings are part of the key."""
+SAYS_ONLY = ("inspector.errors", "training.progress")
+"""What only tells people something."""
 LOOKED_AT = ("training.data.layouts", "training.data.survey", "training.data.duplicates")
 """What these make of a data set is part of the key, so that their code need not be."""
 
@@ -59,7 +61,7 @@ class Place:
             "data": folder_digest(self.files(name)),
             "split": split,
             "size_px": size_px,
-            "code": code_digest(closure(LOOKED_AT) | {"training.measure"}),
+            "code": code_digest(closure(LOOKED_AT, without=SAYS_ONLY) | {"training.measure"}),
             "packages": packages(),
         }
         known = self.shelf.find(decides)
@@ -83,4 +85,5 @@ def look_at(source: str, split: str, size_px: int) -> Surroundings:
 def kind_code(kind: Any, *measuring: str) -> str:
     """Digest of the code that decides what a kind of model gives: its own and, by their modules, what measures it."""
     own = {part.__module__.rpartition(".")[0] for part in (kind.begin, kind.settings)}
-    return code_digest(closure(own) | closure(measuring, without=(REGISTRY, *LOOKED_AT)))
+    measure = closure(measuring, without=(REGISTRY, *LOOKED_AT, *SAYS_ONLY))
+    return code_digest(closure(own, without=SAYS_ONLY) | measure)

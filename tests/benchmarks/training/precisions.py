@@ -13,7 +13,7 @@ from tests.benchmarks.training.anomalies import BY_PART
 from tests.benchmarks.training.code import closure, code_digest
 from tests.benchmarks.training.kept import Figures
 from tests.benchmarks.training.limits import FITTED, SETS, SPLIT, DefaultLimit
-from tests.benchmarks.training.place import LOOKED_AT, REGISTRY, Place
+from tests.benchmarks.training.place import LOOKED_AT, REGISTRY, SAYS_ONLY, Place
 from tests.benchmarks.training.tasks import Target, console
 
 TILES = "magnetic tiles by part"
@@ -39,7 +39,7 @@ class Precisions:
         return ""
 
     def decides(self, place: Place, seed: int) -> dict[str, Any]:
-        code = code_digest(closure(["training.export"], without=(REGISTRY, *LOOKED_AT)))
+        code = code_digest(closure(["training.export"], without=(REGISTRY, *LOOKED_AT, *SAYS_ONLY)))
         return {"what": "precisions", "of": self.fitted.decides(place, seed), "code": code}
 
     def measure(self, place: Place, seed: int) -> Figures:

@@ -23,7 +23,7 @@ from tests.benchmarks import precision
 from tests.benchmarks.training.code import closure, code_digest
 from tests.benchmarks.training.kept import Figures, folder_digest, packages
 from tests.benchmarks.training.peers import peer
-from tests.benchmarks.training.place import Place, kind_code
+from tests.benchmarks.training.place import SAYS_ONLY, Place, kind_code
 from tests.benchmarks.training.precisions import FP32, INT8, SIZES, THREADS, TILES, Precisions, precisions_of
 from tests.benchmarks.training.tasks import Target, console
 
@@ -53,7 +53,7 @@ class Verdicts:
         return ""
 
     def decides(self, place: Place, seed: int) -> dict[str, Any]:
-        code = code_digest(closure(_ENGINE) | {"tests.benchmarks.precision"})
+        code = code_digest(closure(_ENGINE, without=SAYS_ONLY) | {"tests.benchmarks.precision"})
         return {"what": "verdicts", "of": self.graphs.decides(place, seed), "code": code, "machine": _machine()}
 
     def measure(self, place: Place, seed: int) -> Figures:
@@ -87,7 +87,7 @@ class Versus:
         return ""
 
     def decides(self, place: Place, seed: int) -> dict[str, Any]:
-        code = code_digest(closure(_ENGINE) | {"tests.benchmarks.precision"})
+        code = code_digest(closure(_ENGINE, without=SAYS_ONLY) | {"tests.benchmarks.precision"})
         both = [graphs.decides(place, seed) for graphs in (self.graphs, self.other)]
         return {"what": "versus", "of": both, "code": code, "machine": _machine()}
 
