@@ -1,23 +1,31 @@
 """Judges pictures with a bundle in plain ONNX Runtime, without the inspector: run_bundle.py BUNDLE PICTURE …
 
-For pictures that show the whole part: the line also finds it in the frame, as the manifest's "input" says.
+For pictures of 8 bits that show the whole part: the line also finds it in the frame, as the manifest's "input" says.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import numpy as np
+import cv2
 import onnxruntime
-from PIL import Image
+
+
+def resized(picture, width, height):
+    """As the line resizes, to the last bit: halved, then shrunk by averaging areas, then enlarged linearly."""
+    while picture.shape[1] >= 2 * width and picture.shape[0] >= 2 * height:
+        picture = cv2.resize(picture, ((picture.shape[1] + 1) // 2, (picture.shape[0] + 1) // 2))
+    shrunk = min(picture.shape[1], width), min(picture.shape[0], height)
+    return cv2.resize(cv2.resize(picture, shrunk, interpolation=cv2.INTER_AREA), (width, height))
+
 
 bundle = Path(sys.argv[1])
 manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
 width, height, channels = (manifest["input"][key] for key in ("width_px", "height_px", "channels"))
 session = onnxruntime.InferenceSession(bundle / "model.onnx")
 for path in sys.argv[2:]:
-    picture = Image.open(path).convert("L" if channels == 1 else "RGB").resize((width, height))
-    images = np.asarray(picture, np.uint8).reshape(1, height, width, channels)
-    score = session.run(["score"], {"images": images})[0][0]
+    picture = resized(cv2.imread(path), width, height)
+    images = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2RGB)
+    score = session.run(["score"], {"images": images.reshape(1, height, width, channels)})[0][0]
     verdict = "REJECT" if score > manifest["limits"]["score"] else "PASS"
     print(f"{path} {score:.4f} {verdict}")

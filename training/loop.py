@@ -27,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from inspector.errors import ConfigError, DataError
 from training.data.files import write_whole
+from training.device import best_device as best_device
 from training.progress import Progress, silent
 
 _WARM_UP = 0.1
@@ -119,11 +120,6 @@ def processes() -> Iterator[int]:
         yield dist.get_rank()
     finally:
         dist.destroy_process_group()
-
-
-def best_device() -> torch.device:
-    """This process's GPU, or the CPU if there is none."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def _batches(weights: Tensor, batch: int, seed: int, epoch: int) -> Iterator[list[int]]:

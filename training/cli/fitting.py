@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -72,6 +72,9 @@ class FitOptions:
         Path | None, typer.Option(metavar="DIR", help="Also keep the fitted model, for `export`.")
     ] = None
     precision: PrecisionName = "fp32"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
+    ] = "auto"
 
 
 @takes(FitOptions)
@@ -84,6 +87,7 @@ def fit_command(options: FitOptions) -> None:
     # Here and below: torch takes seconds to import, which `--help` and mistyped paths should not wait for.
     from training.checkpoint import save_fitted
     from training.data.splits import write_split
+    from training.device import DeviceChoice, computing_on
     from training.export import Precision, export_bundle
     from training.fit import fit
     from training.tables import fit_view
@@ -91,7 +95,8 @@ def fit_command(options: FitOptions) -> None:
     _check_places(options)
     plan = _plan(options, size, location)
     with progress_bars() as progress:
-        outcome = fit(dataset, plan, progress)
+        with computing_on(DeviceChoice(options.device)):
+            outcome = fit(dataset, plan, progress)
         if options.checkpoint is not None:
             save_fitted(outcome.fitted, options.checkpoint)
         if options.split_out is not None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from inspector.errors import DataError
 from training.data.training_set import LabelledImages, cells_of
+from training.device import at_work, best_device
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
 from training.models.scoring import BATCH
 from training.progress import Progress, silent
@@ -101,13 +102,14 @@ def collect_patches(
     interest = _interest(data, features)
     inside = None if interest is None else interest.flatten() > 0
     progress("Learning good parts", 0, len(images))
-    for start in range(0, len(images), BATCH):
-        batch = np.stack([data.pixels(image) for image in images[start : start + BATCH]])
-        seen_by_image = features(torch.from_numpy(batch)).permute(0, 2, 3, 1)
-        for image, patches in zip(images[start : start + BATCH], seen_by_image, strict=True):
-            seen = _that_count(patches, inside, data.ignored(image))
-            kept.append(seen[torch.randperm(len(seen), generator=generator)[:share]].clone())
-        progress("Learning good parts", start + len(batch), len(images))
+    with at_work(features) as see:
+        for start in range(0, len(images), BATCH):
+            batch = np.stack([data.pixels(image) for image in images[start : start + BATCH]])
+            seen_by_image = see(batch)[0].permute(0, 2, 3, 1)
+            for image, patches in zip(images[start : start + BATCH], seen_by_image, strict=True):
+                seen = _that_count(patches, inside, data.ignored(image))
+                kept.append(seen[torch.randperm(len(seen), generator=generator)[:share]].clone())
+            progress("Learning good parts", start + len(batch), len(images))
     counts = torch.tensor([len(patches) for patches in kept])
     if not counts.any():
         raise DataError("areas to ignore cover all good parts; draw them smaller")
@@ -147,13 +149,15 @@ def _interest(data: LabelledImages, features: PatchFeatures) -> Tensor | None:
 def remember(pool: PatchPool, settings: FitSettings, progress: Progress = silent) -> MemoryBank:
     """Fit a memory bank on a pool. The same pool and seed give the same bank on one machine."""
     generator = torch.Generator().manual_seed(settings.seed)
-    mean, whitening = whiten(pool.patches)
-    whitened = (pool.patches - mean) @ whitening
+    patches, parts = pool.patches.to(best_device()), pool.parts.to(best_device())
+    mean, whitening = whiten(patches)
+    whitened = (patches - mean) @ whitening
     chosen = coreset(whitened, min(settings.bank_size, len(whitened)), generator, progress)
     bank = whitened[chosen].contiguous()
     witnesses = torch.randperm(len(whitened), generator=generator)[:_WITNESSES]
-    weights = rarity_weights(bank, pool.parts[chosen], whitened[witnesses], pool.parts[witnesses])
-    return MemoryBank(pool.features, mean, whitening, bank, weights, pool.interest).eval()
+    weights = rarity_weights(bank, parts[chosen], whitened[witnesses], parts[witnesses])
+    network = MemoryBank(pool.features, mean.cpu(), whitening.cpu(), bank.cpu(), weights.cpu(), pool.interest)
+    return network.eval()
 
 
 def whiten(patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,10 +180,10 @@ def coreset(points: Tensor, size: int, generator: torch.Generator, progress: Pro
     Greedy k-centre (Sener and Savarese 2018) as in PatchCore, with distances after a random projection.
     """
     projection = torch.randn(points.shape[1], _COARSE_DIMENSIONS, generator=generator) / math.sqrt(_COARSE_DIMENSIONS)
-    coarse = points @ projection
+    coarse = points @ projection.to(points.device)
     squares = coarse.square().sum(dim=1)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
-    nearest = torch.full((len(points),), torch.inf)
+    nearest = torch.full((len(points),), torch.inf, device=points.device)
     for done in range(1, size):
         last = chosen[-1]
         distances = torch.addmv(squares + squares[last], coarse, coarse[last], alpha=-2.0)
@@ -207,7 +211,7 @@ def rarity_weights(bank: Tensor, bank_parts: Tensor, witnesses: Tensor, witness_
         reach.append(squared.amin(dim=1).clamp_min(0.0).sqrt())
     distances = torch.cat(reach)
     if not torch.isfinite(distances).all():
-        return torch.ones(len(bank))
+        return torch.ones(len(bank), device=bank.device)
     # Equal patches on many parts (background, clipped pixels) must not get all the weight.
     distances = distances.clamp_min(0.25 * float(distances.mean()) + 1e-6)
     return (distances.mean() / distances).sqrt()

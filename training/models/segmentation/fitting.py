@@ -19,6 +19,7 @@ from inspector.errors import DataError
 from training.data.samples import GOOD as GOOD_LABEL
 from training.data.samples import printable
 from training.data.training_set import LabelledImages, cells_of
+from training.device import best_device
 from training.models.segmentation.network import Decoder, Features, SegmentationSpec, Segmenter
 from training.models.segmentation.views import (
     DEFECTIVE,
@@ -211,7 +212,8 @@ def _trained(
 ) -> Decoder:
     """As `train`, by torch's global generator."""
     means, scales = _statistics(views, taught)
-    decoder = Decoder(classes, settings.spec.width, [level.shape[1] for level in views.levels])
+    device = best_device()
+    decoder = Decoder(classes, settings.spec.width, [level.shape[1] for level in views.levels]).to(device)
     assert decoder.head.bias is not None
     decoder.head.bias.data[0] += 3.0  # begin with the belief that most of a part is good
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=settings.learning_rate, weight_decay=0.05)
@@ -225,7 +227,7 @@ def _trained(
         batch = taught[torch.multinomial(weights, _BATCH, replacement=True)]
         optimiser.zero_grad()
         features = [F.dropout2d(level, _DROPPED) for level in _batch(views, batch, means, scales)]
-        loss_of(decoder(features), views.targets[batch].long()).backward()  # type: ignore[no-untyped-call]
+        loss_of(decoder(features), views.targets[batch].to(device).long()).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         if len(held_back) and step % _VALIDATE_EVERY == 0:
@@ -239,7 +241,7 @@ def _trained(
     progress("Learning regions", settings.steps, settings.steps)
     if len(held_back):
         decoder.load_state_dict(best)
-    return folded(decoder, means, scales).eval().requires_grad_(False)
+    return folded(decoder.cpu(), means, scales).eval().requires_grad_(False)
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
@@ -295,8 +297,10 @@ def _turns(views: Views, taught: Tensor) -> Tensor:
 
 
 def _batch(views: Views, chosen: Tensor, means: Sequence[Tensor], scales: Sequence[Tensor]) -> list[Tensor]:
+    """On the device that learns, standardised there; the views stay on the CPU."""
+    device = best_device()
     return [
-        (level[chosen].float() - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1)
+        (level[chosen].to(device).float() - mean.to(device).view(1, -1, 1, 1)) * scale.to(device).view(1, -1, 1, 1)
         for level, mean, scale in zip(views.levels, means, scales, strict=True)
     ]
 
@@ -316,7 +320,7 @@ def merit_of(decoder: Decoder, batch: Callable[[Tensor], list[Tensor]], views: V
     for kind in (GOOD, DEFECTIVE):
         chosen = held_back[views.kinds[held_back] == kind]
         for part in torch.split(chosen[:: max(1, len(chosen) // 64)], _BATCH):
-            logits = decoder(batch(part))
+            logits = decoder(batch(part)).cpu()
             taught = views.targets[part] != IGNORED
             marked = (views.targets[part] > 0) & taught
             odds = logits[:, 1:].amax(dim=1) - logits[:, 0]

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from training.data.training_set import LabelledImages
+from training.device import at_work
 from training.models.segmentation.network import Features
 from training.progress import Progress, silent
 from training.torchvision_import import import_timm
@@ -203,19 +204,20 @@ def look(features: Features, examples: Callable[[int], Example], count: int, pro
     targets: Tensor | None = None
     about: list[Example] = []
     progress("Looking at views", 0, count)
-    for start in range(0, count, _BATCH):
-        batch = [examples(number) for number in range(start, min(start + _BATCH, count))]
-        outputs = features(torch.from_numpy(np.stack([example.pixels for example in batch])))
-        rows, columns = outputs[0].shape[-2:]
-        if targets is None:
-            levels = [torch.empty((count, *output.shape[1:]), dtype=torch.float16) for output in outputs]
-            targets = torch.empty((count, rows, columns), dtype=torch.uint8)
-        for kept, output in zip(levels, outputs, strict=True):
-            kept[start : start + len(batch)] = output
-        for number, example in enumerate(batch, start):
-            targets[number] = torch.from_numpy(target_of(example, rows, columns))
-            about.append(replace(example, pixels=_NOTHING, shares={}, taught=_NOTHING.astype(bool)))
-        progress("Looking at views", start + len(batch), count)
+    with at_work(features) as see:
+        for start in range(0, count, _BATCH):
+            batch = [examples(number) for number in range(start, min(start + _BATCH, count))]
+            outputs = see(np.stack([example.pixels for example in batch]))
+            rows, columns = outputs[0].shape[-2:]
+            if targets is None:
+                levels = [torch.empty((count, *output.shape[1:]), dtype=torch.float16) for output in outputs]
+                targets = torch.empty((count, rows, columns), dtype=torch.uint8)
+            for kept, output in zip(levels, outputs, strict=True):
+                kept[start : start + len(batch)] = output
+            for number, example in enumerate(batch, start):
+                targets[number] = torch.from_numpy(target_of(example, rows, columns))
+                about.append(replace(example, pixels=_NOTHING, shares={}, taught=_NOTHING.astype(bool)))
+            progress("Looking at views", start + len(batch), count)
     assert targets is not None
     return Views(
         tuple(levels),

@@ -1,0 +1,159 @@
+"""Fitting on a GPU, tried without one: tensors that claim to lie on another device, and refuse company from the CPU.
+
+What it shows: everything that a kind computes on the device was moved there, and all that it hands on came back. What it
+cannot show is CUDA's arithmetic, speed and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+from training_pictures import Pictures, part
+
+from inspector.errors import ConfigError
+from training import device
+from training.device import DeviceChoice, at_work, best_device, computing_on
+from training.models.kind import Fitter
+from training.models.memory_bank import fitting as memory_bank
+from training.models.scoring import score_images
+from training.models.segmentation import fitting as segmentation
+
+GPU = torch.device("meta")
+"""Stands for a GPU: a device that torch can name everywhere, and whose own tensors hold nothing."""
+
+
+class Away(Tensor):
+    """A tensor that says it lies on the GPU; its values are those of `held`, on the CPU."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> Away:
+        away: Away = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, held.shape, held.stride(), held.storage_offset(), dtype=held.dtype, device=GPU
+        )
+        away.held = held
+        return away
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return _computed(func, args, dict(kwargs or {}))
+
+
+class Elsewhere(TorchDispatchMode):
+    """Makes what is made on, or moved to, the GPU `Away`."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return _computed(func, args, dict(kwargs or {}))
+
+
+def _computed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
+    away = [value for value in tensors if isinstance(value, Away)]
+    goes = torch.device(kwargs.get("device") or ("meta" if away else "cpu")) == GPU
+    name = func.overloadpacket.__name__
+    if name not in ("_to_copy", "copy_") and away and not name.startswith("index"):
+        strangers = [value for value in tensors if not isinstance(value, Away) and value.ndim]
+        assert not strangers, (
+            f"{name} of tensors on two devices, {[tuple(value.shape) for value in strangers]} on the CPU"
+        )
+    if "device" in kwargs:
+        kwargs["device"] = torch.device("cpu")
+    result = func(*tree_map(_held, list(args)), **tree_map(_held, kwargs))
+    if name.endswith("_") and args and isinstance(args[0], Tensor):
+        return args[0]
+    return tree_map(lambda value: Away(value) if goes and isinstance(value, Tensor) else value, result)
+
+
+def _held(value: Any) -> Any:
+    return value.held if isinstance(value, Away) else value
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(device, "_gpu", lambda: GPU)
+    with Elsewhere():
+        yield
+
+
+def _bank(pictures: Pictures) -> Fitter:
+    return memory_bank.MemoryBankFitter(pictures, memory_bank.FitSettings(bank_size=20, candidates=200))
+
+
+def _segmentation(pictures: Pictures) -> Fitter:
+    return segmentation.SegmentationFitter(pictures, segmentation.FitSettings(views=8, steps=3))
+
+
+def _pictures() -> Pictures:
+    pixels = np.stack([part(seed, defect=seed > 5)[..., None] for seed in range(8)])
+    masks = np.where(pixels[..., 0] == 15, 255, 0).astype(np.uint8)
+    return Pictures(pixels, ["good"] * 6 + ["blot"] * 2, masks)
+
+
+@pytest.mark.parametrize(
+    "begin", [pytest.param(_bank, id="memory bank"), pytest.param(_segmentation, id="segmentation")]
+)
+def test_a_model_learns_and_scores_on_the_gpu_and_comes_back(begin: Callable[[Pictures], Fitter], gpu: None) -> None:
+    pictures = _pictures()
+    network = begin(pictures).fit(range(len(pictures)))
+    scored = score_images(network, pictures, [0, 7], lambda done: None)
+    assert np.isfinite(scored.scores).all()
+    lying = {name for name, tensor in network.state_dict().items() if isinstance(tensor, Away) or tensor.is_meta}
+    assert not lying
+
+
+def test_the_gpu_of_these_tests_refuses_tensors_of_the_cpu(gpu: None) -> None:
+    """Else the tests above could not fail."""
+    with pytest.raises(AssertionError, match="two devices"):
+        torch.ones(3).to(GPU) + torch.ones(3)
+
+
+def test_a_module_comes_back_after_an_error(gpu: None) -> None:
+    module = nn.Linear(2, 2)
+    with pytest.raises(RuntimeError, match="dtype"), at_work(module) as see:
+        see(np.zeros((1, 5), np.uint8))
+    assert not next(module.parameters()).is_meta
+
+
+@pytest.mark.parametrize(
+    ("choice", "there", "expected"),
+    [
+        pytest.param(DeviceChoice.AUTO, True, "meta", id="a GPU is taken if there is one"),
+        pytest.param(DeviceChoice.AUTO, False, "cpu", id="else the CPU"),
+        pytest.param(DeviceChoice.CPU, True, "cpu", id="the CPU, although there is a GPU"),
+        pytest.param(DeviceChoice.CUDA, True, "meta", id="the GPU, by name"),
+    ],
+)
+def test_which_device_is_taken(
+    monkeypatch: pytest.MonkeyPatch, choice: DeviceChoice, there: bool, expected: str
+) -> None:
+    monkeypatch.setattr(device, "_gpu", lambda: GPU if there else None)
+    with computing_on(choice) as chosen:
+        assert chosen.type == best_device().type == expected
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_cuda_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_gpu", lambda: None)
+    with (
+        pytest.raises(ConfigError, match=r"finds no GPU here; install .*--device cpu"),
+        computing_on(DeviceChoice.CUDA),
+    ):
+        raise AssertionError("it goes on without")
+
+
+def test_a_gpu_without_memory_left_is_said() -> None:
+    with pytest.raises(ConfigError, match="too little memory"), computing_on(DeviceChoice.AUTO):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
