@@ -6,10 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from inspector.errors import ConfigError
+from tests.benchmarks.peers.job import DEALT, job_of
 from tests.benchmarks.peers.run import pinned, run
+from training.measure import look_at
 
 
 def environment(folder: Path, versions: dict[str, str], side: str) -> Path:
@@ -60,3 +64,20 @@ def test_a_python_without_anomalib_or_none_at_all(tmp_path: Path) -> None:
         run(Path(sys.executable), {})
     with pytest.raises(ConfigError, match="no Python that runs"):
         run(tmp_path / "nothing", {})
+
+
+def test_anomalib_gets_the_split_of_our_own_models(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for label, count in (("good", 10), ("cut", 3)):
+        (tmp_path / label).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(tmp_path / label / f"{number}.png"), random.integers(0, 255, (32, 32), np.uint8))
+    around = look_at(str(tmp_path), "part", 64)
+    jobs = [job_of(around, "padim", 256, seed, sees_defects=True) for seed in (0, 0, 1)]
+    assert jobs[0] == jobs[1]
+    assert jobs[0]["test_good"] != jobs[2]["test_good"]
+    lists = [{Path(file).relative_to(tmp_path).as_posix() for file in jobs[0][key]} for key in DEALT]
+    fit, good, defective = lists
+    assert (len(fit), len(good)) == (8, 2)
+    assert defective == {"cut/0.png", "cut/1.png", "cut/2.png"}
+    assert fit | good == {f"good/{number}.png" for number in range(10)}

