@@ -74,7 +74,8 @@ def main(
                 console.print(f"{target.task.name}: {error}", markup=False)
                 failed = True
     write(rows, output)
-    show(rows, f"training, rows in {output}")
+    show([row for row in rows if row.target], f"training, held against targets, rows in {output}")
+    show([row for row in rows if not row.target], "beside them")
     for reason in bench.left_out:
         console.print(f"left out: {reason}", markup=False)
     if failed:

@@ -31,7 +31,9 @@ def good_only() -> list[Target]:
 
 def fast() -> list[Target]:
     """Model 2 against model 1 on the same images."""
-    return [Target(bank(name, "fast-bank"), AUROC, 0.0, beside=(bank(name),)) for name in BY_PART]
+    return [
+        Target(bank(name, "fast-bank"), AUROC, 0.0, beside=(bank(name),), than="the memory bank") for name in BY_PART
+    ]
 
 
 def both() -> list[Target]:

@@ -100,7 +100,8 @@ class Target:
     """One figure of a task, held against a target; without `limit` it only explains.
 
     The mean over seeds counts. With `of` the figure counts something of that other one, and their sums over all seeds do.
-    With `beside` it is how much larger the figure is than the largest of those tasks that has this seed, seed by seed.
+    With `beside` it is how much larger the figure is than the largest of those tasks that has this seed, seed by seed; `than`
+    calls them something shorter than their names.
     """
 
     task: Task
@@ -108,6 +109,7 @@ class Target:
     limit: float | None = None
     at_least: bool = True
     beside: tuple[Task, ...] = ()
+    than: str = ""
     of: str = ""
     unit: str = ""
 
@@ -166,7 +168,7 @@ def row_of(bench: Bench, target: Target) -> Row:
     found = {seed: kept for seed, kept in found.items() if target.figure in kept.figures}
     name = f"{target.task.name}: {target.figure}"
     if target.beside:
-        name += f" beyond {' and '.join(task.name for task in target.beside)}"
+        name += f" beyond {target.than or ' and '.join(task.name for task in target.beside)}"
         value, seeds, how = _beyond(found, target, [(task, bench.figures(task)) for task in target.beside])
     elif target.of:
         value, how = _counted(found, target)
