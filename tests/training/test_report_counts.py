@@ -16,8 +16,9 @@ from training.report.counts import count
 from training.report.curves import curves
 from training.report.leaks import DataCheck
 from training.report.masks import defect_size
+from training.report.page import _rate
 from training.report.pictures import worst_escapes, worst_false_rejects
-from training.report.words import cost_seen, percent, promise_held, summary
+from training.report.words import cost_seen, percent, promise_held, summary, to_sign
 from training.statistics import counted
 
 LIMIT = 1.0
@@ -93,6 +94,18 @@ def test_an_estimate_is_not_called_a_promise() -> None:
     assert "promise" not in promise_held(counted(9, 10), basis)[1]
 
 
+def test_no_line_of_a_page_ends_within_an_interval() -> None:
+    assert _rate(counted(13, 14)).split(" ") == [
+        "13",
+        "of",
+        "14",
+        "=",
+        "92.9\u00a0%",
+        "(66.1\u00a0to\u00a099.8\u00a0%)",
+    ]
+    assert _rate(counted(0, 0)) == "none judged"
+
+
 def _cost_basis(expected_rate: float) -> LimitBasis:
     cost = CostBasis(1, 50, 0.02, 0.3, 0.1, 0.6, 1, 3, 40)
     return LimitBasis("least expected cost", expected_rate, 0.95, 200, False, "The limit costs least …", cost=cost)
@@ -115,6 +128,24 @@ def test_a_limit_by_cost_is_not_held_to_a_promise(rejected: int, expected_rate: 
     assert told.question == "Is it worth its cost?"
     assert says in told.held
     assert "no false-reject rate is promised" in told.held
+
+
+@pytest.mark.parametrize(
+    ("images", "held", "new", "says"),
+    [
+        pytest.param(
+            LINE, None, True, "up to 932 of 1,000 defective parts to pass and up to 906 of 1,000 good", id="both"
+        ),
+        pytest.param(LINE[:3], None, True, "Against it: nothing is known of defective parts.", id="good parts alone"),
+        pytest.param(LINE, None, None, "may know the parts", id="no split"),
+        pytest.param(LINE, False, False, "knows the parts that it was judged on; the limit did not hold", id="a leak"),
+        pytest.param((), None, None, "nothing to sign", id="nothing judged"),
+    ],
+)
+def test_the_sentence_to_sign_says_the_worst_and_what_speaks_against_it(
+    images: Sequence[Judged], held: bool | None, new: bool | None, says: str
+) -> None:
+    assert says in to_sign(count(Evaluation("x", LIMIT, images)), held, new)
 
 
 def test_without_defects_a_limit_by_cost_cannot_be_weighed() -> None:

@@ -16,6 +16,7 @@ from training.data.samples import printable
 from training.report import plots, words
 from training.report.build import Report
 from training.report.comparison import Comparison
+from training.statistics import Rate
 
 _TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_PARTS = 20
@@ -76,10 +77,15 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        rate=words.rate_words, percent=words.percent, plain=printable, short=plots.short, number=_number
-    )
+    environment.filters.update(rate=_rate, percent=words.percent, plain=printable, short=plots.short, number=_number)
     return environment.get_template(template).render(**values)
+
+
+def _rate(rate: Rate) -> str:
+    """A rate of which no line ends within the interval or before a percent sign."""
+    text = words.rate_words(rate).replace(" %", "\N{NO-BREAK SPACE}%")
+    start = text.find("(")
+    return text if start < 0 else text[:start] + text[start:].replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _number(value: float | None, digits: int = 3) -> str:

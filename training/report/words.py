@@ -30,6 +30,7 @@ class Summary:
     question: str
     held: str
     data: str
+    sentence: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,7 +56,32 @@ def summary(counts: Counts, basis: LimitBasis, data: DataCheck) -> Summary:
         question=question,
         held=words,
         data=data.statement,
+        sentence=to_sign(counts, held, data.new_to_model),
     )
+
+
+def to_sign(counts: Counts, held: bool | None, new_to_model: bool | None) -> str:
+    """What a manager signs or refuses: what is to be expected at worst, and what speaks against believing it."""
+    passed, rejected = counts.escapes.parts, counts.false_rejects.parts
+    expected = [
+        f"up to {round(1000 * rate.high)} of 1,000 {kind} parts {what}"
+        for rate, kind, what in ((passed, "defective", "to pass"), (rejected, "good", "to be rejected"))
+        if rate.total
+    ]
+    missing = [kind for rate, kind in ((passed, "defective"), (rejected, "good")) if not rate.total]
+    doubts = [f"nothing is known of {kind} parts" for kind in missing]
+    if new_to_model is not True:
+        doubts.append(
+            "the model may know the parts that it was judged on"
+            if new_to_model is None
+            else "the model knows the parts that it was judged on"
+        )
+    if held is False:
+        doubts.append("the limit did not hold what was said of it")
+    if not expected:
+        return "There is nothing to sign: no part was judged."
+    said = f"With this bundle and its limit, of parts like these I expect {' and '.join(expected)}, at worst (95 % intervals)."
+    return f"{said} Against it: {'; '.join(doubts)}." if doubts else said
 
 
 def promise_held(rate: Rate, basis: LimitBasis) -> tuple[bool | None, str]:
