@@ -171,7 +171,7 @@ class _State:
     def keep(self, epochs_done: int, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
         for place, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in values.items()}
+            tensors |= {f"optimizer.{place}.{name}": tensor.contiguous() for name, tensor in values.items()}
         write_whole(self._path, save(tensors, {"epochs_done": str(epochs_done), "same": self._same}))
 
     def restore(

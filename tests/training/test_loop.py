@@ -79,6 +79,27 @@ def test_a_finished_run_is_not_repeated_and_another_seed_starts_anew(tmp_path: P
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_the_state_of_a_network_with_channels_last_is_kept(tmp_path: Path) -> None:
+    def trained(folder: Path | None) -> nn.Module:
+        torch.manual_seed(1)
+        network = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pictures = torch.linspace(0, 1, 200).reshape(4, 2, 5, 5)
+        train(
+            network,
+            lambda n, i, g: n(pictures[list(i)]).square().mean(),
+            torch.ones(4),
+            SETTINGS,
+            0,
+            folder=folder,
+            task="p",
+        )
+        return network
+
+    assert _same(trained(tmp_path), trained(None))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert _same(trained(tmp_path), trained(None))
+
+
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     _trained(folder=tmp_path)
     (file,) = tmp_path.iterdir()
