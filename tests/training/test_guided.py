@@ -22,6 +22,7 @@ from training.fit import FitPlan, fit
 from training.models.guided import GUIDED
 from training.models.guided.cells import DEFECT, GOOD, UNKNOWN, Budget, look
 from training.models.guided.fitting import FitSettings, GuidedFitter, rebuild
+from training.models.guided.measure import Log, Row
 from training.models.guided.network import GRID_CHANNELS, Guided, GuidedFeatures, GuidedSpec, Heads, grids_of
 from training.models.guided.perceptrons import Lesson, TrainSettings, train_heads
 from training.models.guided.plot import draw
@@ -85,9 +86,10 @@ def test_without_defects_it_is_the_memory_bank() -> None:
 
 def test_the_good_of_another_fold_and_its_defects_teach_nothing() -> None:
     """Cross-fitting rests on it: what is left out must not be in the network."""
-    whole, part_of_it = _set(16, 4), _set(12, 0)
+    whole, part_of_it = _set(16, 4, labels=("smear", "stain")), _set(12, 0)
     left_out = GuidedFitter(whole, SETTINGS).fit(range(12))
     assert left_out.heads is None
+    assert len(left_out(_images(part(300)))) == len(left_out.outputs)
     assert set(left_out.bank.structure()["bank"]) == set(
         GuidedFitter(part_of_it, SETTINGS).fit(range(12)).structure()["bank"]["bank"]
     )
@@ -321,6 +323,14 @@ def test_fit_exports_a_bundle_that_verifies(tmp_path: Path) -> None:
     assert bundle.manifest.model_kind == "guided"
     assert outcome.test.auroc is not None
     assert outcome.test.auroc > 0.9
+
+
+def test_measured_rows_are_not_measured_again(tmp_path: Path) -> None:
+    row = Row("tiles", "guided", 0, 5, 0, 0.9, 0.5, None)
+    Log(tmp_path / "curve.jsonl").add(row)
+    log = Log(tmp_path / "curve.jsonl")
+    assert log.has(row.key)
+    assert not log.has(replace(row, seed=1).key)
 
 
 def test_the_plot_is_the_same_for_the_same_rows(tmp_path: Path) -> None:

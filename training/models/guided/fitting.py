@@ -73,7 +73,9 @@ class GuidedFitter:
     def teach(self, network: Guided, images: Sequence[int], progress: Progress = silent) -> Guided:
         """What `network` remembers of good parts, with heads learned anew from `images`: another labelled reject in seconds."""
         heads = self._heads(self._seen.cells.only(images), progress)
-        return Guided(network.spec, network.bank, heads, self.classes, float(network.scale), self._seen.interest).eval()
+        # Nothing tells classes apart where no defect was learned.
+        classes = () if heads is None else self.classes
+        return Guided(network.spec, network.bank, heads, classes, float(network.scale), self._seen.interest).eval()
 
     def _heads(self, cells: CellPool, progress: Progress) -> Heads | None:
         if not (cells.shows == GOOD).any() or not (cells.shows != GOOD).any():

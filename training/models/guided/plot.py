@@ -19,7 +19,12 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-_STYLES = {"guided": ("#0b5fa5", "o-"), "classifier": ("#c05a00", "s--"), "memory-bank": ("#555555", ":")}
+_STYLES = {
+    "guided": ("#0b5fa5", "o-"),
+    "classifier": ("#c05a00", "s--"),
+    "logistic-regression": ("#8a6d1f", "^-."),
+    "memory-bank": ("#555555", ":"),
+}
 _MEASURES = {"auroc": "image AUROC", "escapes": "escapes at 1 % false rejects"}
 
 _ALL = 60
