@@ -66,14 +66,15 @@ def show(rows: Sequence[Row], title: str) -> None:
         table.add_column("how", overflow="fold")
     for row in rows:
         holds = "" if row.holds is None else "[green]yes[/green]" if row.holds else "[red]no[/red]"
-        cells = (row.name, _shown(row), row.target, holds, f"{row.samples:,}", *([row.note] if noted else ()))
+        cells = (row.name, shown(row), row.target, holds, f"{row.samples:,}", *([row.note] if noted else ()))
         table.add_row(*cells)
     console = Console()
     # Piped into a file there is no width to keep to.
     (console if console.is_terminal else Console(width=170)).print(table)
 
 
-def _shown(row: Row) -> str:
+def shown(row: Row) -> str:
+    """The value as people read it; a dash if it was not measured."""
     if row.value is None:
         return "–"
     value = f"{row.value:,.3f}" if abs(row.value) < 10 else f"{row.value:,.1f}"

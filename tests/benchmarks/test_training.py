@@ -12,6 +12,7 @@ from tests.benchmarks.rows import Row
 from tests.benchmarks.training.__main__ import GROUPS
 from tests.benchmarks.training.code import closure, code_digest
 from tests.benchmarks.training.kept import Figures, Shelf, folder_digest
+from tests.benchmarks.training.markdown import tables
 from tests.benchmarks.training.place import LOOKED_AT, REGISTRY, Place, kind_code
 from tests.benchmarks.training.tasks import Bench, Target, row_of
 from training.models.registry import KINDS
@@ -204,6 +205,19 @@ def test_a_row_that_is_not_measured_stands_there_without_a_value(
     assert row_of(measuring, Target(toy, "AUROC", 0.8)) == Row("bank: AUROC", None, "", "≥ 0.8", None, 0)
     assert said in measuring.left_out
     assert not toy.asked
+
+
+def test_the_tables_for_people_show_misses_and_what_was_not_measured(tmp_path: Path) -> None:
+    measuring = bench(tmp_path)
+    toys = [Target(Toy("good", (0.9, 0.9)), "AUROC", 0.8), Target(Toy("bad", (0.7, 0.7)), "AUROC", 0.8)]
+    toys += [Target(Toy("away", (), "no anomalib"), "AUROC", 0.8), Target(Toy("beside", (0.5, 0.5)), "AUROC")]
+    lines = tables([row_of(measuring, target) for target in toys], measuring).splitlines()
+    assert [line.split(" | ")[-1] for line in lines[2:5]] == ["≥ 0.8 |", "≥ 0.8: missed |", "≥ 0.8 |"]
+    assert lines[4].startswith("| away: AUROC | – |")
+    assert not any("beside" in line for line in lines)
+    # No set is there: every figure beside anomalib is a dash, none a number made up.
+    assert lines[8].startswith("| memory-bank, magnetic tiles by part | – | – | –")
+    assert {len(line.split("|")) for line in lines if line} == {5, 7, 6}
 
 
 def test_every_group_names_kinds_that_there_are() -> None:

@@ -26,6 +26,7 @@ from tests.benchmarks.training.anomalies import both, fast, good_only
 from tests.benchmarks.training.classes import classes
 from tests.benchmarks.training.kept import Shelf
 from tests.benchmarks.training.limits import limits
+from tests.benchmarks.training.markdown import tables
 from tests.benchmarks.training.peers import peers
 from tests.benchmarks.training.place import Place
 from tests.benchmarks.training.precisions import precisions
@@ -58,6 +59,7 @@ def main(
         bool, typer.Option("--again-if-busy", help="Measure anew what was measured on a busy machine.")
     ] = False,
     output: Annotated[Path, typer.Option(help="Where the rows are written.")] = Path("build/bench-training.json"),
+    markdown: Annotated[Path | None, typer.Option(help="Also write the tables of README.md here.")] = None,
     shelf: Annotated[Path, typer.Option(help="Where figures are kept.")] = Path("build/bench-training"),
 ) -> None:
     """Measure, print and write the rows; exit status 1 only if something could not be measured."""
@@ -78,6 +80,9 @@ def main(
     show([row for row in rows if not row.target], "beside them")
     for reason in bench.left_out:
         console.print(f"left out: {reason}", markup=False)
+    if markdown is not None:
+        bench.only_kept = True
+        markdown.write_text(tables(rows, bench), encoding="utf-8")
     if failed:
         sys.exit(1)
 

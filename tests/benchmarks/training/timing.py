@@ -188,10 +188,20 @@ def _cpu_lines() -> Sequence[str]:
     return told.read_text().splitlines() if told.exists() else ()
 
 
+def live_tiles() -> LiveBundle:
+    """All good tiles to a live bundle."""
+    return LiveBundle("672 good magnetic tiles to a live bundle", "magnetic-tile", "MT_Free/Imgs", "*.jpg", 0)
+
+
+def verdicts_of(kind: str) -> Verdicts:
+    """A kind's verdicts of one tile."""
+    return Verdicts(f"{kind} of {SIZES[kind]} px, verdict from a {SIDE_PX}-px tile", precisions_of(kind))
+
+
 def timing() -> list[Target]:
     """From pictures to a bundle, a verdict by kind and provider, INT8's gain, and anomalib's times."""
     few = LiveBundle("20 good screws of 512 px to a live bundle", "mvtec-ad/screw", "train/good", "*.png", 20)
-    many = LiveBundle("672 good magnetic tiles to a live bundle", "magnetic-tile", "MT_Free/Imgs", "*.jpg", 0)
+    many = live_tiles()
     rows = [
         Target(few, "seconds", 45, at_least=False, unit="s"),
         Target(few, "MiB at most", unit="MiB"),
@@ -199,8 +209,7 @@ def timing() -> list[Target]:
         Target(many, "MiB at most", 3072, at_least=False, unit="MiB"),
     ]
     for kind in SIZES:
-        graphs = precisions_of(kind)
-        task = Verdicts(f"{kind} of {SIZES[kind]} px, verdict from a {SIDE_PX}-px tile", graphs)
+        task = verdicts_of(kind)
         limit = 2.5 if kind in ("fast-bank", "classifier") else None
         rows.append(Target(task, FASTEST, limit, at_least=False, unit="ms"))
         rows += [
