@@ -38,7 +38,7 @@ _CLIP_NORM = 5.0
 class LoopSettings:
     """How long and how fast to learn. `rate` is AdamW's highest; `batch` is of all processes together."""
 
-    epochs: int = 10
+    epochs: int = 8
     batch: int = 32
     rate: float = 1e-3
     weight_decay: float = 0.02
@@ -83,6 +83,7 @@ def train(
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda" and half is torch.float16)
     state = None if folder is None else _State(folder, task, settings, seed, len(weights))
     first = 0 if state is None else state.restore(network, optimizer, schedule)
+    _check_together(first, folder)
     shared = DistributedDataParallel(network) if _processes() > 1 else network
     progress("Learning", first * steps, settings.epochs * steps)
     for epoch in range(first, settings.epochs):
@@ -92,7 +93,7 @@ def train(
                 value = loss(shared, batch, generator)
             if not torch.isfinite(value):
                 raise DataError(
-                    f"the loss is {float(value)} in epoch {epoch + 1}: the training diverged; set a lower rate than "
+                    f"the loss is {float(value.detach())} in epoch {epoch + 1}: the training diverged; set a lower rate than "
                     f"{settings.rate:g}, or look for images that are blank"
                 )
             optimizer.zero_grad(set_to_none=True)
@@ -110,16 +111,48 @@ def train(
 @contextmanager
 def processes() -> Iterator[int]:
     """Join the processes that torchrun started, if it did; gives this one's rank. NCCL on CUDA, else gloo."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if _started_together() < 2:
         yield 0
         return
-    if torch.cuda.is_available():
+    on_gpu = best_device().type == "cuda"
+    if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield dist.get_rank()
     finally:
         dist.destroy_process_group()
+
+
+def check_shares_work(kind: str, *, by_steps: bool) -> None:
+    """Raise ConfigError if torchrun started several processes for a kind of model whose work they cannot share."""
+    if _started_together() > 1 and not by_steps:
+        raise ConfigError(
+            f"{kind} learns in one go, so torchrun has nothing to share: run inspector-train fit without it"
+        )
+
+
+def _started_together() -> int:
+    """How many processes torchrun started, with this one; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def processes_here() -> int:
+    """How many of the processes that torchrun started share this machine's memory; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _processes() > 1 else 1
+
+
+def _check_together(first: int, folder: Path | None) -> None:
+    """Raises DataError unless all processes go on at the same epoch: their sums of gradients would wait for ever."""
+    if _processes() == 1:
+        return
+    seen: list[int | None] = [None] * _processes()
+    dist.all_gather_object(seen, first)
+    if len(set(seen)) > 1:
+        raise DataError(
+            f"the processes go on after {', '.join(map(str, seen))} epochs in {folder}: each sees another state; give a "
+            "folder that all of them share, or remove it to start anew"
+        )
 
 
 def _batches(weights: Tensor, batch: int, seed: int, epoch: int) -> Iterator[list[int]]:

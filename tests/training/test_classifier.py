@@ -16,10 +16,13 @@ from inspector.errors import ConfigError, DataError, InspectorError
 from inspector.inference.bundle import InputSpec
 from inspector.inference.engine import Model
 from training.augment import NONE, Augmentation, augmented
+from training.backbones import bare_backbone
 from training.loop import LoopSettings
-from training.models.classifier.fitting import ClassifierFitter, ClassifierSettings, rebuild
+from training.models.classifier.fitting import ClassifierFitter, rebuild
 from training.models.classifier.head import doubted, temperature
-from training.models.classifier.network import UNFAMILIAR, Classifier, pooled
+from training.models.classifier.late import LateStages, learns_alike
+from training.models.classifier.network import UNFAMILIAR, Classifier, ClassifierSpec, Guard, PartFeatures, pooled
+from training.models.classifier.settings import ClassifierSettings
 from training.models.scoring import score_images
 
 SETTINGS = ClassifierSettings(views=2, seed=1)
@@ -233,6 +236,23 @@ def test_a_doubtful_label_stands_for_shares_of_classes() -> None:
     assert fitter._targets[0].tolist() == [0.75, 0.25, 0.0]
 
 
+def test_what_the_labellers_did_not_agree_on_goes_to_the_other_classes() -> None:
+    data = _data(good=2, each=2)
+    object.__setattr__(data, "agreement", lambda image: 0.75 if image in (0, 2) else 1.0)
+    targets = ClassifierFitter(data, replace(SETTINGS, views=1))._targets
+    assert targets[0].tolist() == [0.75, 0.125, 0.125]
+    assert targets[1].tolist() == [1.0, 0.0, 0.0]
+    assert targets[2].tolist() == [0.125, 0.75, 0.125]
+
+
+def test_a_fifth_of_few_parts_and_hardly_more_than_200_of_many_are_held_back() -> None:
+    few, many = (_pictures([part(0)] * count, ["good", "blot"] * (count // 2)) for count in (40, 1200))
+    for data, held_back in ((few, 8), (many, 200)):
+        fitter = object.__new__(ClassifierFitter)
+        fitter._data, fitter._settings = data, SETTINGS
+        assert fitter._folds(range(len(data)), most=200).count(0) == held_back
+
+
 TUNED = replace(
     SETTINGS,
     train_from=4,
@@ -257,6 +277,58 @@ def test_late_stages_learn_and_early_ones_stay(tmp_path: Path) -> None:
     assert float(good.max()) < float(bad.min())
     again = ClassifierFitter(data, replace(TUNED, checkpoint=str(tmp_path))).fit(range(len(data)))
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stage"),
+    [
+        pytest.param("tf_efficientnet_lite0", 2, id="after stride 8"),
+        pytest.param("tf_efficientnet_lite0", 1, id="after stride 4"),
+        pytest.param("resnet10t", 2, id="a network with layers instead of blocks"),
+        pytest.param("convnext_atto", 1, id="a network whose stages lie side by side"),
+    ],
+)
+def test_late_stages_make_of_kept_cells_what_the_whole_makes_of_the_image(backbone: str, stage: int) -> None:
+    torch.manual_seed(0)
+    levels = (1, 2, 3)
+    features = PartFeatures(ClassifierSpec(backbone, levels), bare_backbone(backbone).eval()).eval()
+    standard = (torch.zeros(features.width), torch.ones(features.width))
+    guard = Guard(torch.zeros(1, 1), torch.zeros(4))
+    network = Classifier(features, ("blot",), standard, guard, knows_good=True, several=False)
+    pixels = 255 * torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        cells = features.of_pixels(pixels)
+        place = levels.index(stage)
+        before = pooled(cells[: place + 1])
+        late = LateStages(network, stage)
+        torch.testing.assert_close(late(cells[place], before), network.logits(pixels), rtol=1e-4, atol=1e-4)
+        assert learns_alike(late, cells[place].half(), before, pooled(cells))
+        assert not learns_alike(late, torch.zeros_like(cells[place]), before, pooled(cells))
+    ours = {id(parameter) for parameter in network.parameters()}
+    assert {id(parameter) for parameter in late.parameters()} < ours
+
+
+@pytest.mark.parametrize("room", [1 << 30, 0], ids=["from kept features", "from pixels, as nothing fits"])
+def test_late_stages_learn_the_same_way_whatever_memory_there_is(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.models.classifier.seeing.KEPT_BYTES", room)
+    data = _data(good=20, each=10)
+    fitter = ClassifierFitter(data, TUNED)
+    assert (fitter._seen.early is not None) == bool(room)
+    network = fitter.fit(range(len(data)))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), fitter.fit(range(40)).parameters(), strict=True))
+    good, bad = (
+        network(_images(*[part(seed, defect=spoilt) for seed in range(300, 306)]))[0] for spoilt in (False, True)
+    )
+    assert float(good.max()) < float(bad.min())
+
+
+def test_kept_features_stay_within_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 8 views asked for, as many as fit: cells of 112 × 4 × 4 in half precision are 3,584 bytes."""
+    monkeypatch.setattr("training.models.classifier.seeing.KEPT_BYTES", 40 * 3584 * 3 + 100)
+    data = _data(good=20, each=10)
+    early = ClassifierFitter(data, replace(TUNED, views=8))._seen.early
+    assert early is not None
+    assert early.shape == (40, 3, 112, 4, 4)
 
 
 def _only_good() -> Pictures:
@@ -289,8 +361,8 @@ def test_images_that_cannot_teach_it_are_refused(make, says: str) -> None:  # ty
 
 @pytest.mark.parametrize(
     "settings",
-    [{"views": 0}, {"balance": 2.0}, {"smoothing": 0.9}, {"mixtures": {"maybe": {"good": 0.5}}}],
-    ids=["no view", "balance beyond 1", "all smoothed away", "shares that do not add up"],
+    [{"views": 0}, {"balance": 2.0}, {"smoothing": 0.9}, {"mixtures": {"maybe": {"good": 0.5}}}, {"mixup": 1.0}],
+    ids=["no view", "balance beyond 1", "all smoothed away", "shares that do not add up", "mixup of 1"],
 )
 def test_settings_that_cannot_be_are_refused(settings) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=r"got|add up"):

@@ -19,7 +19,7 @@ from inspector.errors import DataError
 from training.data.drawing import IGNORE, Drawing, Rectangle
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
-from training.data.samples import Dataset, Sample
+from training.data.samples import Dataset, Sample, sample_identity
 from training.data.survey import survey
 
 
@@ -385,14 +385,14 @@ def _csv(root: Path, text: str | bytes) -> Path:
 
 def test_csv_with_all_columns(tmp_path: Path) -> None:
     text = (
-        "lot,image,label,mask,group,split,ignore,comment\n"
-        "L1,a.png,scratch|dent,m.png,p1,test,,\nL1,b.png,GOOD,,p1,val,m.png,fine\nL2,c.png, good ,,p2,,,\n"
+        "lot,image,label,mask,group,split,ignore,comment,agreement\n"
+        "L1,a.png,scratch|dent,m.png,p1,test,,,\nL1,b.png,GOOD,,p1,val,m.png,fine,0.75\nL2,c.png, good ,,p2,,,,1\n"
     )
     dataset = open_dataset(str(_csv(tmp_path, text)))
     assert dataset.layout == "csv"
     assert list(dataset.samples) == [
         Sample("a.png", "scratch", "m.png", "test", also=("dent",), group="p1", lot="L1"),
-        Sample("b.png", "good", "", "train", group="p1", lot="L1", ignore="m.png"),
+        Sample("b.png", "good", "", "train", group="p1", lot="L1", ignore="m.png", agreement=0.75),
         Sample("c.png", "good", "", "", group="p2", lot="L2"),
     ]
     assert dataset.notes == ()
@@ -424,6 +424,9 @@ def test_csv_as_programs_write_it(tmp_path: Path, text: str | bytes) -> None:
         pytest.param("image,label\na.png\n", "has 1 columns", id="a row too short"),
         pytest.param("image,label\na.png,good|cut\n", "both good and defective", id="good and defective"),
         pytest.param("image,label,split\na.png,good,holdout\n", "split 'holdout'", id="an unknown split"),
+        pytest.param("image,label,agreement\na.png,good,most\n", "agreement 'most'", id="an agreement in words"),
+        pytest.param("image,label,agreement\na.png,good,0\n", "agreement '0'", id="nobody agrees"),
+        pytest.param("image,label,agreement\na.png,good,nan\n", "agreement 'nan'", id="an agreement that is no number"),
         pytest.param("image,label\n../a.png,good\n", "no path below", id="a path upwards"),
         pytest.param("image,label,mask\na.png,cut,/etc/passwd\n", "no path below", id="an absolute mask"),
         pytest.param("image,label\nü.png,good\n".encode("latin-1"), "not UTF-8 text", id="Latin-1"),
@@ -435,6 +438,19 @@ def test_csv_as_programs_write_it(tmp_path: Path, text: str | bytes) -> None:
 def test_csv_that_cannot_be_says_what_is_wrong(tmp_path: Path, text: str | bytes, says: str) -> None:
     with pytest.raises(DataError, match=says):
         open_dataset(str(_csv(tmp_path, text)))
+
+
+def test_solar_cells_keep_what_their_experts_did_not_agree_on(tmp_path: Path) -> None:
+    rows = "images/a.png 0.0 mono\nimages/b.png 0.3333333 poly\nimages/c.png 0.6666667 mono\nimages/d.png 1.0 poly\n"
+    root = _text(_images(tmp_path, *(f"images/{name}.png" for name in "abcd")), "labels.csv", rows)
+    labels = [(sample.label, round(sample.agreement, 3)) for sample in open_dataset(str(root)).samples]
+    assert labels == [("good", 1.0), ("good", 0.667), ("possibly-defective", 1.0), ("defective", 1.0)]
+
+
+def test_what_was_not_agreed_on_is_in_the_digest_of_the_data() -> None:
+    sure, unsure = Sample("a.png", "good"), Sample("a.png", "good", agreement=0.75)
+    assert sample_identity(sure, "0") != sample_identity(unsure, "0")
+    assert sample_identity(sure, "0") == ("a.png", "0", '["good"]', "", "", "", "", "")
 
 
 def test_csv_notes_what_is_missing_on_either_side(tmp_path: Path) -> None:

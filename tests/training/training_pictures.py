@@ -88,6 +88,9 @@ class Pictures(LabelledImages):
     def labels(self, image: int) -> tuple[str, ...]:
         return (self.label(image),)
 
+    def agreement(self, image: int) -> float:
+        return 1.0
+
     def class_masks(self, image: int) -> dict[str, NDArray[np.uint8]] | None:
         mask = self.mask(image)
         if self.is_good(image) or mask is None:

@@ -5,7 +5,7 @@
     kolektor-sdd    kosNN/PartM.jpg, PartM_label.bmp     masks tell the label
     coco            annotations.json                     outlines and boxes, several classes per image
     yolo            data.yaml or classes.txt             the same in text files
-    csv             labels.csv                           columns image,label[,mask][,group][,lot][,split][,ignore]
+    csv             labels.csv                           columns image,label[,mask][,group][,lot][,split][,ignore][,agreement]
     snapshot        snapshot.json                        labels from the quality database, as `snapshot` wrote them
     elpv            the package elpv-dataset             probabilities
 

@@ -24,7 +24,7 @@ class Sample:
     which bright pixels are defective, or do not count, and empty if there is none. `drawing` describes both where a label
     file does it instead. `also` names further classes that the image shows. `group` names the physical part and `lot` what
     was made together, where the data set says so. `published_split` is "train" or "test" where the data set comes with a
-    split, else empty.
+    split, else empty. `agreement` is the share of those who labelled the image that say so, 1 if nobody was heard against it.
     """
 
     path: str
@@ -36,6 +36,7 @@ class Sample:
     lot: str = ""
     ignore: str = ""
     drawing: Drawing | None = None
+    agreement: float = 1.0
 
     @property
     def is_good(self) -> bool:
@@ -100,7 +101,8 @@ def sample_identity(sample: Sample, sha256: str, mask_sha256: str = "", ignore_s
     """All that a model can learn of an image, as texts for `dataset_digest`: content, labels, areas, part and lot."""
     drawing = "" if sample.drawing is None else json.dumps(_plain(sample.drawing))
     labels = json.dumps(sample.labels)
-    return (sample.path, sha256, labels, mask_sha256, ignore_sha256, drawing, sample.group, sample.lot)
+    agreement = () if sample.agreement == 1 else (f"agreement {sample.agreement:.6f}",)
+    return (sample.path, sha256, labels, mask_sha256, ignore_sha256, drawing, sample.group, sample.lot, *agreement)
 
 
 def _plain(drawing: Drawing) -> list[object]:

@@ -57,6 +57,10 @@ class LabelledImages:
         """Every class that the image shows, the main one first."""
         return self._sample(image).labels
 
+    def agreement(self, image: int) -> float:
+        """Share of those who labelled the image that say so, above 0 up to 1."""
+        return self._sample(image).agreement
+
     def mask(self, image: int) -> NDArray[np.uint8] | None:
         """Share of each pixel of the model's input that is defective, uint8 (height_px, width_px) of 0 to 255.
 

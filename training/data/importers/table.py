@@ -1,10 +1,11 @@
 """Data sets that list their images in a CSV file.
 
-    labels.csv      image,label[,mask][,group][,lot][,split][,ignore]
+    labels.csv      image,label[,mask][,group][,lot][,split][,ignore][,agreement]
 
 `image`, `mask` and `ignore` are paths relative to the file. `label` is good or a defect class; several classes are joined
 by |, the main one first. `group` names the physical part, `lot` what was made together, `split` is train, val, test or
-empty. Columns may stand in any order, apart by commas, semicolons or tabs; others are not looked at. The text is UTF-8.
+empty. `agreement` is the share of those asked that say so, above 0 up to 1; nothing for all of them. Columns may stand in
+any order, apart by commas, semicolons or tabs; others are not looked at. The text is UTF-8.
 """
 
 from __future__ import annotations
@@ -71,7 +72,18 @@ def _sample(found: Found, root: Path, path: str, row: Mapping[str, str], where: 
         group=row.get("group", "").strip(),
         lot=row.get("lot", "").strip(),
         ignore=beside["ignore"],
+        agreement=_share(row.get("agreement", "").strip(), where),
     )
+
+
+def _share(text: str, where: str) -> float:
+    try:
+        share = float(text.replace(",", ".")) if text else 1.0
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise DataError(f"{where} has the agreement {printable(text)!r}; give a number above 0 up to 1, or nothing")
+    return share
 
 
 def rows_of(file: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:

@@ -1,7 +1,8 @@
 """Known defect classes: a classifier with a heat map and a guard against parts unlike anything in training."""
 
-from training.models.classifier.fitting import ClassifierFitter, ClassifierSettings, rebuild
+from training.models.classifier.fitting import ClassifierFitter, rebuild
 from training.models.classifier.network import NAME
+from training.models.classifier.settings import ClassifierSettings
 from training.models.kind import LearnsFrom, ModelKind
 
 CLASSIFIER = ModelKind(
@@ -12,4 +13,5 @@ CLASSIFIER = ModelKind(
     begin=ClassifierFitter,
     rebuild=rebuild,
     defects_to_fit=0.7,
+    by_steps=True,
 )

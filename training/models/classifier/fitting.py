@@ -6,76 +6,35 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from inspector.errors import ConfigError, DataError
-from training.augment import Augmentation, augmented
-from training.backbones import LITE0, bare_backbone, pretrained_backbone
+from inspector.errors import DataError
+from training.backbones import bare_backbone, pretrained_backbone
 from training.data.samples import GOOD, printable
 from training.data.training_set import LabelledImages
-from training.loop import LoopSettings, best_device, train
 from training.models.classifier.head import (
     Lesson,
     cross_fit,
     doubted,
     fit_head,
-    loss_of,
     set_guard,
     standardise,
     temperature,
 )
-from training.models.classifier.network import UNFAMILIAR, Classifier, ClassifierSpec, Guard, PartFeatures, pooled
-from training.models.scoring import BATCH
+from training.models.classifier.network import UNFAMILIAR, Classifier, ClassifierSpec, Guard, PartFeatures
+from training.models.classifier.seeing import see
+from training.models.classifier.settings import ClassifierSettings
+from training.models.classifier.teaching import Course, teach
 from training.progress import Progress, silent
 
 _FOLDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ClassifierSettings:
-    """What a classifier can be told.
-
-    `backbone`, `weights`  timm's name, and a weights file for what is not packaged
-    `levels`               the backbone's stages whose features count
-    `views`                how many times each image is seen while the backbone is frozen: once as it is, then changed
-    `augmentation`         how images may be changed; only what happens to this part on this line
-    `labels`               "one" class per part, or "several"; "auto" takes what the data shows
-    `balance`              0: every image counts alike; 1: every class does
-    `smoothing`            share of each label that is spread over all classes, against wrong labels
-    `mixtures`             labels that stand for shares of classes: {"doubtful": {"good": 0.67, "scratch": 0.33}}
-    `train_from`           the first stage of the backbone that learns too; -1 leaves it frozen
-    `loop`                 how it then learns; `checkpoint` is a folder for its state, so that a kill loses one epoch at most
-    """
-
-    backbone: str = LITE0
-    weights: str = ""
-    levels: tuple[int, ...] = (2, 3, 4)
-    views: int = 4
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    labels: Literal["auto", "one", "several"] = "auto"
-    balance: float = 0.5
-    smoothing: float = 0.05
-    mixtures: dict[str, dict[str, float]] = field(default_factory=dict)
-    train_from: int = -1
-    loop: LoopSettings = field(default_factory=LoopSettings)
-    checkpoint: str = ""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.views < 1 or not 0 <= self.balance <= 1 or not 0 <= self.smoothing < 0.5:
-            raise ConfigError(
-                f"got {self.views} views, balance {self.balance} and smoothing {self.smoothing}: give at least 1, a number "
-                "from 0 to 1, and one from 0 to below 0.5"
-            )
-        for label, shares in self.mixtures.items():
-            if abs(sum(shares.values()) - 1) > 0.02 or min(shares.values()) < 0:
-                raise ConfigError(f"the shares of the label {label!r} are {shares}: they must add up to 1")
+_HELD_BACK = 200
+"""So many parts tell temperature and guard well enough; what is beyond them teaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +73,32 @@ class ClassifierFitter:
             pretrained_backbone(settings.backbone, settings.weights),
             None if region is None else torch.from_numpy(region.astype(np.float32)),
         ).eval()
-        self._seen = see(self._features, data, range(len(data)), settings, progress)
+        self._kept = _kept_stage(settings)
+        self._seen = see(
+            self._features,
+            data,
+            settings.augmentation,
+            settings.views,
+            settings.seed,
+            keep=None if self._kept is None else settings.levels.index(self._kept),
+            progress=progress,
+        )
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> Classifier:
         """As `Fitter.fit`. With a frozen backbone every image teaches and, by cross-fitting, calibrates; if the backbone
-        learns, a fifth of the parts is held back to calibrate.
+        learns, a fifth of the parts, but hardly more than 200, is held back to calibrate.
         """
         chosen = list(images)
-        folds = self._folds(chosen)
         if self._settings.train_from < 0:
-            return self._frozen(chosen, folds)
+            return self._frozen(chosen, self._folds(chosen))
+        folds = self._folds(chosen, most=_HELD_BACK)
         held_back = [image for image, fold in zip(chosen, folds, strict=True) if fold == 0]
         taught = [image for image, fold in zip(chosen, folds, strict=True) if fold != 0]
         network = self._frozen(taught, self._folds(taught))
         return self._tuned(network, taught, held_back, progress)
 
     def _frozen(self, images: list[int], folds: Sequence[int]) -> Classifier:
-        seen = self._seen[torch.tensor(images)]
+        seen = self._seen.features[torch.tensor(images)]
         centre, deviation = standardise(seen)
         lesson = self._lesson((seen - centre) / deviation, images)
         judged = cross_fit(lesson, folds)
@@ -153,36 +121,12 @@ class ClassifierFitter:
 
     def _tuned(self, network: Classifier, taught: list[int], held_back: list[int], progress: Progress) -> Classifier:
         """The network with its late stages taught, calibrated on what was held back."""
-        settings, device = self._settings, best_device()
+        settings = self._settings
         network = copy.deepcopy(network)
-        network.features.backbone.train_from(settings.train_from)
-        network.head.requires_grad_(True)
-        student = _Student(network).to(device)
-
-        def loss(student: nn.Module, batch: Sequence[int], generator: torch.Generator) -> Tensor:
-            numbers = [taught[place] for place in batch]
-            pixels = augmented(_pixels(self._data, numbers), settings.augmentation, generator)
-            targets = self._smoothed(numbers).to(device)
-            return loss_of(student(pixels.to(device)), targets, self._several).mean()
-
-        weights = self._weights(taught)
-        folder = Path(settings.checkpoint) if settings.checkpoint else None
-        train(
-            student,
-            loss,
-            weights,
-            settings.loop,
-            settings.seed,
-            folder=folder,
-            task=self._task(taught),
-            progress=progress,
-        )
-        network = network.cpu().eval().requires_grad_(False)
-        once = replace(settings, views=1)
-        seen = see(network.features, self._data, [*taught, *held_back], once, progress)
-        standard = (seen - network.centre) / network.deviation
-        lesson = self._lesson(standard[: len(taught)], taught)
-        outside = standard[len(taught) :, 0]
+        course = Course(self._data, self._seen, self._kept, self._smoothed(range(len(self._data))), self._several)
+        standard = teach(network, course, settings, taught, self._weights(taught), self._task(taught), progress)
+        lesson = self._lesson(standard[torch.tensor(taught)].unsqueeze(1), taught)
+        outside = standard[torch.tensor(held_back)]
         network.guard_with(set_guard(lesson, torch.zeros(len(taught)), torch.zeros(len(taught)), torch.zeros(0).bool()))
         logits, targets = network.head(outside), self._targets[torch.tensor(held_back)]
         warmth = temperature(logits, targets, self._several)
@@ -214,7 +158,10 @@ class ClassifierFitter:
         return (GOOD, *self.classes) if self._knows_good and not self._several else self.classes
 
     def _labelled(self) -> Tensor:
-        """float32 (images, outputs): the share of each output in each image's label."""
+        """float32 (images, outputs): the share of each output in each image's label.
+
+        What those who labelled it did not agree on is spread over the other outputs of an image of one class.
+        """
         places = {name: place for place, name in enumerate(self._outputs())}
         targets = torch.zeros(len(self._data), len(places))
         for image in range(len(self._data)):
@@ -222,6 +169,9 @@ class ClassifierFitter:
                 for name, share in self._settings.mixtures.get(label, {label: 1.0}).items():
                     if name in places:
                         targets[image, places[name]] = max(share, float(targets[image, places[name]]))
+            agreement = self._data.agreement(image)
+            rest = 0.0 if self._several else (1 - agreement) / max(len(places) - 1, 1)
+            targets[image] = agreement * targets[image] + rest * (targets[image] == 0)
         return targets
 
     def _labels(self, image: int) -> tuple[str, ...]:
@@ -244,8 +194,11 @@ class ClassifierFitter:
         )
         return weights / weights.mean()
 
-    def _folds(self, images: Sequence[int]) -> list[int]:
-        """A fold for each image, the same for all of a part; each class is dealt out evenly."""
+    def _folds(self, images: Sequence[int], most: int = 0) -> list[int]:
+        """A fold for each image, the same for all of a part; each class is dealt out evenly.
+
+        They are more if `most` is given and a fold would hold more parts than that.
+        """
         label_of = {self._data.part(image): self._data.label(image) for image in images}
         random = np.random.default_rng((self._settings.seed, 2))
         order = sorted(label_of)
@@ -253,7 +206,8 @@ class ClassifierFitter:
         dealt = sorted(shuffled, key=lambda part: label_of[part])
         if len(dealt) < 2:
             raise DataError("a classifier needs images of at least two parts; add images of more parts")
-        fold_of = {part: place % min(_FOLDS, len(dealt)) for place, part in enumerate(dealt)}
+        count = max(_FOLDS, len(dealt) // most) if most else _FOLDS
+        fold_of = {part: place % min(count, len(dealt)) for place, part in enumerate(dealt)}
         return [fold_of[self._data.part(image)] for image in images]
 
     def _task(self, images: Sequence[int]) -> str:
@@ -263,43 +217,10 @@ class ClassifierFitter:
         return hashlib.sha256(repr((known, settings, self._data.preparation)).encode()).hexdigest()
 
 
-class _Student(nn.Module):
-    """The part of a classifier that learns, with logits as its output, so that several processes can share gradients."""
-
-    def __init__(self, network: Classifier) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.network.logits(pixels)
-
-
-@torch.no_grad()
-def see(
-    features: PartFeatures,
-    data: LabelledImages,
-    images: Sequence[int],
-    settings: ClassifierSettings,
-    progress: Progress = silent,
-) -> Tensor:
-    """Pooled features of each image, float32 (images, views, width): as it is, then changed in seeded draws."""
-    device = best_device()
-    features = features.to(device)
-    generator = torch.Generator().manual_seed(settings.seed)
-    kept = []
-    progress("Looking at images", 0, len(images))
-    for start in range(0, len(images), BATCH):
-        pixels = _pixels(data, images[start : start + BATCH])
-        views = [pixels, *(augmented(pixels, settings.augmentation, generator) for _ in range(settings.views - 1))]
-        kept.append(torch.stack([pooled(features.of_pixels(view.to(device))).cpu() for view in views], dim=1))
-        progress("Looking at images", start + len(pixels), len(images))
-    features.cpu()
-    return torch.cat(kept)
-
-
-def _pixels(data: LabelledImages, images: Sequence[int]) -> Tensor:
-    """float32 (n, channels, height, width) of 0 to 255."""
-    return torch.from_numpy(np.stack([data.pixels(image) for image in images])).permute(0, 3, 1, 2).float()
+def _kept_stage(settings: ClassifierSettings) -> int | None:
+    """The last frozen stage, if its cells are among what is looked at anyway and something behind it learns from them."""
+    last = settings.train_from - 1
+    return last if last in settings.levels and last < max(settings.levels) else None
 
 
 def _classes(data: LabelledImages, settings: ClassifierSettings) -> tuple[str, ...]:

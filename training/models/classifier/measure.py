@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,18 @@ from training.statistics import auroc
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How one fitted classifier told its test images apart; without good parts there is neither of the last two."""
+    """How one fitted classifier told its test images apart; without good parts there is none of the last three.
+
+    `good_or_not` is the share named good or defective rightly, whichever defect; `auroc` that of good against defective by
+    the probability of any defect, as published results have it, `score_auroc` by the score that the line holds against its
+    limit, in which the guard has its say.
+    """
 
     accuracy: float
     macro_f1: float
     good_or_not: float | None
     auroc: float | None
+    score_auroc: float | None
 
 
 def deal(data: LabelledImages, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -65,21 +71,28 @@ def told(network: Classifier, data: LabelledImages, images: Sequence[int]) -> To
     labels = np.array([data.label(image) for image in images])
     named = most_probable(network, seen.class_scores)
     good = labels == GOOD
+    defect = _known(seen.class_scores).sum(axis=1)
     return Told(
         float(accuracy_score(labels, named)),
         float(f1_score(labels, named, average="macro")),
-        float(((seen.scores <= 0) == good).mean()) if network.knows_good else None,
+        float(((named == GOOD) == good).mean()) if network.knows_good else None,
+        auroc(defect[good], defect[~good]) if network.knows_good else None,
         auroc(seen.scores[good], seen.scores[~good]) if network.knows_good else None,
     )
 
 
 def most_probable(network: Classifier, class_scores: NDArray[np.float32]) -> NDArray[np.str_]:
     """The most probable of the classes that training knows, good among them: text (n,)."""
-    known = class_scores[:, :-1] / np.maximum(1 - class_scores[:, -1:], 1e-9)
+    known = _known(class_scores)
     good = 1 - known.sum(axis=1, keepdims=True)
     outputs = (*network.classes[:-1], GOOD)
     shares = np.hstack([known, good if network.knows_good else np.full_like(good, -1)])
     return np.asarray([outputs[place] for place in shares.argmax(axis=1)], np.str_)
+
+
+def _known(class_scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Class scores as they are before the guard takes its share: float32 (n, classes without the guard's)."""
+    return np.asarray(class_scores[:, :-1] / np.maximum(1 - class_scores[:, -1:], 1e-9), np.float32)
 
 
 def unfamiliar(network: Classifier, data: LabelledImages, images: Sequence[int]) -> float:
@@ -124,8 +137,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         fit_on, test = deal(data, arguments.test, seed)
         result = told(fitter.fit(fit_on), data, test)
-        rows.append([np.nan if value is None else value for value in (result.accuracy, result.macro_f1)])
-        rows[-1] += [np.nan if value is None else value for value in (result.good_or_not, result.auroc)]
+        rows.append([np.nan if value is None else value for value in astuple(result)])
         print(f"seed {seed}: {_line(rows[-1])}; {len(fitter.doubts)} labels doubted", flush=True)
         if arguments.left_out:
             left_out(fitter, data, fit_on, test)
@@ -133,7 +145,7 @@ def main() -> None:
 
 
 def _line(row: Sequence[float] | NDArray[np.float64]) -> str:
-    names = ("accuracy", "macro F1", "good or not", "AUROC")
+    names = ("accuracy", "macro F1", "good or not", "AUROC", "AUROC of the score")
     return ", ".join(f"{name} {value:.4f}" for name, value in zip(names, row, strict=True) if not np.isnan(value))
 
 

@@ -32,7 +32,8 @@ from training.data.reading import Preparation
 from training.data.splits import Role, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
 from training.data.training_set import LabelledImages
-from training.models.classifier.fitting import ClassifierFitter, ClassifierSettings
+from training.models.classifier.fitting import ClassifierFitter
+from training.models.classifier.settings import ClassifierSettings
 from training.models.guided.fitting import FitSettings, GuidedFitter
 from training.models.guided.network import Guided, GuidedFeatures
 from training.models.scoring import BATCH, score_images
