@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import ConfigError, DataError
-from training.loop import LoopSettings, _batches, processes, train
+from training.loop import LoopSettings, _batches, _check_together, check_shares_work, processes, train
 
 SETTINGS = LoopSettings(epochs=4, batch=8, rate=0.05)
 POINTS = torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
@@ -147,6 +148,29 @@ def test_progress_tells_of_every_step() -> None:
 def test_without_torchrun_there_is_one_process() -> None:
     with processes() as rank:
         assert rank == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "by_steps", "refused"), [("1", False, False), ("2", True, False), ("2", False, True)]
+)
+def test_processes_are_refused_only_where_there_is_nothing_to_share(
+    count: str, by_steps: bool, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", count)
+    with pytest.raises(ConfigError, match="without it") if refused else nullcontext():
+        check_shares_work("memory-bank", by_steps=by_steps)
+
+
+@pytest.mark.parametrize(("others", "refused"), [([2, 2], False), ([2, 0], True)], ids=["one state", "two states"])
+def test_processes_that_see_other_states_do_not_wait_for_each_other(
+    others: list[int], refused: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("training.loop._processes", lambda: 2)
+    monkeypatch.setattr(
+        "training.loop.dist.all_gather_object", lambda seen, mine: seen.__setitem__(slice(None), others)
+    )
+    with pytest.raises(DataError, match="2, 0 epochs") if refused else nullcontext():
+        _check_together(2, tmp_path)
 
 
 WORKER = """

@@ -110,6 +110,16 @@ ERRORS = [
         r"no table \[location\]",
         id="no table",
     ),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--resume", "{tmp}/state"],
+        "leave --resume to classifier",
+        id="a kind with nothing to resume",
+    ),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--model", "classifier", "--resume", "{tmp}/bad.toml"],
+        "is no folder that may be written to",
+        id="a state where a file is",
+    ),
     pytest.param(["evaluate", "{tmp}/missing", "{tmp}/one"], "no bundle at", id="no such bundle"),
     pytest.param(["export", "{tmp}/missing", "--out", "{tmp}/b"], "is no fitted model", id="no such fitted model"),
     pytest.param(["fit", "{tmp}/blank", "--out", "{tmp}/b"], "6 of 6 .* are blank", id="a covered lens"),

@@ -45,7 +45,8 @@ def main() -> None:
     try:
         app()
     except InspectorError as error:
-        say(f"inspector-train: {error}", error=True)
+        if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started the first speaks for all
+            say(f"inspector-train: {error}", error=True)
         sys.exit(_EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(_EXIT_CANCELLED)

@@ -71,6 +71,10 @@ class FitOptions:
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also keep the fitted model, for `export`.")
     ] = None
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep here how far learning has come; a fit that was ended goes on from it."),
+    ] = None
     precision: PrecisionName = "fp32"
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
@@ -90,13 +94,23 @@ def fit_command(options: FitOptions) -> None:
     from training.device import DeviceChoice, computing_on
     from training.export import Precision, export_bundle
     from training.fit import fit
+    from training.loop import processes
     from training.tables import fit_view
 
     _check_places(options)
     plan = _plan(options, size, location)
+    left = "cancelled; nothing was left half-written"
+    if options.resume is not None:
+        left += f"; the same command, with --resume {options.resume}, goes on after the last whole epoch"
+    with (
+        computing_on(DeviceChoice(options.device)),
+        processes() as rank,
+        progress_bars(left, shown=rank == 0) as progress,
+    ):
+        outcome = fit(dataset, plan, progress)
+    if rank:
+        return  # of the processes that torchrun started the first one writes what all of them have
     with progress_bars() as progress:
-        with computing_on(DeviceChoice(options.device)):
-            outcome = fit(dataset, plan, progress)
         if options.checkpoint is not None:
             save_fitted(outcome.fitted, options.checkpoint)
         if options.split_out is not None:
@@ -135,15 +149,20 @@ def _check_places(options: FitOptions) -> None:
         check_free(path)
     for path in filter(None, (options.out, options.checkpoint, options.split_out)):
         check_can_write(path)
+    if options.resume is not None:
+        check_can_write(options.resume / "state")
 
 
 def _plan(options: FitOptions, size: tuple[int, int], location: LocationSpec) -> FitPlan:
     from training.data.splits import SplitShares
     from training.data.training_set import read_region_of_interest
     from training.fit import FitPlan
-    from training.models.registry import model_kind, read_settings
+    from training.loop import check_shares_work
+    from training.models.registry import model_kind, read_settings, resumable
 
     width, height = size
+    kind = model_kind(options.kind)
+    check_shares_work(kind.name, by_steps=kind.by_steps)
     mask = options.region_of_interest
     return FitPlan(
         width_px=width,
@@ -157,7 +176,7 @@ def _plan(options: FitOptions, size: tuple[int, int], location: LocationSpec) ->
         shares=SplitShares(options.test_fraction, options.calibration_fraction),
         group_by=options.group_by,
         kind=options.kind,
-        settings=read_settings(model_kind(options.kind), options.settings or []),
+        settings=resumable(kind, read_settings(kind, options.settings or []), options.resume),
         region_of_interest=None if mask is None else read_region_of_interest(mask, Preparation(width, height, 1)),
     )
 

@@ -11,6 +11,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from training.data.samples import printable
+from training.progress import Progress as ProgressOfWork
+from training.progress import silent
 
 if TYPE_CHECKING:
     from inspector.inference.bundle import Bundle
@@ -38,8 +40,16 @@ class Bars:
 
 
 @contextmanager
-def progress_bars(interrupted: str = "cancelled; nothing was left half-written") -> Iterator[Bars]:
-    """Bars on standard error for as long as the block runs; an interrupt says what it left, as `interrupted` does."""
+def progress_bars(
+    interrupted: str = "cancelled; nothing was left half-written", *, shown: bool = True
+) -> Iterator[ProgressOfWork]:
+    """Bars on standard error for as long as the block runs; an interrupt says what it left, as `interrupted` does.
+
+    Not `shown`, nothing is said at all.
+    """
+    if not shown:
+        yield silent
+        return
     columns = (TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True)) as bars:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -53,3 +54,16 @@ def read_settings(kind: ModelKind, assignments: Sequence[str]) -> Any:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"the settings of {kind.name} are not right: {problems}") from error
+
+
+def resumable(kind: ModelKind, settings: Any, folder: Path | None) -> Any:
+    """Settings of a fit that keeps in `folder` where it stands, and goes on from what is there; None for none.
+
+    Raises ConfigError for a kind that learns in one go, or settings that make it so.
+    """
+    if folder is None:
+        return settings
+    if not kind.by_steps:
+        able = ", ".join(other.name for other in KINDS.values() if other.by_steps)
+        raise ConfigError(f"{kind.name} learns in one go, so there is nothing to resume: leave --resume to {able}")
+    return replace(settings, checkpoint=str(folder))
