@@ -186,18 +186,19 @@ def overlap_plot(pixels: PixelResult) -> Markup:
 
 
 def reliability_plot(classes: Classes) -> Markup:
-    """How often the class named was right, by how sure the model was."""
+    """How often the class named was right, by how sure the model was: dots by their number of images, no line between."""
     with _styled():
         figure, axes = _figure(3.4, 3.0)
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, linestyle=":")
-        axes.text(0.08, 0.14, "as sure as right", color=_MUTED, rotation=45, rotation_mode="anchor")
+        axes.text(0.58, 0.5, "as sure as right", color=_MUTED, rotation=45, rotation_mode="anchor", fontsize="small")
         x = [point.confidence for point in classes.reliability]
         y = [point.right.value for point in classes.reliability]
         below = [point.right.value - point.right.low for point in classes.reliability]
         above = [point.right.high - point.right.value for point in classes.reliability]
-        axes.errorbar(
-            x, y, yerr=[below, above], fmt="o-", color=_DEFECTS, ecolor=_DEFECTS, elinewidth=0.8, markersize=4
-        )
+        axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=_DEFECTS, elinewidth=0.8, alpha=0.6)
+        most = max(point.right.total for point in classes.reliability)
+        areas = [12 + 90 * point.right.total / most for point in classes.reliability]
+        axes.scatter(x, y, s=areas, color=_DEFECTS, zorder=3, clip_on=False)
         _shares(axes, "mean probability of the class named", "class named was right")
         return _svg(figure, "reliability", "Reliability of class probabilities")
 
