@@ -29,11 +29,12 @@ from training.calibration.limits import (
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, ScoredParts, lots_of, score_parts, worst_images
 from training.data.duplicates import GroupBy, group_images, label_conflicts
+from training.data.input_size import InputSize, asked_size, size_for
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
-from training.data.training_set import LabelledImages
+from training.data.training_set import LabelledImages, region_of_interest
 from training.exporting.kept import KeptImages, keep_images
 from training.models.kind import InspectionModel, LearnsFrom
 from training.models.registry import DEFAULT_KIND, model_kind
@@ -41,7 +42,6 @@ from training.models.scoring import score_images
 from training.progress import Progress, silent, stage
 from training.statistics import Rate, auroc, counted
 
-MIN_SIDE_PX, MAX_SIDE_PX = 32, 2048
 _GOLDEN_GOOD, _GOLDEN_DEFECTIVE = 4, 8
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
@@ -57,12 +57,13 @@ _GOLDEN_MARGIN = 0.02
 class FitPlan:
     """What the caller decides. `seed` decides every random choice. With `costs` these choose the limit instead of the rate.
 
-    `kind` is a name in the registry, `settings` what that kind takes, None for its defaults. `region_of_interest` is bool
-    (height_px, width_px): where defects count, None for everywhere.
+    `kind` is a name in the registry, `settings` what that kind takes, None for its defaults. `region_of_interest` is uint8
+    grey of any size, bright where defects count, None for everywhere.
     """
 
-    width_px: int = 224
-    height_px: int = 224
+    width_px: int = 0
+    height_px: int = 0
+    """Of the model's input; 0 and 0 let the images and the kind decide."""
     channels: int = 0
     """1 or 3; 0 takes 1 if all images are grey, else 3."""
     location: LocationSpec = field(default_factory=NoLocation)
@@ -74,20 +75,20 @@ class FitPlan:
     group_by: GroupBy = GroupBy.PART
     kind: str = DEFAULT_KIND
     settings: Any = None
-    region_of_interest: NDArray[np.bool_] | None = None
+    region_of_interest: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         check_promise(self.false_reject_rate, self.confidence)
         if self.seed < 0:
             raise DataError(f"got a seed of {self.seed}: give 0 or more")
-        for side in (self.width_px, self.height_px):
-            if not MIN_SIDE_PX <= side <= MAX_SIDE_PX:
-                raise DataError(
-                    f"the model's input would be {self.width_px} × {self.height_px} px: give sides from {MIN_SIDE_PX} to "
-                    f"{MAX_SIDE_PX}"
-                )
+        if self.is_sized:
+            asked_size(self.width_px, self.height_px)
         if self.channels not in (0, 1, 3):
             raise DataError(f"got {self.channels} channels: give 1 (grey), 3 (colour) or 0 (as the images are)")
+
+    @property
+    def is_sized(self) -> bool:
+        return bool(self.width_px or self.height_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class FitOutcome:
     """A fitted model, the split it was fitted by and what was seen on the way.
 
     `oddest` are the good parts that the limit had to make room for, highest score first: (path, score) of the worst image
-    of each. If one of them is not good, the limit is too high. `outlook` is what else could be promised.
+    of each. If one of them is not good, the limit is too high. `outlook` is what else could be promised, `size` the model's
+    input.
     """
 
     fitted: Fitted
@@ -138,19 +140,20 @@ class FitOutcome:
     test: TestResult
     oddest: tuple[tuple[str, float], ...]
     outlook: Outlook
+    size: InputSize
 
 
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
     """Fit a model of the plan's kind, set its limit on good parts and test it. Raises DataError, ConfigError."""
     kind = model_kind(plan.kind)
-    preparation = Preparation(plan.width_px, plan.height_px, max(plan.channels, 1), plan.location)
-    seen = survey(dataset, preparation, progress)
+    seen = survey(dataset, Preparation(plan.width_px, plan.height_px, 1, plan.location), progress)
     _refuse_blank(seen)
-    if not plan.channels:
-        colour = any("colour" in image.mode for image in seen.images)
-        preparation = replace(preparation, channels=3 if colour else 1)
+    size = _input_size(seen, plan, kind.input_pixels)
+    preparation = Preparation(size.width_px, size.height_px, plan.channels or seen.channels, plan.location)
     split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, progress, plan.group_by)
-    images = LabelledImages(seen.dataset, split.entries, preparation, plan.region_of_interest)
+    drawn = plan.region_of_interest
+    counts = None if drawn is None else region_of_interest(drawn, preparation)
+    images = LabelledImages(seen.dataset, split.entries, preparation, counts)
     # The kind is handed the images to fit on, and no others.
     to_fit = _indices(split, Role.FIT)
     taught = images.only(to_fit)
@@ -173,11 +176,15 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         golden=_golden_frames(split, scored, limits.score, preparation),
         kept=keep_images(images, tested, parts.images, to_fit, cross_fitted=parts.cross_fitted),
         dataset_digest=seen.digest,
-        provenance=_provenance(seen, split, plan, network),
+        provenance=_provenance(seen, split, plan, network, size),
         metrics=_metrics(test, outlook, parts),
     )
     oddest = tuple((part.path, part.score) for part in parts.good[:_ODDEST])
-    return FitOutcome(fitted, seen, split, test, oddest, outlook)
+    return FitOutcome(fitted, seen, split, test, oddest, outlook, size)
+
+
+def _input_size(seen: Survey, plan: FitPlan, pixels: int) -> InputSize:
+    return asked_size(plan.width_px, plan.height_px) if plan.is_sized else size_for(seen.images, pixels)
 
 
 def _refuse_blank(seen: Survey) -> None:
@@ -305,7 +312,9 @@ def _spread(items: Sequence[int], count: int) -> list[int]:
     return [items[round(position)] for position in np.linspace(0, len(items) - 1, count)]
 
 
-def _provenance(seen: Survey, split: Split, plan: FitPlan, network: InspectionModel) -> dict[str, object]:
+def _provenance(
+    seen: Survey, split: Split, plan: FitPlan, network: InspectionModel, size: InputSize
+) -> dict[str, object]:
     return {
         "data_set": printable(seen.dataset.root.name),
         "layout": seen.dataset.layout,
@@ -314,6 +323,7 @@ def _provenance(seen: Survey, split: Split, plan: FitPlan, network: InspectionMo
         "parts": {role.value: len({entry.group for entry in split.of(role)}) for role in Role},
         "unreadable": len(seen.unreadable),
         "seed": plan.seed,
+        "input": size.to_json(),
         "model": {"kind": network.kind, **network.structure()},
         "inspector": inspector.__version__,
         "torch": torch.__version__,

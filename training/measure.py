@@ -1,10 +1,11 @@
 """Measures a kind of model as papers do: AUROC, escapes where 1 % of the good test images are rejected, AUPRO from masks.
 
-    python -m training.measure KIND DATA --split part --seeds 3 [--size 224] [--set KEY=VALUE]
+    python -m training.measure KIND DATA --split part --seeds 3 [--size 224x224] [--set KEY=VALUE]
 
 `--split random` deals out images instead of parts: comparable with published figures, and flattering where one part has
 several images. `published` keeps the split that the data set comes with. A kind that learns from defects is given the share
 of them that it asks for. The limit that a bundle would have plays no role here; `inspector-train fit` and `evaluate` show that.
+Without `--size` the model's input is as large as `fit` would choose.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from inspector.errors import DataError, InspectorError
 from inspector.part import Box
 from training.data.duplicates import group_by_part
+from training.data.input_size import AUTO, InputSize, asked_size, parse_size, size_for
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
 from training.data.samples import GOOD
@@ -53,33 +55,42 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all seeds share: the images looked at, the part that each shows, and how they become the model's input."""
+    """What all seeds and kinds share: the images looked at and the part that each shows."""
 
     seen: Survey
     groups: Sequence[int]
-    preparation: Preparation
     published: bool
 
+    def size(self, asked: str, kind: ModelKind) -> InputSize:
+        """What `--size` is to this kind: WxH, or auto. Raises ConfigError, DataError."""
+        sides = parse_size(asked)
+        return size_for(self.seen.images, kind.input_pixels) if sides is None else asked_size(*sides)
 
-def look_at(data: str, split: str, size_px: int) -> Surroundings:
+    def preparation(self, asked: str, kind: ModelKind) -> Preparation:
+        """How images become the input of that size."""
+        size = self.size(asked, kind)
+        return Preparation(size.width_px, size.height_px, self.seen.channels)
+
+
+def look_at(data: str, split: str) -> Surroundings:
     """Survey a data set for a split named in SPLITS. Raises DataError."""
-    preparation = Preparation(size_px, size_px, 1)
-    seen = survey(open_dataset(data), preparation)
-    if any("colour" in image.mode for image in seen.images):
-        preparation = replace(preparation, channels=3)
+    seen = survey(open_dataset(data), Preparation(1, 1, 1))
     groups = group_by_part(seen.images) if split == "part" else range(len(seen.images))
-    return Surroundings(seen, groups, preparation, split == "published")
+    return Surroundings(seen, groups, split == "published")
 
 
-def measure(kind: ModelKind, settings: Any, around: Surroundings, seed: int) -> Measured:
-    """Deal out the images, fit on one share and score another, all by `seed`. Raises DataError if none is left to test."""
+def measure(kind: ModelKind, settings: Any, around: Surroundings, seed: int, size: str = AUTO) -> Measured:
+    """Deal out the images, fit on one share and score another, all by `seed`; `size` is WxH or auto.
+
+    Raises DataError if none is left to test.
+    """
     samples = [image.sample for image in around.seen.images]
     if not around.published:
         samples = [replace(sample, published_split="") for sample in samples]
     to_fit = 0.0 if kind.learns_from is LearnsFrom.GOOD else kind.defects_to_fit
     roles = make_split(samples, around.groups, SplitShares(test=0.2, calibration=0.0, defects_to_fit=to_fit), seed)
     entries = tuple(SplitEntry(s.path, s.label, g, r) for s, g, r in zip(samples, around.groups, roles, strict=True))
-    images = LabelledImages(around.seen.dataset, entries, around.preparation)
+    images = LabelledImages(around.seen.dataset, entries, around.preparation(size, kind))
     taught = images.only([index for index, role in enumerate(roles) if role is Role.FIT])
     fitter = kind.begin(taught, replace(settings, seed=seed), lambda stage, done, total: None)
     network = fitter.fit(range(len(taught)))
@@ -115,16 +126,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data")
     parser.add_argument("--split", choices=SPLITS, default="part")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--size", default=AUTO, metavar="WxH")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the kind")
     given = parser.parse_args(arguments)
     try:
         kind = model_kind(given.kind)
         settings = read_settings(kind, given.set)
-        around = look_at(given.data, given.split, given.size)
+        around = look_at(given.data, given.split)
+        print(f"input {around.size(given.size, kind)}", flush=True)
         rows = []
         for seed in range(given.seeds):
-            row = measure(kind, settings, around, seed)
+            row = measure(kind, settings, around, seed, given.size)
             rows.append((row.auroc, row.escapes))
             classes = ", ".join(f"{name} {value:.3f}" for name, value in row.auroc_by_class.items())
             outlines = "" if row.aupro is None else f", AUPRO {row.aupro:.3f}"

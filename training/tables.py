@@ -95,6 +95,7 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
     if not outcome.survey.unreadable:
         facts.clear()
     facts |= {
+        "input": str(outcome.size),
         "limit": f"{fitted.limits.score:.4g}. {fitted.basis.statement}",
         "oddest good": "; ".join(f"{printable(path)} ({score:.4g})" for path, score in outcome.oddest)
         + (

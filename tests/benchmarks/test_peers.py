@@ -72,7 +72,7 @@ def test_anomalib_gets_the_split_of_our_own_models(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         for number in range(count):
             cv2.imwrite(str(tmp_path / label / f"{number}.png"), random.integers(0, 255, (32, 32), np.uint8))
-    around = look_at(str(tmp_path), "part", 64)
+    around = look_at(str(tmp_path), "part")
     jobs = [job_of(around, "padim", 256, seed, sees_defects=True) for seed in (0, 0, 1)]
     assert jobs[0] == jobs[1]
     assert jobs[0]["test_good"] != jobs[2]["test_good"]

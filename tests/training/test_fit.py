@@ -286,7 +286,9 @@ def test_the_part_is_looked_for_where_the_recipe_says(tmp_path: Path) -> None:
         frame[32:96, 48:112] = part(index)
         save(tmp_path / "good" / f"{index}.png", frame)
     save(tmp_path / "good" / "small.png", part(9))
-    outcome = fit(open_dataset(str(tmp_path)), replace(PLAN, location=FixedRegion(Box(48, 32, 64, 64))))
+    plan = replace(PLAN, width_px=0, height_px=0, location=FixedRegion(Box(48, 32, 64, 64)))
+    outcome = fit(open_dataset(str(tmp_path)), plan)
+    assert (outcome.size.width_px, outcome.size.height_px) == (64, 64)  # as the region, not as the frames
     assert [item.sample.path for item in outcome.survey.unreadable] == ["good/small.png"]
     np.testing.assert_array_equal(outcome.fitted.preparation.read(tmp_path / "good" / "3.png")[..., 0], part(3))
 

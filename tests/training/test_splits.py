@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from training_pictures import exposure, part, save
 
 from inspector.errors import DataError
+from inspector.part import Box
 from training.data.duplicates import GroupBy, group_by_part, group_images, label_conflicts
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
@@ -191,7 +192,7 @@ def test_no_named_part_and_no_lot_ever_straddles_a_split(
 ) -> None:
     blank = np.zeros((8, 8), np.uint8)
     images = [
-        Surveyed(Sample(str(i), label, group=group, lot=lot), str(i), 8, 8, "", 0.0, 0.0, blank)
+        Surveyed(Sample(str(i), label, group=group, lot=lot), str(i), 8, 8, Box(0, 0, 8, 8), "", 0.0, 0.0, blank)
         for i, (label, group, lot) in enumerate(rows)
     ]
     for by, column in ((GroupBy.PART, 1), (GroupBy.LOT, 2)):

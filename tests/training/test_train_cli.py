@@ -90,7 +90,11 @@ ERRORS = [
     pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b"], "1 different parts", id="one image"),
     pytest.param(["fit", "{tmp}/bad", "--out", "{tmp}/b"], "no readable images of good parts", id="all defects"),
     pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/one"], "exists already", id="a bundle over something else"),
-    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "big"], "--size is 'big'", id="a size in words"),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "big"], "--size is 'big'.*auto", id="a size in words"
+    ),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "٣٢x٣٢"], "--size is", id="digits of no number"),
+    pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "0x0"], "--size is", id="no size at all"),
     pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--size", "9x9"], "give sides from 32", id="too small"),
     pytest.param(["fit", "{tmp}/one", "--out", "{tmp}/b", "--test-fraction", "2"], "leave too little", id="test share"),
     pytest.param(
@@ -167,6 +171,24 @@ def test_a_location_file_decides_what_is_learned(
     assert _run(monkeypatch, "fit", data, "--out", tmp_path / "b", "--size", "64x64", "--location", place) == 0
     location = open_bundle(tmp_path / "b").manifest.input.location
     assert (location["kind"], location["width_px"]) == ("region", 40)
+
+
+def test_without_a_size_the_parts_decide(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fitted_line: Line,
+    exported: None,
+) -> None:
+    data = write_parts(tmp_path / "data", good=8)  # of 64 × 64 px
+    monkeypatch.setattr("training.export.check_parity", lambda fitted, model, images: fitted_line.parity)
+    assert _run(monkeypatch, "fit", data, "--out", tmp_path / "b") == 0
+    manifest = open_bundle(tmp_path / "b").manifest
+    assert (manifest.input.width_px, manifest.input.height_px) == (64, 64)
+    recorded = manifest.provenance["input"]
+    assert isinstance(recorded, dict)
+    assert (recorded["width_px"], recorded["height_px"]) == (64, 64)
+    assert f"64 × 64 px: {recorded['reason']}" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("stage", ["Learning good parts", "Setting the limit", "Exporting"])

@@ -29,7 +29,7 @@ def check_data_command(
     from training.data.survey import survey
     from training.tables import report_view
 
-    preparation = Preparation(224, 224, 3, read_location(location))
+    preparation = Preparation(1, 1, 1, read_location(location))
     with progress_bars() as progress:
         dataset = open_dataset(data)
         compared = None if card is None else check_card(card, dataset)

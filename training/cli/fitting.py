@@ -20,14 +20,13 @@ from training.cli.options import (
     PrecisionName,
     bundle_name,
     read_location,
-    size_px,
     takes,
 )
 from training.cli.screen import bundle_view, console, progress_bars, say
 from training.data.duplicates import GroupBy
 from training.data.files import check_free
+from training.data.input_size import AUTO, parse_size
 from training.data.layouts import open_dataset
-from training.data.reading import Preparation
 
 if TYPE_CHECKING:
     from inspector.imaging.locate import LocationSpec
@@ -51,7 +50,7 @@ class FitOptions:
     region_of_interest: Annotated[
         Path | None, typer.Option("--roi", metavar="FILE", help="Picture, white where defects count.")
     ] = None
-    size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels.")] = "224x224"
+    size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels; auto suits it to the images.")] = AUTO
     channels: Annotated[int, typer.Option(help="1 grey, 3 colour, 0 as the images are.")] = 0
     location: Location = None
     seed: Annotated[int, typer.Option(min=0, help="Decides every random choice.")] = 0
@@ -86,7 +85,7 @@ def fit_command(options: FitOptions) -> None:
     """Fit a model on good parts, set its limit, test it and write its bundle."""
     started = time.perf_counter()
     name = bundle_name(options.name, options.out)
-    size, location = size_px(options.size), read_location(options.location)
+    size, location = parse_size(options.size), read_location(options.location)
     dataset = open_dataset(options.data)
     # Here and below: torch takes seconds to import, which `--help` and mistyped paths should not wait for.
     from training.checkpoint import save_fitted
@@ -153,14 +152,14 @@ def _check_places(options: FitOptions) -> None:
         check_can_write(options.resume / "state")
 
 
-def _plan(options: FitOptions, size: tuple[int, int], location: LocationSpec) -> FitPlan:
+def _plan(options: FitOptions, size: tuple[int, int] | None, location: LocationSpec) -> FitPlan:
     from training.data.splits import SplitShares
-    from training.data.training_set import read_region_of_interest
+    from training.data.training_set import read_drawn_region
     from training.fit import FitPlan
     from training.loop import check_shares_work
     from training.models.registry import model_kind, read_settings, resumable
 
-    width, height = size
+    width, height = size or (0, 0)
     kind = model_kind(options.kind)
     check_shares_work(kind.name, by_steps=kind.by_steps)
     mask = options.region_of_interest
@@ -177,7 +176,7 @@ def _plan(options: FitOptions, size: tuple[int, int], location: LocationSpec) ->
         group_by=options.group_by,
         kind=options.kind,
         settings=resumable(kind, read_settings(kind, options.settings or []), options.resume),
-        region_of_interest=None if mask is None else read_region_of_interest(mask, Preparation(width, height, 1)),
+        region_of_interest=None if mask is None else read_drawn_region(mask),
     )
 
 

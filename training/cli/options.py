@@ -81,14 +81,6 @@ def bundle_name(name: str, out: Path) -> str:
     return chosen
 
 
-def size_px(text: str) -> tuple[int, int]:
-    """(width, height) of a text such as 224x224. Raises ConfigError."""
-    width, separator, height = text.lower().partition("x")
-    if not separator or not width.isdecimal() or not height.isdecimal():
-        raise ConfigError(f"--size is {text!r}, expected width x height in pixels, such as 224x224")
-    return int(width), int(height)
-
-
 def read_location(path: Path | None) -> LocationSpec:
     """The table [location] of a TOML file. Raises ConfigError."""
     if path is None:

@@ -34,7 +34,7 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """One readable image. `sample` has a mask and areas to ignore only if they can be used.
+    """One readable image. `sample` has a mask and areas to ignore only if they can be used; `region` is where the part is.
 
     `thumbnail` is uint8 grey (height, width) of the located region, `brightness` its mean and `contrast` its standard
     deviation in grey levels; `mode` is of the file. The other digests are of the mask's and ignored area's files, or empty.
@@ -44,6 +44,7 @@ class Surveyed:
     sha256: str
     width_px: int
     height_px: int
+    region: Box
     mode: str
     brightness: float
     contrast: float
@@ -80,6 +81,11 @@ class Survey:
     def blank(self) -> tuple[Surveyed, ...]:
         """Images of one grey value all over."""
         return tuple(image for image in self.images if image.contrast < BLANK_CONTRAST)
+
+    @property
+    def channels(self) -> int:
+        """3 if any image is in colour, else 1."""
+        return 3 if any("colour" in image.mode for image in self.images) else 1
 
     @property
     def good(self) -> tuple[Surveyed, ...]:
@@ -151,6 +157,7 @@ def _read(path: Path, sample: Sample, preparation: Preparation, factor: float) -
         sha256=_file_sha256(path),
         width_px=image.width_px,
         height_px=image.height_px,
+        region=region,
         mode=_mode(frame, image),
         brightness=float(grey.mean()),
         contrast=float(grey.std()),

@@ -130,11 +130,16 @@ def cells_of(region: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.b
     return np.asarray(share >= 0.5)
 
 
-def read_region_of_interest(path: Path, preparation: Preparation) -> NDArray[np.bool_]:
-    """A picture whose bright pixels are where defects count: bool (height_px, width_px). Raises DataError.
+def read_drawn_region(path: Path) -> NDArray[np.uint8]:
+    """A picture whose bright pixels are where defects count, as drawn: uint8 grey (height, width). Raises DataError."""
+    reading = Preparation(1, 1, 1)
+    drawn = reading.image(read_frame(path, reading.limits))
+    return to_grey(to_8_bit(drawn.pixels, drawn.bits))
 
-    It may have any size: it is stretched over the located region, as the region is over the model's input.
+
+def region_of_interest(drawn: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.bool_]:
+    """A drawn region, of any size, over the model's input: bool (height_px, width_px).
+
+    It is stretched over the located region, as the region is over the model's input.
     """
-    drawn = preparation.image(read_frame(path, preparation.limits))
-    grey = to_grey(to_8_bit(drawn.pixels, drawn.bits))
-    return np.asarray(resize(as_pixels(grey), preparation.width_px, preparation.height_px) >= 128)
+    return np.asarray(resize(as_pixels(drawn), preparation.width_px, preparation.height_px) >= 128)

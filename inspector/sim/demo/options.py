@@ -22,7 +22,7 @@ class DemoOptions:
     count       parts to stream; None is 500 simulated parts, or every test image of `data` once
     rate        parts per second
     seed        decides the simulated parts, the split and the order of the stream
-    size_px     side of the square that the model sees; None leaves it to `inspector-train`
+    size_px     side of the square that the model sees; None takes what suits the images
     keep        use the images and the bundle of the last run in `folder`, if it was asked for the same
     """
 

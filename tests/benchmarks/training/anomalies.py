@@ -38,5 +38,5 @@ def fast() -> list[Target]:
 
 def both() -> list[Target]:
     """Model 4 with the labelled defects of the training groups."""
-    task = Scores("guided, magnetic tiles by part", "guided", "magnetic-tile", "part", size_px=320)
+    task = Scores("guided, magnetic tiles by part", "guided", "magnetic-tile", "part", size="320x320")
     return [Target(task, AUROC, 0.98), Target(task, AUPRO, 0.90), Target(task, ESCAPES, 0.10, at_least=False)]

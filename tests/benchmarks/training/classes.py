@@ -12,6 +12,7 @@ from tests.benchmarks.training.tasks import Target
 
 if TYPE_CHECKING:
     from training.data.training_set import LabelledImages
+    from training.models.kind import ModelKind
 
 
 CELLS = (
@@ -26,12 +27,15 @@ CELLS = (
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """A classifier: the share `test` of every label is dealt out at random, the others are learned."""
+    """A classifier: the share `test` of every label is dealt out at random, the others are learned.
+
+    `size` is the model's input, WxH or auto.
+    """
 
     name: str
     data: str
     test: float
-    size_px: int = 224
+    size: str = "224x224"
     settings: tuple[str, ...] = ()
     kind: str = "classifier"
     seeds: int = 5
@@ -51,7 +55,8 @@ class Classes:
             "kind": self.kind,
             "settings": {**asdict(read_settings(kind, self.settings)), "seed": seed},
             "test": self.test,
-            "seen": place.seen(self.data, "random", self.size_px),
+            "seen": place.seen(self.data, "random"),
+            "size": self.size,
             "code": kind_code(kind, "training.models.classifier.measure"),
             "packages": packages(),
         }
@@ -61,8 +66,8 @@ class Classes:
         from training.models.classifier.measure import deal, told
         from training.models.registry import model_kind, read_settings
 
-        data = images_of(place.source(self.data), self.size_px)
         kind = model_kind(self.kind)
+        data = images_of(place.source(self.data), kind, self.size)
         fit_on, test = deal(data, self.test, seed)
         taught = data.only(fit_on)
         settings = replace(read_settings(kind, self.settings), seed=seed)
@@ -77,19 +82,19 @@ class Classes:
 
 
 @cache
-def images_of(source: str, size_px: int) -> LabelledImages:
+def images_of(source: str, kind: ModelKind, size: str) -> LabelledImages:
     """All images of a data set, each a part of its own."""
     from training.data.splits import Role, SplitEntry
     from training.data.training_set import LabelledImages
 
-    around = look_at(source, "random", size_px)
+    around = look_at(source, "random")
     entries = (SplitEntry(i.sample.path, i.sample.label, n, Role.FIT) for n, i in enumerate(around.seen.images))
-    return LabelledImages(around.seen.dataset, tuple(entries), around.preparation)
+    return LabelledImages(around.seen.dataset, tuple(entries), around.preparation(size, kind))
 
 
 def classes() -> list[Target]:
     """The labels of the solar cells: good, possibly defective and defective; the last two count as defective."""
-    steel = Classes("X-SDD, 7 classes, 70/30", "x-sdd", 0.3, size_px=128, settings=("views=1",))
+    steel = Classes("X-SDD, 7 classes, 70/30", "x-sdd", 0.3, size="128x128", settings=("views=1",))
     cells = Classes("solar cells, 75/25", ELPV, 0.25, settings=CELLS)
     return [
         Target(steel, "accuracy", 0.96),

@@ -25,7 +25,6 @@ class DefaultLimit:
     name: str
     kind: str
     data: str
-    size_px: int = 224
     settings: tuple[str, ...] = ()
     seeds: int = 5
 
@@ -44,8 +43,7 @@ class DefaultLimit:
             "kind": self.kind,
             "settings": {**asdict(read_settings(kind, self.settings)), "seed": seed},
             "defects_to_fit": kind.defects_to_fit,
-            "size_px": self.size_px,
-            "seen": place.seen(self.data, "part", self.size_px),
+            "seen": place.seen(self.data, "part"),
             "code": kind_code(kind, "training.fit"),
             "packages": packages(),
         }
@@ -57,8 +55,7 @@ class DefaultLimit:
         from training.fit import FitPlan, fit
         from training.models.registry import model_kind, read_settings
 
-        settings = read_settings(model_kind(self.kind), self.settings)
-        plan = FitPlan(width_px=self.size_px, height_px=self.size_px, seed=seed, kind=self.kind, settings=settings)
+        plan = FitPlan(seed=seed, kind=self.kind, settings=read_settings(model_kind(self.kind), self.settings))
         outcome = fit(open_dataset(place.source(self.data)), plan)
         with place.shelf.making(self.decides(place, seed)) as folder:
             save_fitted(outcome.fitted, folder / FITTED)

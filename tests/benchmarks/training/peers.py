@@ -17,8 +17,6 @@ from tests.benchmarks.training.place import SAYS_ONLY, Place, look_at
 from tests.benchmarks.training.tasks import Target
 
 JOB, SIDE = "tests.benchmarks.peers.job", "tests.benchmarks.peers.anomalib_side"
-_SURVEYED_PX = 224
-"""What our rows are surveyed at, so that both see one split. anomalib reads the files itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Peer:
         """Digest of the images and what each is for: all that anomalib gets of our code. Kept, as dealing takes a minute."""
         decides = {
             "what": "dealt",
-            "seen": place.seen(self.data, self.split, _SURVEYED_PX),
+            "seen": place.seen(self.data, self.split),
             "seed": seed,
             "code": code_digest(closure(["training.data.splits"], without=SAYS_ONLY) | {JOB}),
         }
@@ -69,7 +67,7 @@ class Peer:
         if known is None:
             from tests.benchmarks.peers.job import DEALT, job_of
 
-            around = look_at(place.source(self.data), self.split, _SURVEYED_PX)
+            around = look_at(place.source(self.data), self.split)
             job = job_of(around, "", 0, seed, sees_defects=True)
             root = str(around.seen.dataset.root)
             lists = [sorted(file.removeprefix(root) for file in job[key]) for key in DEALT]
@@ -84,7 +82,7 @@ class Peer:
         from training.statistics import auroc
 
         assert place.peer is not None  # `needs` said so
-        around = look_at(place.source(self.data), self.split, _SURVEYED_PX)
+        around = look_at(place.source(self.data), self.split)
         told = run(place.peer, job_of(around, self.model, self.size_px, seed, sees_defects=self.sees_defects))
         figures = {
             "seconds to fit": float(told["fit_s"]),

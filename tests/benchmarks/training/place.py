@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +51,7 @@ class Place:
 
         return packaged_root()
 
-    def seen(self, name: str, split: str, size_px: int) -> str:
+    def seen(self, name: str, split: str) -> str:
         """Digest of what every seed shares: images, labels, areas, parts, the published split, the number of channels.
 
         Kept as well: to look at a data set takes up to a minute.
@@ -60,26 +60,25 @@ class Place:
             "what": "look",
             "data": folder_digest(self.files(name)),
             "split": split,
-            "size_px": size_px,
             "code": code_digest(closure(LOOKED_AT, without=SAYS_ONLY) | {"training.measure"}),
             "packages": packages(),
         }
         known = self.shelf.find(decides)
         if known is None:
-            around = look_at(self.source(name), split, size_px)
+            around = look_at(self.source(name), split)
             samples = [(image.sample.path, image.sample.published_split) for image in around.seen.images]
-            facts = [around.seen.digest, list(around.groups), samples, asdict(around.preparation), around.published]
+            facts = [around.seen.digest, list(around.groups), samples, around.seen.channels, around.published]
             known = {"digest": hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()}
             self.shelf.keep(decides, known)
         return str(known["digest"])
 
 
 @cache
-def look_at(source: str, split: str, size_px: int) -> Surroundings:
+def look_at(source: str, split: str) -> Surroundings:
     """As training.measure does, once for all seeds."""
     from training.measure import look_at as look
 
-    return look(source, split, size_px)
+    return look(source, split)
 
 
 def kind_code(kind: Any, *measuring: str) -> str:

@@ -53,13 +53,16 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A kind fitted and tested on one data set, as training/measure.py does: AUROC, escapes, AUPRO, seconds."""
+    """A kind fitted and tested on one data set, as training/measure.py does: AUROC, escapes, AUPRO.
+
+    `size` is the model's input, WxH or auto.
+    """
 
     name: str
     kind: str
     data: str
     split: str
-    size_px: int = 224
+    size: str = "auto"
     settings: tuple[str, ...] = ()
     seeds: int = 3
 
@@ -78,7 +81,8 @@ class Scores:
             "kind": self.kind,
             "settings": {**asdict(read_settings(kind, self.settings)), "seed": seed},
             "defects_to_fit": kind.defects_to_fit,
-            "seen": place.seen(self.data, self.split, self.size_px),
+            "seen": place.seen(self.data, self.split),
+            "size": self.size,
             "code": kind_code(kind, "training.measure"),
             "packages": packages(),
         }
@@ -88,8 +92,8 @@ class Scores:
         from training.models.registry import model_kind, read_settings
 
         kind = model_kind(self.kind)
-        around = look_at(place.source(self.data), self.split, self.size_px)
-        result = measure(kind, read_settings(kind, self.settings), around, seed)
+        around = look_at(place.source(self.data), self.split)
+        result = measure(kind, read_settings(kind, self.settings), around, seed, self.size)
         figures = {"AUROC": result.auroc, "escapes at 1 % false rejects": result.escapes}
         figures |= {f"AUROC {name}": value for name, value in result.auroc_by_class.items()}
         return figures if result.aupro is None else {**figures, "AUPRO": result.aupro}

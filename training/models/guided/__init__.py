@@ -11,5 +11,6 @@ GUIDED = ModelKind(
     settings=FitSettings,
     begin=GuidedFitter,
     rebuild=rebuild,
+    input_pixels=320 * 320,
     defects_to_fit=0.6,
 )

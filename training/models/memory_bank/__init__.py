@@ -11,4 +11,5 @@ MEMORY_BANK = ModelKind(
     settings=FitSettings,
     begin=MemoryBankFitter,
     rebuild=rebuild,
+    input_pixels=320 * 320,
 )
