@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +60,8 @@ def test_the_matrix_product_gives_the_weighted_distance_to_the_nearest(bank: Mem
     with torch.no_grad():
         features = bank.features(images)
         queries = (features.permute(0, 2, 3, 1).flatten(0, 2) - bank.mean) @ bank.whitening
-        expected = (torch.cdist(queries, bank.bank) * bank.weights).amin(dim=1)
+        expected = (torch.cdist(queries, bank.bank) * bank.weights).amin(dim=1).reshape(len(images), -1)
+        expected = expected / bank.variety(queries.reshape(len(images), *features.shape[-2:], -1))[:, None] ** 0.25
         maps = bank.blurred(expected.reshape(len(images), 1, *features.shape[-2:])).squeeze(1)
         score, anomaly_map = bank(images)
     torch.testing.assert_close(anomaly_map, maps, rtol=1e-3, atol=1e-3)
@@ -186,6 +190,39 @@ def test_no_images_have_no_scores(bank: MemoryBank, pictures: np.ndarray) -> Non
 def test_the_blur_sums_to_one_and_keeps_an_even_map(bank: MemoryBank) -> None:
     assert float(gaussian(1.5).sum()) == pytest.approx(1)
     torch.testing.assert_close(bank.blurred(torch.full((1, 1, 5, 7), 3.0)), torch.full((1, 1, 5, 7), 3.0))
+
+
+VARIETIES = [
+    pytest.param([[0, 0], [0, 0]], [], 0.1, id="a blank picture keeps something to divide by"),
+    pytest.param([[0, 4], [0, 4]], [], 0.5 * 4 / math.sqrt(2), id="half of the neighbours differ"),
+    pytest.param([[0, 4], [4, 0]], [], 4 / math.sqrt(2), id="all of them do"),
+    pytest.param([[0, 4, 8]], [], 4 / math.sqrt(2), id="one row"),
+    pytest.param([[0, 0, 9], [0, 0, 9]], [[1, 1, 0], [1, 1, 0]], 0.1, id="what does not count has no say"),
+    pytest.param([[0, 4, 9], [0, 4, 9]], [[1, 1, 0], [1, 1, 0]], 0.5 * 4 / math.sqrt(2), id="nor on its edge"),
+    pytest.param([[0, 9], [9, 9]], [[1, 0], [0, 0]], 0.1, id="a single cell that counts"),
+]
+
+
+@pytest.mark.parametrize(("patches", "interest", "expected"), VARIETIES)
+def test_variety_is_how_far_neighbours_are_apart(
+    patches: list[list[int]], interest: list[list[int]], expected: float
+) -> None:
+    one = torch.ones(1)
+    where = torch.tensor(interest, dtype=torch.float32) if interest else None
+    bank = MemoryBank(PatchFeatures(MemoryBankSpec()), one, one[None], one[None], one, where)
+    variety = bank.variety(torch.tensor(patches, dtype=torch.float32)[None, ..., None])
+    torch.testing.assert_close(variety, torch.tensor([expected]))
+
+
+def test_a_power_of_0_leaves_variety_out(pool: PatchPool, bank: MemoryBank, pictures: np.ndarray) -> None:
+    spec = replace(bank.features.spec, variety=0.0)
+    features = PatchFeatures(spec)
+    plain = MemoryBank(features, bank.mean, bank.whitening, bank.bank, bank.weights)
+    with torch.no_grad():
+        seen = features(_images(pictures[12]))
+        queries = seen.permute(0, 2, 3, 1).sub(bank.mean).matmul(bank.whitening)
+        ratio = plain.judge(seen)[0] / bank.judge(seen)[0]
+    torch.testing.assert_close(ratio, bank.variety(queries) ** 0.25)
 
 
 def test_outside_the_region_of_interest_nothing_counts(pictures: np.ndarray) -> None:

@@ -31,8 +31,8 @@ class FitSettings:
     """`bank_size` is the number of patches kept, `candidates` the most that are chosen from (4 bytes × channels each)."""
 
     spec: MemoryBankSpec = field(default_factory=MemoryBankSpec)
-    bank_size: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 40_000
+    bank_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     seed: int = 0
 
 

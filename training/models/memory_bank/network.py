@@ -28,15 +28,17 @@ STAGES = 7
 class MemoryBankSpec:
     """What shapes the network and is not learned.
 
-    `levels` are the backbone's stages (strides 16 and 32 for 4 and 5), `neighbourhood` the window of local averaging,
+    `levels` are the backbone's stages (stride 16 for 3 and 4, 32 for 5), `neighbourhood` the window of local averaging,
     `smoothing` the standard deviation of the map's blur, both in cells of the map; `top_share` the share of the map, the
-    highest, that the score averages.
+    highest, that the score averages. `variety` is the power of the picture's own variety that distances are divided by, 0 for
+    none.
     """
 
-    levels: tuple[int, ...] = (4, 5)
+    levels: tuple[int, ...] = (3, 4, 5)
     neighbourhood: Literal[1, 3, 5, 7] = 3
-    smoothing: Annotated[float, Field(gt=0, le=8)] = 1.0
+    smoothing: Annotated[float, Field(gt=0, le=8)] = 0.5
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+    variety: Annotated[float, Field(ge=0, le=1)] = 0.25
 
     def __post_init__(self) -> None:
         inside = all(0 <= level < STAGES for level in self.levels)
@@ -97,7 +99,8 @@ class MemoryBank(InspectionModel):
     """uint8 images (n, height, width, 1 or 3) → score float32 (n,), anomaly_map float32 (n, rows, columns).
 
     A map value is the distance from the patch's whitened features q to the nearest b in the bank, times that b's weight w,
-    blurred. All squared distances are one matrix product: w²(q² - 2q·b + b²) is linear in (q, q²).
+    blurred, over a power of how much the picture varies by itself: parts of rougher grain are farther from all that is known,
+    good or not. All squared distances are one matrix product: w²(q² - 2q·b + b²) is linear in (q, q²).
 
     `interest` (rows, columns), 1 or 0, is where defects count; without elements: everywhere. `mean` (channels,) and
     `whitening` (channels, dimensions) map features to the space in which `bank` (size, dimensions) lies; `weights` (size,)
@@ -158,6 +161,9 @@ class MemoryBank(InspectionModel):
         constants = weight.squeeze(1) * self.bank.square().sum(dim=1)
         nearest = F.linear(torch.cat([queries, squares], dim=1), coefficients, constants).amin(dim=1)
         distances = nearest.clamp_min(0.0).sqrt().reshape(-1, 1, rows, columns)
+        if self.features.spec.variety and rows * columns > 1:
+            variety = self.variety(queries.reshape(-1, rows, columns, queries.shape[1]))
+            distances = distances / variety.pow(self.features.spec.variety).reshape(-1, 1, 1, 1)
         anomaly_map = self.blurred(distances).squeeze(1)
         cells = rows * columns
         if self.interest.numel():
@@ -166,6 +172,22 @@ class MemoryBank(InspectionModel):
         highest = max(1, round(self.features.spec.top_share * cells))
         score = anomaly_map.flatten(1).topk(highest, dim=1).values.mean(dim=1)
         return score, anomaly_map
+
+    def variety(self, queries: Tensor) -> Tensor:
+        """How far apart patches beside each other are, on average, where defects count: (n,) from (n, rows, columns, d).
+
+        1 is the distance of any two patches of good parts; at least 0.1, so that of a blank picture something is left.
+        """
+        down = (queries[:, 1:] - queries[:, :-1]).square().sum(dim=3).sqrt().flatten(1)
+        right = (queries[:, :, 1:] - queries[:, :, :-1]).square().sum(dim=3).sqrt().flatten(1)
+        apart = torch.cat([down, right], dim=1)
+        if self.interest.numel():
+            counts = [self.interest[1:] * self.interest[:-1], self.interest[:, 1:] * self.interest[:, :-1]]
+            inside = torch.cat([pair.flatten() for pair in counts])
+            mean = (apart * inside).sum(dim=1) / inside.sum().clamp_min(1.0)
+        else:
+            mean = apart.mean(dim=1)
+        return (mean / math.sqrt(2 * queries.shape[3])).clamp_min(0.1)
 
     def blurred(self, maps: Tensor) -> Tensor:
         """Gaussian blur of float32 (n, 1, rows, columns), axis by axis; edges are continued."""
