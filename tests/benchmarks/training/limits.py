@@ -19,12 +19,13 @@ SETS = {name: data for name, (data, _) in BY_PART.items()} | {"solar cells": ELP
 class DefaultLimit:
     """A kind fitted as `inspector-train fit` does with its defaults, tested on the parts that it keeps for testing.
 
-    The fitted model is kept as well, for the tasks that export it.
+    `size` is the model's input, WxH or auto. The fitted model is kept as well, for the tasks that export it.
     """
 
     name: str
     kind: str
     data: str
+    size: str = "auto"
     settings: tuple[str, ...] = ()
     seeds: int = 5
 
@@ -43,6 +44,7 @@ class DefaultLimit:
             "kind": self.kind,
             "settings": {**asdict(read_settings(kind, self.settings)), "seed": seed},
             "defects_to_fit": kind.defects_to_fit,
+            "size": self.size,
             "seen": place.seen(self.data, "part"),
             "code": kind_code(kind, "training.fit"),
             "packages": packages(),
@@ -50,12 +52,15 @@ class DefaultLimit:
 
     def measure(self, place: Place, seed: int) -> Figures:
         from training.checkpoint import save_fitted
+        from training.data.input_size import parse_size
         from training.data.layouts import open_dataset
         from training.data.splits import write_split
         from training.fit import FitPlan, fit
         from training.models.registry import model_kind, read_settings
 
-        plan = FitPlan(seed=seed, kind=self.kind, settings=read_settings(model_kind(self.kind), self.settings))
+        settings = read_settings(model_kind(self.kind), self.settings)
+        width_px, height_px = parse_size(self.size) or (0, 0)
+        plan = FitPlan(width_px=width_px, height_px=height_px, seed=seed, kind=self.kind, settings=settings)
         outcome = fit(open_dataset(place.source(self.data)), plan)
         with place.shelf.making(self.decides(place, seed)) as folder:
             save_fitted(outcome.fitted, folder / FITTED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from tests.benchmarks.training.place import LOOKED_AT, REGISTRY, SAYS_ONLY, Plac
 from tests.benchmarks.training.tasks import Target, console
 
 TILES = "magnetic tiles by part"
-SIZES: Mapping[str, int] = {"memory-bank": 224, "fast-bank": 224, "classifier": 224, "guided": 320, "segmentation": 224}
-"""The kinds with the input that each is used with on the tiles, in pixels."""
+ALL_KINDS = ("memory-bank", "fast-bank", "classifier", "guided", "segmentation")
 FP32, INT8 = "fp32", "int8"
 HAS_INT8 = "share of seeds whose INT8 graph passes the gate"
 THREADS = 2
@@ -78,16 +76,17 @@ class Precisions:
         return folder
 
 
-def precisions_of(kind: str, name: str = TILES) -> Precisions:
+def precisions_of(kind: str, name: str = TILES, size: str = "auto") -> Precisions:
     """A kind's two graphs on one of the sets."""
-    fitted = DefaultLimit(f"{kind}, {name}", kind, SETS[name], SIZES[kind] if name == TILES else 224, seeds=3)
+    words = name if size == "auto" else f"{name}, {size} px"
+    fitted = DefaultLimit(f"{kind}, {words}", kind, SETS[name], size, seeds=3)
     return Precisions(f"INT8, {fitted.name}", fitted)
 
 
 def precisions() -> list[Target]:
     """Every kind on the tiles, the memory bank on the other sets of good parts as well."""
     rows = []
-    pairs = [*((kind, TILES) for kind in SIZES), *(("memory-bank", name) for name in BY_PART if name != TILES)]
+    pairs = [*((kind, TILES) for kind in ALL_KINDS), *(("memory-bank", name) for name in BY_PART if name != TILES)]
     for task in (precisions_of(*pair) for pair in pairs):
         rows += [
             Target(task, HAS_INT8, 1.0),

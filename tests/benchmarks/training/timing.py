@@ -24,7 +24,7 @@ from tests.benchmarks.training.code import closure, code_digest
 from tests.benchmarks.training.kept import Figures, folder_digest, packages
 from tests.benchmarks.training.peers import peer
 from tests.benchmarks.training.place import SAYS_ONLY, Place, kind_code
-from tests.benchmarks.training.precisions import FP32, INT8, SIZES, THREADS, TILES, Precisions, precisions_of
+from tests.benchmarks.training.precisions import ALL_KINDS, FP32, INT8, THREADS, TILES, Precisions, precisions_of
 from tests.benchmarks.training.tasks import Target, console
 
 SIDE_PX = 224
@@ -195,7 +195,12 @@ def live_tiles() -> LiveBundle:
 
 def verdicts_of(kind: str) -> Verdicts:
     """A kind's verdicts of one tile."""
-    return Verdicts(f"{kind} of {SIZES[kind]} px, verdict from a {SIDE_PX}-px tile", precisions_of(kind))
+    return Verdicts(f"{kind}, verdict from a {SIDE_PX}-px tile", graphs_of(kind))
+
+
+def graphs_of(kind: str) -> Precisions:
+    """Graphs for tiles of that size, which `fit` would not enlarge."""
+    return precisions_of(kind, TILES, f"{SIDE_PX}x{SIDE_PX}")
 
 
 def timing() -> list[Target]:
@@ -208,7 +213,7 @@ def timing() -> list[Target]:
         Target(many, "seconds", 300, at_least=False, unit="s"),
         Target(many, "MiB at most", 3072, at_least=False, unit="MiB"),
     ]
-    for kind in SIZES:
+    for kind in ALL_KINDS:
         task = verdicts_of(kind)
         limit = 2.5 if kind in ("fast-bank", "classifier") else None
         rows.append(Target(task, FASTEST, limit, at_least=False, unit="ms"))
@@ -218,7 +223,7 @@ def timing() -> list[Target]:
             for name in (FP32, INT8)
         ]
         rows.append(Target(task, RATIO, 1.8, unit="×"))
-    versus = Versus("fast-bank against memory-bank", precisions_of("fast-bank"), precisions_of("memory-bank"))
+    versus = Versus("fast-bank against memory-bank", graphs_of("fast-bank"), graphs_of("memory-bank"))
     rows.append(Target(versus, TIMES, 4.0, unit="×"))
     for model in ("padim", "patchcore"):
         task_of_peer = peer(model, TILES, timed=True)
