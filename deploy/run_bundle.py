@@ -1,6 +1,7 @@
 """Judges pictures with a bundle in plain ONNX Runtime, without the inspector: run_bundle.py BUNDLE PICTURE …
 
-For pictures of 8 bits that show the whole part: the line also finds it in the frame, as the manifest's "input" says.
+For pictures of 8 bits that show the whole part: the line also finds it in the frame, as the manifest's "input" says. If that
+has a "tiling", run_tiled_bundle.py does it.
 """
 
 import json

@@ -9,6 +9,7 @@
     │   ├── BundleUntrusted    not signed by a key that the line trusts
     │   └── GoldenMismatch     this machine does not reproduce the recorded scores
     ├── EngineError            a provider is missing, or the model raised
+    │   └── Interrupted        nobody waits for the scores of this part any more
     ├── SessionError           a camera client broke the protocol
     │   ├── UnknownCamera      no station of this line has that camera
     │   ├── CameraBusy         another client streams as that camera
@@ -77,6 +78,10 @@ class GoldenMismatch(BundleError):
 
 class EngineError(InspectorError):
     """An execution provider is missing, or the model raised."""
+
+
+class Interrupted(EngineError):
+    """Nobody waits for the scores of this part any more: its verdict was settled while it was judged."""
 
 
 class SessionError(InspectorError):

@@ -13,6 +13,7 @@ from rich.table import Table
 from inspector.errors import ConfigError, ImageStoreError, NotFound
 from inspector.inference.bundle import Bundle
 from inspector.inference.manifest import Change
+from inspector.inference.tiling import Tiles
 from inspector.part import Finding, Inspection, Verdict
 from inspector.records.images import ImageStore
 from inspector.records.label_rows import LabelledFilter
@@ -217,6 +218,13 @@ def bundle_card(bundle: Bundle) -> Table:
         "input",
         f"{spec.width_px} × {spec.height_px} px, {spec.channels} channel(s), location {dict(spec.location) or 'none'}",
     )
+    if (tiling := spec.tiling) is not None:
+        where = ", in a region of interest" if tiling.region_of_interest else ""
+        card.add_row(
+            "tiles",
+            f"{len(Tiles(spec).boxes)} of {tiling.width_px} × {tiling.height_px} px, sharing {tiling.overlap_px} px or more"
+            f"{where}; the worst one is the picture's score",
+        )
     card.add_row("classes", _plain(", ".join(manifest.classes)))
     card.add_row("limits", f"score {manifest.limits.score:.4f}, region {manifest.limits.region:.4f}")
     card.add_row("basis", _plain(manifest.basis.statement))

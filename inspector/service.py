@@ -70,6 +70,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
 HANG_UP_S = 0.5
+MAX_HELD_BYTES = 512 << 20
+"""Of pictures that are judged by tiles, by the parts in flight of one station: 10 grey ones of 25 megapixels, 3 in colour."""
 PROVIDER_CHOICES = "provider-choices.json"
 # A thread that computes gives way to one that answers a camera after this long (CPython's default is 5 ms).
 SWITCH_INTERVAL_S = 0.0005
@@ -198,7 +200,7 @@ class Service:
         evidence = EvidenceWriter(images, journal)
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight for station in file.station)
-        batchers = {name: Batcher(m.engine, file.inference.max_batch, waiting) for name, m in models.items()}
+        batchers = {name: _batcher(m.engine, file.inference.max_batch, waiting) for name, m in models.items()}
         stations = [_station(table, file.recipe[table.recipe], models, batchers, faults) for table in file.station]
         decode_limits = DecodeLimits(file.grpc.max_frame_mib << 20, file.grpc.max_pixels)
         self.pipeline = Pipeline(
@@ -349,6 +351,18 @@ def _load_models(settings: LineSettings) -> tuple[dict[str, Model], dict[str, st
     return models, {name: str(error) for name, error in refused.items()}
 
 
+def _batcher(engine: Engine, max_batch: int, waiting: int) -> Batcher:
+    return Batcher(engine, max_batch, waiting, judge_until=None if engine.tiles is None else engine.judge_until)
+
+
+def most_in_flight(wanted: int, engine: Engine) -> int:
+    """Parts of one station that may be in flight: each holds its frame and what the model gets of it until its verdict."""
+    if engine.tiles is None:
+        return wanted
+    height, width, channels = engine.image_shape
+    return min(wanted, max(2, MAX_HELD_BYTES // (2 * height * width * channels)))
+
+
 def _station(
     table: StationTable,
     recipe: RecipeTable,
@@ -376,7 +390,7 @@ def _station(
         camera=table.camera,
         recipe=common,
         batcher=batchers.get(table.recipe),
-        max_in_flight=table.max_in_flight,
+        max_in_flight=most_in_flight(table.max_in_flight, model.engine) if model else table.max_in_flight,
         max_gap=table.max_gap,
         fault=faults.get(table.recipe, ""),
     )

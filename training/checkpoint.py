@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from inspector.errors import DataError, InspectorError
 from inspector.imaging.locate import location_from_dict, location_to_dict
-from inspector.inference.manifest import LimitBasis
+from inspector.inference.manifest import LimitBasis, TilingSpec
 from inspector.part import Limits
 from training.data.files import check_free
 from training.data.reading import Preparation
@@ -34,9 +34,9 @@ from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
 from training.models.registry import model_kind
 
-VERSION = 3
+VERSION = 4
 _DOCUMENT, _TENSORS = "fitted.json", "network.safetensors"
-_JUDGED, _TAUGHT = "images.judged", "images.taught"
+_JUDGED, _TAUGHT, _REGION = "images.judged", "images.taught", "images.region_of_interest"
 
 
 def save_fitted(fitted: Fitted, path: Path) -> None:
@@ -76,6 +76,8 @@ def _write(fitted: Fitted, folder: Path) -> None:
     network, preparation = fitted.network, fitted.preparation
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     kept = {_JUDGED: torch.from_numpy(fitted.kept.judged), _TAUGHT: torch.from_numpy(fitted.kept.taught)}
+    if fitted.region is not None:
+        kept[_REGION] = torch.from_numpy(fitted.region)
     save_file({**tensors, **kept}, folder / _TENSORS)
     document = {
         "version": VERSION,
@@ -85,6 +87,7 @@ def _write(fitted: Fitted, folder: Path) -> None:
         "height_px": preparation.height_px,
         "channels": preparation.channels,
         "location": location_to_dict(preparation.location),
+        "tiling": None if preparation.tiling is None else asdict(preparation.tiling),
         "limits": {"score": fitted.limits.score, "region": fitted.limits.region},
         "basis": asdict(fitted.basis),
         "judged": list(fitted.kept.names),
@@ -105,12 +108,15 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}, this program reads {VERSION}")
     judged, taught = (_images(tensors.pop(name).numpy(), name) for name in (_JUDGED, _TAUGHT))
+    region = tensors.pop(_REGION).numpy().astype(np.bool_) if _REGION in tensors else None
     network = model_kind(document["kind"]).rebuild(document["structure"]).eval()
     network.load_state_dict(tensors)
     location = location_from_dict(document["location"], path)
+    tiling = None if document["tiling"] is None else TilingSpec(**document["tiling"])
+    size = document["width_px"], document["height_px"], document["channels"]
     return Fitted(
         network=network,
-        preparation=Preparation(document["width_px"], document["height_px"], document["channels"], location),
+        preparation=Preparation(*size, location, tiling=tiling),
         limits=Limits(**document["limits"]),
         basis=TypeAdapter(LimitBasis).validate_python(document["basis"]),
         golden=tuple(
@@ -122,6 +128,7 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
         dataset_digest=document["dataset_digest"],
         provenance=document["provenance"],
         metrics=document["metrics"],
+        region=region,
     )
 
 

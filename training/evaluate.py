@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 
 from inspector.decision.judge import judge
 from inspector.errors import DataError
-from inspector.imaging.locate import location_from_dict
 from inspector.inference.bundle import Bundle
 from inspector.inference.engine import Engine
 from inspector.part import Box, Scores, Verdict
-from training.data.reading import Preparation, read_frame
+from training.data.reading import read_frame
 from training.data.samples import GOOD, Dataset, Sample
 from training.data.splits import Role, Split
 from training.progress import Progress, silent, track
 from training.statistics import Rate, auroc, counted
+from training.successor import preparation_of
+from training.ways import judge_ways, without_ignored
+
+log = logging.getLogger(__name__)
 
 _BATCH = 8
 
@@ -134,6 +138,9 @@ def evaluate(
 ) -> Evaluation:
     """Judge the images of a data set, or only those that `split` keeps for testing.
 
+    What lies in areas to ignore counts neither for nor against an image: it is judged as it might look on a good part there,
+    and a defective image of which nothing that is marked counts is UNKNOWN.
+
     The number of each image's physical part comes from `parts` by path, else from the split; an image in neither is a part of
     its own. An image that cannot be read is UNKNOWN, as it would be on the line.
     Raises DataError if the split is of other images, BundleError or EngineError if the bundle does not run.
@@ -154,16 +161,18 @@ def evaluate(
         except DataError as error:
             judging.refuse(sample, str(error))
             continue
-        model_input = preparation.model_input(image, region)
-        judging.add(_Waiting(sample, image.width_px, image.height_px, region, model_input))
+        pixels = preparation.model_input(image, region)
+        try:
+            ways = without_ignored(bundle, dataset, sample, pixels, image, region)
+        except DataError as error:
+            log.warning("%s is judged whole, areas to ignore included: %s", sample.path, error)
+            ways = [pixels]
+        if not ways:
+            judging.refuse(sample, "all that is marked lies in areas to ignore")
+        else:
+            judging.add(_Waiting(sample, image.width_px, image.height_px, region, ways))
     judged = sorted(judging.finish(), key=lambda image: image.path)
     return Evaluation(bundle.label, bundle.manifest.limits.score, tuple(judged))
-
-
-def preparation_of(bundle: Bundle) -> Preparation:
-    """How the bundle wants its images prepared. Raises ConfigError."""
-    spec = bundle.manifest.input
-    return Preparation(spec.width_px, spec.height_px, spec.channels, location_from_dict(spec.location, bundle.path))
 
 
 def images_to_judge(dataset: Dataset, split: Split | None) -> list[tuple[str, str]]:
@@ -190,7 +199,8 @@ class _Waiting:
     width_px: int
     height_px: int
     region: Box
-    model_input: NDArray[np.uint8]
+    ways: list[NDArray[np.uint8]]
+    """As it is; or, if not all of it counts, as it might look without what does not."""
 
 
 class _Judging:
@@ -208,7 +218,8 @@ class _Judging:
 
     def add(self, image: _Waiting) -> None:
         self._waiting.append(image)
-        if len(self._waiting) == _BATCH:
+        # Large pictures are judged one by one anyway, and eight of them would fill the memory.
+        if len(self._waiting) == (_BATCH if self._engine.tiles is None else 1):
             self._flush()
 
     def finish(self) -> list[Judged]:
@@ -218,7 +229,7 @@ class _Judging:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        results = self._engine.infer(np.stack([image.model_input for image in self._waiting]))
+        results = judge_ways(self._engine, [image.ways for image in self._waiting])
         for image, scores in zip(self._waiting, results, strict=True):
             self._judged.append(self._judge(image, scores))
             if self._watch is not None:

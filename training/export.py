@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.imaging.locate import location_to_dict
 from inspector.inference.bundle import Bundle, GoldenImage, InputSpec, LimitBasis, Manifest, write_bundle
 from inspector.inference.engine import Model
+from inspector.inference.tiling import Tiles, pack_region
 from inspector.part import Frame, Verdict
 from training.data.reading import MEDIA_TYPES, Preparation
 from training.exporting.graph import to_onnx
+from training.exporting.kept import graph_inputs
 from training.exporting.parity import Agreement, Parity, check_parity, scores_of, typical
-from training.exporting.reduce import Evidence, Precision, Reduced, reduce_precision
+from training.exporting.reduce import Evidence, Loaders, Precision, Reduced, reduce_precision
 from training.fit import Fitted, GoldenFrame
 from training.progress import Progress, silent
 
@@ -28,6 +28,7 @@ SCORE_TOLERANCE = {Precision.FP32: 5e-3, Precision.FP16: 1e-2, Precision.INT8: 3
 
 Runtimes round INT8 graphs at other places: ONNX Runtime and OpenVINO differ by up to 0.019 of a score (120 magnetic tiles).
 """
+REGION_FILE = "region_of_interest.bits"
 _TORCH_IMAGES = 32
 """Of the images kept, those that torch is asked about; all of them are asked of the graphs."""
 
@@ -40,22 +41,20 @@ def export_bundle(
     Raises BundleError if `path` exists, cannot be written, ONNX Runtime does not give what torch gives, or a graph of less
     precision gives other verdicts.
     """
-    spec = _input_spec(fitted.preparation)
+    spec = input_spec_of(fitted)
     steps = 3 if precision is Precision.FP32 else 4
     progress("Exporting", 0, steps)
-    graph = to_onnx(fitted.network, (spec.height_px, spec.width_px, spec.channels))
+    graph = to_onnx(fitted.network, spec.graph_shape)
     progress("Exporting", 1, steps)
 
-    def load(onnx_file: bytes) -> Model:
-        return Model(onnx_file, spec, fitted.network.classes, source=f"the export of {name}")
-
+    load = _loaders(fitted, spec, name)
     golden_inputs = np.stack([golden_input(frame, fitted.preparation) for frame in fitted.golden])
-    model = load(graph)
     judged = fitted.kept.judged
     few = judged[:: -(-len(judged) // _TORCH_IMAGES)]
-    parity = check_parity(fitted, model, np.concatenate([few, golden_inputs]))
+    tiles = None if spec.tiling is None else Tiles(spec, fitted.region)
+    parity = check_parity(fitted, load.graph_inputs(graph), graph_inputs([*few, *golden_inputs], tiles))
     progress("Exporting", 2, steps)
-    scores = tuple(scores_of(model, golden_inputs).tolist())
+    scores = tuple(scores_of(load.pictures(graph), golden_inputs).tolist())
     basis = fitted.basis
     if precision is not Precision.FP32:
         reduced = reduce_precision(precision, graph, load, _evidence(fitted, golden_inputs), progress)
@@ -64,7 +63,8 @@ def export_bundle(
         basis = _carried(basis, reduced, precision)
         progress("Exporting", 3, steps)
     manifest = _manifest(fitted, name, spec, basis, parity, precision, scores)
-    bundle = write_bundle(path, manifest, graph, {frame.file: frame.data for frame in fitted.golden})
+    region = {} if fitted.region is None else {REGION_FILE: pack_region(fitted.region)}
+    bundle = write_bundle(path, manifest, graph, {frame.file: frame.data for frame in fitted.golden}, other=region)
     progress("Exporting", steps, steps)
     return bundle, parity
 
@@ -148,6 +148,19 @@ def golden_input(golden: GoldenFrame, preparation: Preparation) -> NDArray[np.ui
     return preparation.model_input(image, preparation.region(image))
 
 
-def _input_spec(preparation: Preparation) -> InputSpec:
-    channels: Literal[1, 3] = 1 if preparation.channels == 1 else 3
-    return InputSpec(preparation.width_px, preparation.height_px, channels, location_to_dict(preparation.location))
+def input_spec_of(fitted: Fitted) -> InputSpec:
+    """What the manifest says of the input."""
+    spec = fitted.preparation.input_spec()
+    if spec.tiling is None or fitted.region is None:
+        return spec
+    return replace(spec, tiling=replace(spec.tiling, region_of_interest=REGION_FILE))
+
+
+def _loaders(fitted: Fitted, spec: InputSpec, name: str) -> Loaders:
+    height_px, width_px, _ = spec.graph_shape
+    graph_spec = replace(spec, width_px=width_px, height_px=height_px, tiling=None)
+    classes, source = fitted.network.classes, f"the export of {name}"
+    return Loaders(
+        pictures=lambda onnx_file: Model(onnx_file, spec, classes, source=source, region=fitted.region),
+        graph_inputs=lambda onnx_file: Model(onnx_file, graph_spec, classes, source=source),
+    )

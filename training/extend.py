@@ -196,6 +196,11 @@ def _memory_graph(bundle: Bundle) -> MemoryGraph:
             f"{bundle.label} is of kind {bundle.manifest.model_kind}: only {NAME} can be extended; fit it again with the "
             "pictures among the good ones, or set another limit with `inspector-train recalibrate`"
         )
+    if bundle.manifest.input.tiling is not None:
+        raise ConfigError(
+            f"{bundle.label} judges large pictures by tiles, and cannot be extended: fit it again with the pictures among the "
+            "good ones, or set another limit with `inspector-train recalibrate`"
+        )
     return MemoryGraph(bundle.read(MODEL_FILE), f"bundle {bundle.label}")
 
 

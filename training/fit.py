@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import inspector
 from inspector.errors import DataError
 from inspector.imaging.locate import LocationSpec, NoLocation
-from inspector.inference.manifest import LimitBasis
+from inspector.inference.manifest import LimitBasis, TilingSpec
 from inspector.part import Limits
 from training.calibration.costs import Costs, cost_limit
 from training.calibration.limits import (
@@ -27,22 +27,29 @@ from training.calibration.limits import (
     with_counts,
 )
 from training.calibration.outlook import Outlook, look_out
-from training.calibration.scored import PartScore, ScoredParts, lots_of, score_parts, worst_images
+from training.calibration.scored import PartScore, ScoredParts, good_images, lots_of, score_parts, worst_images
+from training.data.dont_care import MOST_EXAMPLES
 from training.data.duplicates import GroupBy, group_images, label_conflicts
-from training.data.input_size import InputSize, asked_size, size_for
+from training.data.input_size import MAX_SIDE_PX, InputSize, asked_size, size_for
+from training.data.marks import has_ignored
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
+from training.data.tiles import check_tiling
 from training.data.training_set import LabelledImages, region_of_interest
 from training.exporting.kept import KeptImages, keep_images
 from training.models.kind import InspectionModel, LearnsFrom
 from training.models.registry import DEFAULT_KIND, model_kind
 from training.models.scoring import score_images
+from training.models.tiled import begin
 from training.progress import Progress, silent, stage
 from training.statistics import Rate, auroc, counted
 
+MAX_TILED_SIDE_PX = 8192
 _GOLDEN_GOOD, _GOLDEN_DEFECTIVE = 4, 8
+_GOLDEN_PIXELS = 100_000_000
+"""The self-test judges all golden images at every start: of pictures that take many runs there are fewer."""
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
@@ -58,7 +65,8 @@ class FitPlan:
     """What the caller decides. `seed` decides every random choice. With `costs` these choose the limit instead of the rate.
 
     `kind` is a name in the registry, `settings` what that kind takes, None for its defaults. `region_of_interest` is uint8
-    grey of any size, bright where defects count, None for everywhere.
+    grey of any size, bright where defects count, None for everywhere. With `tiling` the model sees tiles of pictures of that
+    size, which must then be given.
     """
 
     width_px: int = 0
@@ -76,15 +84,25 @@ class FitPlan:
     kind: str = DEFAULT_KIND
     settings: Any = None
     region_of_interest: NDArray[np.uint8] | None = None
+    tiling: TilingSpec | None = None
 
     def __post_init__(self) -> None:
         check_promise(self.false_reject_rate, self.confidence)
         if self.seed < 0:
             raise DataError(f"got a seed of {self.seed}: give 0 or more")
         if self.is_sized:
-            asked_size(self.width_px, self.height_px)
+            asked_size(self.width_px, self.height_px, self.longest_side_px)
+        if self.tiling is not None:
+            if not self.is_sized:
+                raise DataError("pictures are judged by tiles at a size that somebody gives: give --size with --tile")
+            check_tiling(self.width_px, self.height_px, self.tiling)
         if self.channels not in (0, 1, 3):
             raise DataError(f"got {self.channels} channels: give 1 (grey), 3 (colour) or 0 (as the images are)")
+
+    @property
+    def longest_side_px(self) -> int:
+        """How long a side of what is judged may be."""
+        return MAX_SIDE_PX if self.tiling is None else MAX_TILED_SIDE_PX
 
     @property
     def is_sized(self) -> bool:
@@ -123,6 +141,8 @@ class Fitted:
     dataset_digest: str
     provenance: dict[str, object]
     metrics: dict[str, object]
+    region: NDArray[np.bool_] | None = None
+    """Where defects count, bool (height_px, width_px), if pictures are judged by tiles; else the network itself knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +166,24 @@ class FitOutcome:
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
     """Fit a model of the plan's kind, set its limit on good parts and test it. Raises DataError, ConfigError."""
     kind = model_kind(plan.kind)
-    seen = survey(dataset, Preparation(plan.width_px, plan.height_px, 1, plan.location), progress)
+    seen = survey(dataset, Preparation(plan.width_px, plan.height_px, 1, plan.location, tiling=plan.tiling), progress)
     _refuse_blank(seen)
     size = _input_size(seen, plan, kind.input_pixels)
-    preparation = Preparation(size.width_px, size.height_px, plan.channels or seen.channels, plan.location)
+    channels = plan.channels or seen.channels
+    preparation = Preparation(size.width_px, size.height_px, channels, plan.location, tiling=plan.tiling)
     split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, progress, plan.group_by)
     drawn = plan.region_of_interest
     counts = None if drawn is None else region_of_interest(drawn, preparation)
-    images = LabelledImages(seen.dataset, split.entries, preparation, counts)
     # The kind is handed the images to fit on, and no others.
     to_fit = _indices(split, Role.FIT)
+    examples = _examples(split, to_fit, seen.dataset)
+    images = LabelledImages(seen.dataset, split.entries, preparation, counts, examples)
     taught = images.only(to_fit)
     settings = replace(kind.settings() if plan.settings is None else plan.settings, seed=plan.seed)
-    fitter = kind.begin(taught, settings, progress)
+    fitter = begin(kind, taught, settings, progress)
     network = fitter.fit(range(len(taught)), progress)
     parts = score_parts(split, images, taught, fitter, network, plan.seed, progress)
-    tested = _indices(split, Role.TEST)
+    tested = [index for index in _indices(split, Role.TEST) if images.shows_what_counts(index)]
     test_scores = score_images(network, images, tested, stage(progress, "Testing", len(tested))).scores
     test_parts = worst_images(split, dict(zip(tested, test_scores.tolist(), strict=True)), dataset)
     limits, basis, outlook = _set_limit(plan, parts, test_parts)
@@ -173,18 +195,21 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         preparation=preparation,
         limits=limits,
         basis=basis,
-        golden=_golden_frames(split, scored, limits.score, preparation),
+        golden=_golden_frames(split, _whole(scored, split, seen.dataset), limits.score, preparation),
         kept=keep_images(images, tested, parts.images, to_fit, cross_fitted=parts.cross_fitted),
         dataset_digest=seen.digest,
         provenance=_provenance(seen, split, plan, network, size),
         metrics=_metrics(test, outlook, parts),
+        region=None if plan.tiling is None else counts,
     )
     oddest = tuple((part.path, part.score) for part in parts.good[:_ODDEST])
     return FitOutcome(fitted, seen, split, test, oddest, outlook, size)
 
 
 def _input_size(seen: Survey, plan: FitPlan, pixels: int) -> InputSize:
-    return asked_size(plan.width_px, plan.height_px) if plan.is_sized else size_for(seen.images, pixels)
+    if plan.is_sized:
+        return asked_size(plan.width_px, plan.height_px, plan.longest_side_px)
+    return size_for(seen.images, pixels)
 
 
 def _refuse_blank(seen: Survey) -> None:
@@ -263,6 +288,18 @@ def _indices(split: Split, role: Role) -> list[int]:
     return [index for index, entry in enumerate(split.entries) if entry.role is role]
 
 
+def _examples(split: Split, to_fit: Sequence[int], dataset: Dataset) -> tuple[str, ...]:
+    """Paths of a few pictures of good parts to fit on, in all of which everything counts."""
+    good = [split.entries[index].path for index in good_images(split, to_fit)]
+    return tuple([path for path in good if not has_ignored(dataset.sample(path))][:MOST_EXAMPLES])
+
+
+def _whole(scored: Sequence[tuple[int, np.float32]], split: Split, dataset: Dataset) -> list[tuple[int, np.float32]]:
+    """Those of which everything counts, if there are any: a golden picture is judged as it is."""
+    whole = [pair for pair in scored if not has_ignored(dataset.sample(split.entries[pair[0]].path))]
+    return whole or list(scored)
+
+
 def _test_result(entries: Sequence[SplitEntry], scores: NDArray[np.float32], limit: float) -> TestResult:
     good = np.array([score for entry, score in zip(entries, scores, strict=True) if entry.label == GOOD])
     by_class: dict[str, list[float]] = {}
@@ -289,11 +326,13 @@ def _golden_frames(
     by_label: dict[str, list[int]] = {}
     for index, _ in sorted(clear, key=lambda pair: float(pair[1])):
         by_label.setdefault(split.entries[index].label, []).append(index)
-    good = _spread(by_label.pop(GOOD, []), _GOLDEN_GOOD)
-    per_class = max(1, _GOLDEN_DEFECTIVE // max(len(by_label), 1))
+    affordable = max(2, _GOLDEN_PIXELS // (preparation.width_px * preparation.height_px))
+    good = _spread(by_label.pop(GOOD, []), min(_GOLDEN_GOOD, affordable // 2))
+    most = min(_GOLDEN_DEFECTIVE, affordable - len(good))
+    per_class = max(1, most // max(len(by_label), 1))
     defective = [index for name in sorted(by_label) for index in _spread(by_label[name], per_class)]
     chosen = [("good", index) for index in good]
-    chosen += [("defective", index) for index in _spread(defective, _GOLDEN_DEFECTIVE)]
+    chosen += [("defective", index) for index in _spread(defective, most)]
     numbers: Counter[str] = Counter()
     frames = []
     for kind, index in chosen:

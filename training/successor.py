@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inspector.errors import DataError
 from inspector.imaging.locate import location_from_dict
 from inspector.inference.bundle import MODEL_FILE, Bundle, GoldenImage, Manifest, write_bundle
-from inspector.inference.engine import Model
+from inspector.inference.engine import Model, read_region
 from inspector.inference.manifest import Change
 from inspector.part import Frame, Verdict
 from training.data.reading import MEDIA_TYPES, Preparation
@@ -57,7 +57,8 @@ def decoded_input(preparation: Preparation, data: bytes) -> NDArray[np.uint8]:
 def model_of(bundle: Bundle, graph: bytes) -> Model:
     """A graph in place of the bundle's own, on the CPU. Raises BundleError."""
     manifest = bundle.manifest
-    return Model(graph, manifest.input, manifest.classes, source=f"the successor of {bundle.label}")
+    source = f"the successor of {bundle.label}"
+    return Model(graph, manifest.input, manifest.classes, source=source, region=read_region(bundle))
 
 
 def score_golden(bundle: Bundle, model: Model) -> tuple[GoldenImage, ...]:

@@ -12,12 +12,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import EngineError
+from inspector.errors import EngineError, Interrupted
 from inspector.part import Scores
 
 log = logging.getLogger(__name__)
 
 OnDone = Callable[[Scores | EngineError], None]
+JudgeUntil = Callable[[NDArray[np.uint8], Callable[[], bool]], Scores]
+"""Scores one picture, uint8 (h, w, c), in many runs; raises Interrupted once the function says that nobody waits for it."""
 
 
 class InferringEngine(Protocol):
@@ -57,12 +59,19 @@ class Batcher:
     while the part before it is scored.
     """
 
-    def __init__(self, engine: InferringEngine, max_batch: int, max_waiting: int) -> None:
-        """Start the worker. `max_batch` bounds a run, `max_waiting` the parts that wait for one (both ≥ 1)."""
+    def __init__(
+        self, engine: InferringEngine, max_batch: int, max_waiting: int, *, judge_until: JudgeUntil | None = None
+    ) -> None:
+        """Start the worker. `max_batch` bounds a run, `max_waiting` the parts that wait for one (both ≥ 1).
+
+        With `judge_until`, which asks between the runs that one picture takes whether anybody still waits for it, parts are
+        scored one by one by that, in the order they came: a part past its deadline gives way to the next after one run.
+        """
         if max_batch < 1 or max_waiting < 1:
             raise ValueError(f"got max_batch {max_batch} and max_waiting {max_waiting}, expected both at least 1")
         self._engine = engine
-        self._max_batch = max_batch
+        self._max_batch = max_batch if judge_until is None else 1
+        self._judge_until = judge_until
         self._max_waiting = max_waiting
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._submit_lock = threading.Lock()
@@ -145,6 +154,8 @@ class Batcher:
     def _score(self, parts: list[_Waiting]) -> None:
         self._batches += 1
         result = self._infer(parts)
+        if isinstance(result, Interrupted):
+            return  # `skip` said so: nothing more is called
         if isinstance(result, EngineError):
             if len(parts) == 1:
                 self._answer(parts[0], result)
@@ -158,6 +169,9 @@ class Batcher:
 
     def _infer(self, parts: list[_Waiting]) -> list[Scores] | EngineError:
         try:
+            if self._judge_until is not None:
+                (part,) = parts
+                return [self._judge_until(part.model_input, lambda: self._is_settled(part))]
             inputs = [part.model_input for part in parts]
             # A batch of one is a view: no copy for the lone camera.
             scores = self._engine.infer(inputs[0][None] if len(inputs) == 1 else np.stack(inputs))

@@ -19,9 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 import inspector
 from inspector.errors import InspectorError
@@ -121,12 +119,12 @@ def _measure(prove: Prove, candidates: Sequence[str], clock: Clock) -> tuple[Eng
 
 
 def _median_ms(engine: Engine, clock: Clock) -> float:
-    """Median time of one image of noise, after some to warm up."""
-    image: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (1, *engine.image_shape), dtype=np.uint8)
+    """Median time of one run on noise, after some to warm up."""
+    run = engine.run_on_noise()
     times = []
     for _ in range(_WARM_RUNS + _RUNS):
         begin = clock()
-        engine.infer(image)
+        run()
         times.append((clock() - begin) * 1e3)
     return statistics.median(times[_WARM_RUNS:])
 

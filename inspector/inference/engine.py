@@ -5,7 +5,7 @@ What the graph takes and gives is in `contract.py`; what runs it is a runner: ON
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,10 @@ from inspector.inference.graph import check_graph
 from inspector.inference.onnx_runtime import PROVIDERS, OnnxRuntimeRunner, installed_providers
 from inspector.inference.open_vino import OpenVinoRunner, openvino_installed
 from inspector.inference.self_test import GoldenCheck, SelfTest, self_test
+from inspector.inference.tiling import Tiles, unpack_region
 from inspector.part import Scores
 
-__all__ = ["PROVIDERS", "Engine", "GoldenCheck", "Model", "SelfTest", "available_providers", "self_test"]
+__all__ = ["PROVIDERS", "Engine", "GoldenCheck", "Model", "SelfTest", "available_providers", "read_region", "self_test"]
 
 
 class Model:
@@ -48,10 +49,12 @@ class Model:
         threads: int = 0,
         source: str = "model",
         runner: Runner | None = None,
+        region: NDArray[np.bool_] | None = None,
     ) -> None:
         """Load a graph; `threads` of 0 means one per physical core that this process may use.
 
-        `runner` runs the graph elsewhere: then it is not loaded here, and `provider` is only its name in messages.
+        `runner` runs the graph elsewhere: then it is not loaded here, and `provider` is only its name in messages. `region`,
+        bool (height_px, width_px), is where defects count on a picture that is judged by tiles; None for everywhere.
         Raises BundleError if the graph is not as the contract and `input_spec` say, EngineError if the provider is
         missing here; `source` names the model in messages.
         """
@@ -60,14 +63,21 @@ class Model:
         self._source = source
         self._classes = tuple(classes)
         self._image_shape = (input_spec.height_px, input_spec.width_px, input_spec.channels)
+        self._graph_shape = input_spec.graph_shape
+        self._tiles = None if input_spec.tiling is None else Tiles(input_spec, region)
         check_graph(onnx_file, source)
         self._runner = runner or _open_runner(onnx_file, provider, self.threads, source)
-        self._outputs = check_contract(self._runner, self._image_shape, len(self._classes), source)
+        self._outputs = check_contract(self._runner, self._graph_shape, len(self._classes), source)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of one model input."""
         return self._image_shape
+
+    @property
+    def tiles(self) -> Tiles | None:
+        """How a picture is cut if it is larger than the graph's input, else None: then it is the graph's input."""
+        return self._tiles
 
     @property
     def outlines_classes(self) -> bool:
@@ -77,7 +87,8 @@ class Model:
     def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
         """Score images, uint8 (n, height, width, channels), n ≥ 1, as `image_shape` says; one `Scores` for each.
 
-        Scores do not depend on the batch beyond float rounding. Anomaly maps are views of one array for the batch.
+        Scores do not depend on the batch beyond float rounding. Anomaly maps are views of one array for the batch; pictures
+        that are judged by tiles are judged one after the other.
         Raises EngineError if the input has another shape or dtype, or the model fails.
         """
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self._image_shape or not len(batch):
@@ -86,27 +97,44 @@ class Model:
                 f"{self._source} got images of {batch.dtype} {batch.shape}, expected uint8 {expected}: "
                 "normalise frames to the bundle's input"
             )
-        try:
-            results = self._runner.run(self._outputs, batch)
-        except RunError as error:
-            raise EngineError(
-                f"{self._source} failed on {len(batch)} images with provider {self.provider}: {error}; "
-                "run the bundle's self-test, then export it again or select another provider"
-            ) from error
-        return self._to_scores(dict(zip(self._outputs, results, strict=True)), len(batch))
+        if self._tiles is not None:
+            return [self.judge_until(picture, lambda: False) for picture in batch]
+        return self._to_scores(self._run(batch), len(batch))
+
+    def judge_until(self, picture: NDArray[np.uint8], stop: Callable[[], bool]) -> Scores:
+        """As `infer`, of one picture that is judged by tiles; raises Interrupted if `stop` says so between two runs."""
+        assert self._tiles is not None
+        return self._to_scores(self._tiles.judge(picture, self._run, stop), 1)[0]
 
     def warm_up(self, max_batch: int = 1) -> None:
         """Run blank images alone and as a full batch, so that the first part finds memory and kernels ready."""
-        for count in sorted({1, max_batch}):
+        for count in sorted({1, max_batch if self._tiles is None else self._tiles.per_run}):
             for _ in range(2):
-                self.infer(np.zeros((count, *self._image_shape), np.uint8))
+                self._run(np.zeros((count, *self._graph_shape), np.uint8))
 
-    def _to_scores(self, results: dict[str, NDArray[np.float32]], count: int) -> list[Scores]:
-        for name, values in results.items():
-            if values.shape[:1] != (count,) or values.ndim != OUTPUT_RANKS[name]:
+    def run_on_noise(self) -> Callable[[], object]:
+        """One run of the graph, on an image of seeded noise as large as it takes, to be timed by whoever calls it."""
+        noise: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (1, *self._graph_shape), dtype=np.uint8)
+        return lambda: self._run(noise)
+
+    def _run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """The graph's outputs by name, of images uint8 (n, height, width, channels) as large as it takes."""
+        try:
+            results = self._runner.run(self._outputs, images)
+        except RunError as error:
+            raise EngineError(
+                f"{self._source} failed on {len(images)} images with provider {self.provider}: {error}; "
+                "run the bundle's self-test, then export it again or select another provider"
+            ) from error
+        outputs = dict(zip(self._outputs, results, strict=True))
+        for name, values in outputs.items():
+            if values.shape[:1] != (len(images),) or values.ndim != OUTPUT_RANKS[name]:
                 raise EngineError(
-                    f"{self._source} gave {name} of shape {values.shape} for {count} images: export the bundle again"
+                    f"{self._source} gave {name} of shape {values.shape} for {len(images)} images: export the bundle again"
                 )
+        return outputs
+
+    def _to_scores(self, results: Mapping[str, NDArray[np.float32]], count: int) -> list[Scores]:
         maps = results.get(MAP)
         class_scores = results.get(CLASS_SCORES)
         class_maps = results.get(CLASS_MAPS)
@@ -152,7 +180,20 @@ class Engine(Model):
             threads=threads,
             source=f"bundle {bundle.label}",
             runner=runner,
+            region=read_region(bundle),
         )
+
+
+def read_region(bundle: Bundle) -> NDArray[np.bool_] | None:
+    """Where defects count on a picture that the bundle judges by tiles, bool (height_px, width_px); None for everywhere.
+
+    Regions of interest of models that see the picture whole are in their graphs. Raises BundleTampered or BundleError.
+    """
+    spec = bundle.manifest.input
+    if spec.tiling is None or not spec.tiling.region_of_interest:
+        return None
+    data = bundle.read(spec.tiling.region_of_interest)
+    return unpack_region(data, spec.width_px, spec.height_px, f"bundle {bundle.label}")
 
 
 def available_providers() -> list[str]:

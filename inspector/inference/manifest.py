@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -39,6 +39,9 @@ GOLDEN_FOLDER = "golden"
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest of 1024 files is about 150 KiB."""
 MAX_FILES = 1024
+TILE_GRID_PX = 32
+"""Sizes of tiles, and of pictures cut into them, are multiples of this: the coarsest stride of the networks."""
+MAX_TILES = 4096
 MAX_GOLDEN = 256
 """The self-test runs at every start, which has 3 s: a bundle brings a few dozen golden images, not its data set."""
 
@@ -65,8 +68,21 @@ GoldenVerdict = Annotated[Verdict, PlainValidator(_verdict), PlainSerializer(lam
 
 
 @dataclass(frozen=True, slots=True)
+class TilingSpec:
+    """How a picture larger than the graph's input is cut: into tiles of this size, neighbours sharing `overlap_px` or more.
+
+    `region_of_interest` is the file that says where defects count, a bit per pixel of the picture; empty for everywhere.
+    """
+
+    width_px: Annotated[int, Field(ge=TILE_GRID_PX, le=2048, multiple_of=TILE_GRID_PX)]
+    height_px: Annotated[int, Field(ge=TILE_GRID_PX, le=2048, multiple_of=TILE_GRID_PX)]
+    overlap_px: Annotated[int, Field(ge=0, le=1024, multiple_of=TILE_GRID_PX)]
+    region_of_interest: FileName | Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the graph wants: uint8 (n, height_px, width_px, channels), grey or RGB.
+    """What is judged: uint8 (height_px, width_px, channels), grey or RGB. It is the graph's input, or cut by `tiling`.
 
     `location` says how the part is found in the frame, as the location settings of a recipe do ({} or kind "none": the
     whole frame).
@@ -76,6 +92,13 @@ class InputSpec:
     height_px: Annotated[int, Field(ge=1, le=8192)]
     channels: Literal[1, 3]
     location: Mapping[str, JsonValue] = field(default_factory=dict)
+    tiling: TilingSpec | None = None
+
+    @property
+    def graph_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image as the graph takes it."""
+        size = self.tiling or self
+        return size.height_px, size.width_px, self.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +240,12 @@ def manifest_digest(manifest: Manifest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain(manifest: Manifest) -> dict[str, JsonValue]:
+def _plain(manifest: Manifest) -> dict[str, Any]:
     try:
-        plain: dict[str, JsonValue] = _ADAPTER.dump_python(manifest, mode="json", warnings=False)
+        plain: dict[str, Any] = _ADAPTER.dump_python(manifest, mode="json", warnings=False)
+        if manifest.input.tiling is None:
+            # Bundles from before there were tiles keep the digest that records name them by.
+            del plain["input"]["tiling"]
         json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         message = (
@@ -290,6 +316,8 @@ def _contradictions(manifest: Manifest) -> list[str]:
         problems.append(f"files: {SIGNATURE_FILE} vouches for the manifest and cannot be part of it")
     if len({name.casefold() for name in manifest.files}) < len(manifest.files):
         problems.append("files: two names differ only in case, which some file systems take for one")
+    if manifest.input.tiling is not None:
+        problems += _tiling_contradictions(manifest.input, manifest.input.tiling, manifest.files)
     names = [image.file for image in manifest.golden]
     if len(set(names)) < len(names):
         problems.append("golden: an image is named twice")
@@ -304,6 +332,26 @@ def _contradictions(manifest: Manifest) -> list[str]:
             problems.append(f"golden.{index}: {image.file} is not in {GOLDEN_FOLDER}/")
         if image.file not in manifest.files:
             problems.append(f"golden.{index}: {image.file} has no hash in files")
+    return problems
+
+
+def _tiling_contradictions(whole: InputSpec, tiling: TilingSpec, files: Mapping[str, str]) -> list[str]:
+    problems = []
+    tiles = 1
+    for side_px, tile_px in ((whole.width_px, tiling.width_px), (whole.height_px, tiling.height_px)):
+        if side_px < tile_px or side_px % TILE_GRID_PX:
+            problems.append(
+                f"input.tiling: a side of {side_px} px cannot be cut into tiles of {tile_px} px: it must be a multiple of "
+                f"{TILE_GRID_PX} and no shorter"
+            )
+        if 2 * tiling.overlap_px > tile_px:
+            problems.append(f"input.tiling: tiles of {tile_px} px share {tiling.overlap_px} px, more than half")
+            continue
+        tiles *= 1 + -(-max(side_px - tile_px, 0) // (tile_px - tiling.overlap_px))
+    if tiles > MAX_TILES:
+        problems.append(f"input.tiling: it makes {tiles} tiles, the most are {MAX_TILES}")
+    if tiling.region_of_interest and tiling.region_of_interest not in files:
+        problems.append(f"input.tiling: {tiling.region_of_interest} has no hash in files")
     return problems
 
 

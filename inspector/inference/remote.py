@@ -121,7 +121,14 @@ class RemoteEngine(Engine):
     """
 
     def __init__(self, bundle: Bundle, host: str, model: str, timeout_ms: int) -> None:
-        """Raises EngineError if the server does not answer or has no such model, BundleError if that is another one."""
+        """Raises EngineError if the server does not answer or has no such model, or the bundle judges by tiles; BundleError if
+        the model is another one.
+        """
+        if bundle.manifest.input.tiling is not None:
+            raise EngineError(
+                f"bundle {bundle.label} judges large pictures by tiles, and many calls for one part would keep neither its "
+                "deadline nor the proof that they are of one model: remove oip from [inference] and run it on this machine"
+            )
         self._remote = RemoteRunner(host, model, timeout_ms, f"bundle {bundle.label}")
         self._witnesses: tuple[Witness, ...] = ()
         self._proved_s = time.monotonic()

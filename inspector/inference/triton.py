@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inspector.errors import BundleError
-from inspector.inference.bundle import MODEL_FILE, Bundle
+from inspector.inference.bundle import MODEL_FILE, Bundle, InputSpec
 from inspector.inference.contract import INPUT, TensorInfo
 from inspector.inference.onnx_runtime import OnnxRuntimeRunner
+from inspector.inference.tiling import Tiles
 
 MAX_BATCH = 8
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
@@ -55,9 +56,10 @@ def write_repository(bundle: Bundle, folder: Path) -> Path:
 def _config(bundle: Bundle, outputs: Sequence[TensorInfo]) -> str:
     """config.pbtxt: with `max_batch_size` the batch axis is Triton's own and stands in no `dims`."""
     spec = bundle.manifest.input
-    shape = (None, spec.height_px, spec.width_px, spec.channels)
+    shape = (None, *spec.graph_shape)
     lines = [
         f"# {bundle.label}: uint8 pixels in, scores out; the limits are in the bundle.",
+        *_for_tiles(spec),
         f'name: "{bundle.manifest.name}"',
         'backend: "onnxruntime"',
         f"max_batch_size: {MAX_BATCH}",
@@ -67,6 +69,24 @@ def _config(bundle: Bundle, outputs: Sequence[TensorInfo]) -> str:
         "dynamic_batching { max_queue_delay_microseconds: 0 }",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _for_tiles(spec: InputSpec) -> list[str]:
+    """What a client has to do for a model that sees tiles: the server knows nothing of pictures."""
+    if (tiling := spec.tiling) is None:
+        return []
+    lines = [
+        f"# This model takes tiles of {tiling.width_px} x {tiling.height_px} px, not pictures. A client brings a picture to "
+        f"{spec.width_px} x {spec.height_px} px,",
+        f"# cuts tiles at {len(set(box.x_px for box in Tiles(spec).boxes))} columns and "
+        f"{len(set(box.y_px for box in Tiles(spec).boxes))} rows as inspector/inference/tiling.py does, and takes the highest",
+        "# score of all; deploy/run_tiled_bundle.py shows it.",
+    ]
+    if tiling.region_of_interest:
+        lines.append(
+            f"# Outside {tiling.region_of_interest} (a bit per pixel) it gives a tile the even grey of the mean inside."
+        )
+    return lines
 
 
 def _tensor(kind: str, tensor: TensorInfo) -> list[str]:

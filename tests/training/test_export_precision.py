@@ -26,7 +26,7 @@ from training.export import Parity, Precision, export_bundle
 from training.exporting.kept import keep_images
 from training.exporting.nodes import NodeGroup, node_groups
 from training.exporting.parity import MAX_FLIPS, agree
-from training.exporting.reduce import Evidence, Reduced, reduce_precision
+from training.exporting.reduce import Evidence, Loaders, Reduced, reduce_precision
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,7 @@ def toy_reduce(
     names = tuple(f"part {value}" for value in range(256))
     golden = images[[51, 255]]
     evidence = Evidence(images, names, limit_images, golden, ("golden/a.png", "golden/b.png"), images, limit, held_out)
-    return reduce_precision(Precision.INT8, b"float", ToyModel, evidence)  # type: ignore[arg-type]
+    return reduce_precision(Precision.INT8, b"float", Loaders(ToyModel, ToyModel), evidence)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

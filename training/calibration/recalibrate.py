@@ -20,9 +20,11 @@ from training.calibration.limits import good_limit, part_count, region_limit, wi
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, lots_of, worst_images
 from training.data.duplicates import group_by_part
-from training.data.samples import GOOD, Dataset
+from training.data.reading import read_frame
+from training.data.samples import GOOD, Dataset, Sample
 from training.data.splits import Role, Split, SplitEntry
 from training.data.survey import survey
+from training.models.scoring import thinned
 from training.progress import Progress, silent, track
 from training.successor import (
     Flip,
@@ -33,6 +35,7 @@ from training.successor import (
     refuse_flips,
     write_successor,
 )
+from training.ways import judge_ways, without_ignored
 
 _BATCH = 8
 
@@ -132,6 +135,13 @@ def _taught_since(bundle: Bundle) -> set[object]:
     return taught
 
 
+def _ways(bundle: Bundle, dataset: Dataset, sample: Sample) -> list[NDArray[np.uint8]]:
+    preparation = preparation_of(bundle)
+    image = preparation.image(read_frame(dataset.file(sample), preparation.limits))
+    region = preparation.region(image)
+    return without_ignored(bundle, dataset, sample, preparation.model_input(image, region), image, region)
+
+
 def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress) -> _Scored:
     """Parts with their scores. Raises DataError for the images that the bundle was fitted on."""
     preparation = preparation_of(bundle)
@@ -155,13 +165,15 @@ def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress)
     )
     scores: dict[int, float] = {}
     maps: list[NDArray[np.float32]] = []
-    for start in track(range(0, len(samples), _BATCH), "Scoring parts", progress):
-        batch = samples[start : start + _BATCH]
-        images = np.stack([preparation.read(dataset.file(sample)) for sample in batch])
-        for offset, found in enumerate(engine.infer(images)):
+    together = _BATCH if engine.tiles is None else 1
+    for start in track(range(0, len(samples), together), "Scoring parts", progress):
+        batch = samples[start : start + together]
+        shown = [_ways(bundle, dataset, sample) for sample in batch]
+        counted = [offset for offset, ways in enumerate(shown) if ways]
+        for offset, found in zip(counted, judge_ways(engine, [shown[offset] for offset in counted]), strict=True):
             scores[start + offset] = found.score
             if found.anomaly_map is not None and batch[offset].is_good:
-                maps.append(found.anomaly_map)
+                maps.append(found.anomaly_map if engine.tiles is None else thinned(found.anomaly_map))
     parts = worst_images(Split(dataset.root, 0, seen.digest, entries), scores, dataset)
     return _Scored(
         tuple(part for part in parts if part.label == GOOD),

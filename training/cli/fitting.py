@@ -30,6 +30,7 @@ from training.data.layouts import open_dataset
 
 if TYPE_CHECKING:
     from inspector.imaging.locate import LocationSpec
+    from inspector.inference.manifest import TilingSpec
     from training.calibration.costs import Costs
     from training.fit import FitPlan
 
@@ -51,6 +52,12 @@ class FitOptions:
         Path | None, typer.Option("--roi", metavar="FILE", help="Picture, white where defects count.")
     ] = None
     size: Annotated[str, typer.Option(metavar="WxH", help="Model input in pixels; auto suits it to the images.")] = AUTO
+    tile: Annotated[
+        str, typer.Option(metavar="WxH", help="Judge pictures of --size by overlapping tiles of this one.")
+    ] = ""
+    overlap: Annotated[
+        int, typer.Option(help="Pixels that tiles share, at least; a smaller defect is whole in one. -1: a quarter.")
+    ] = -1
     channels: Annotated[int, typer.Option(help="1 grey, 3 colour, 0 as the images are.")] = 0
     location: Location = None
     seed: Annotated[int, typer.Option(min=0, help="Decides every random choice.")] = 0
@@ -177,7 +184,27 @@ def _plan(options: FitOptions, size: tuple[int, int] | None, location: LocationS
         kind=options.kind,
         settings=resumable(kind, read_settings(kind, options.settings or []), options.resume),
         region_of_interest=None if mask is None else read_drawn_region(mask),
+        tiling=_tiling(options.tile, options.overlap),
     )
+
+
+def _tiling(tile: str, overlap: int) -> TilingSpec | None:
+    """Raises ConfigError; whether the picture can be cut so is the plan's to say."""
+    from inspector.inference.manifest import TILE_GRID_PX, TilingSpec
+
+    if not tile:
+        if overlap != -1:
+            raise ConfigError("--overlap is what tiles share: give --tile as well, or leave it out")
+        return None
+    try:
+        sides = parse_size(tile if "x" in tile.lower() else f"{tile}x{tile}")
+    except ConfigError:
+        sides = None
+    if sides is None:
+        raise ConfigError(f"--tile is {tile!r}, expected pixels such as 512 or 512x384")
+    width, height = sides
+    quarter = max(1, round(min(width, height) / 4 / TILE_GRID_PX)) * TILE_GRID_PX
+    return TilingSpec(width, height, quarter if overlap == -1 else overlap)
 
 
 def _costs(false_reject: float | None, escape: float | None, defect_rate: float | None) -> Costs | None:

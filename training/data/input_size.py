@@ -34,11 +34,12 @@ class InputSize:
         return {"width_px": self.width_px, "height_px": self.height_px, "reason": self.reason}
 
 
-def asked_size(width_px: int, height_px: int) -> InputSize:
+def asked_size(width_px: int, height_px: int, largest_px: int = MAX_SIDE_PX) -> InputSize:
     """The size that somebody asked for. Raises DataError if it is none that a model can have."""
-    if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in (width_px, height_px)):
+    if not all(MIN_SIDE_PX <= side <= largest_px for side in (width_px, height_px)):
+        more = ", or more with --tile" if largest_px == MAX_SIDE_PX else ""
         raise DataError(
-            f"the model's input would be {width_px} × {height_px} px: give sides from {MIN_SIDE_PX} to {MAX_SIDE_PX}"
+            f"the model's input would be {width_px} × {height_px} px: give sides from {MIN_SIDE_PX} to {largest_px}{more}"
         )
     return InputSize(width_px, height_px, "as asked for")
 

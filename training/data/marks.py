@@ -52,9 +52,19 @@ def ignored(dataset: Dataset, sample: Sample, width_px: int, height_px: int) -> 
     areas = []
     if sample.ignore:
         areas.append(read_mask(dataset.root / sample.ignore, width_px, height_px))
-    if sample.drawing is not None and any(shape.label == IGNORE for shape in sample.drawing.shapes):
+    if _draws_ignored(sample):
+        assert sample.drawing is not None
         areas.append(sample.drawing.marked(IGNORE, width_px, height_px))
     return _any_of(areas) if areas else None
+
+
+def has_ignored(sample: Sample) -> bool:
+    """Whether some of the sample's picture does not count; nothing is read."""
+    return bool(sample.ignore) or _draws_ignored(sample)
+
+
+def _draws_ignored(sample: Sample) -> bool:
+    return sample.drawing is not None and any(shape.label == IGNORE for shape in sample.drawing.shapes)
 
 
 def _any_of(areas: Sequence[Mask]) -> Mask:

@@ -7,6 +7,7 @@ import struct
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,8 +16,9 @@ from PIL import Image as PillowImage
 
 from inspector.errors import DataError, FrameError
 from inspector.imaging.decode import DecodeLimits, decode
-from inspector.imaging.locate import LocationSpec, NoLocation, locate
+from inspector.imaging.locate import LocationSpec, NoLocation, locate, location_to_dict
 from inspector.imaging.normalise import normalise
+from inspector.inference.manifest import InputSpec, TilingSpec
 from inspector.part import Box, Frame, Image, PixelFormat
 
 HEADER_ERRORS = (
@@ -90,13 +92,22 @@ def header_of(path: Path) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """From a frame to the model's input: the service and training share it, and a bundle records it."""
+    """From a frame to the model's input: the service and training share it, and a bundle records it.
+
+    With `tiling` the input is a picture that is judged by tiles; sizes are those of the picture.
+    """
 
     width_px: int
     height_px: int
     channels: int
     location: LocationSpec = field(default_factory=NoLocation)
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    tiling: TilingSpec | None = None
+
+    def input_spec(self) -> InputSpec:
+        """As the manifest of a bundle has it."""
+        channels: Literal[1, 3] = 1 if self.channels == 1 else 3
+        return InputSpec(self.width_px, self.height_px, channels, location_to_dict(self.location), self.tiling)
 
     def image(self, frame: Frame) -> Image:
         """Decode. Raises DataError, because here a broken frame is a broken file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from inspector.imaging.normalise import resize, to_8_bit, to_grey
 from inspector.imaging.pixels import as_pixels
+from inspector.inference.tiling import Tiles
 from inspector.part import Box
 from training.data import marks
+from training.data.dont_care import fillings
 from training.data.reading import Preparation, read_frame
 from training.data.samples import GOOD, Dataset, Sample
 from training.data.splits import SplitEntry
@@ -30,6 +33,15 @@ class LabelledImages:
     entries: tuple[SplitEntry, ...]
     preparation: Preparation
     region_of_interest: NDArray[np.bool_] | None = None
+    examples: tuple[str, ...] = ()
+    """Paths of pictures of good parts: what areas to ignore of others are filled from."""
+
+    @cached_property
+    def tiles(self) -> Tiles | None:
+        """How the pictures are cut if they are judged by tiles, else None."""
+        if self.preparation.tiling is None:
+            return None
+        return Tiles(self.preparation.input_spec(), self.region_of_interest)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -37,7 +49,7 @@ class LabelledImages:
     def only(self, images: Sequence[int]) -> LabelledImages:
         """These images alone, numbered anew in the order given."""
         entries = tuple(self.entries[image] for image in images)
-        return LabelledImages(self.dataset, entries, self.preparation, self.region_of_interest)
+        return LabelledImages(self.dataset, entries, self.preparation, self.region_of_interest, self.examples)
 
     def label(self, image: int) -> str:
         return self.entries[image].label
@@ -73,7 +85,7 @@ class LabelledImages:
             return None
         width_px, height_px, region = self._geometry(sample)
         marked = marks.defects(self.dataset, sample, width_px, height_px)
-        return None if marked is None else self._fitted(marked, region)
+        return None if marked is None else fitted_area(marked, region, self.preparation)
 
     def class_masks(self, image: int) -> dict[str, NDArray[np.uint8]] | None:
         """As `mask`, for each class that the image shows; areas of two classes may overlap. Empty for a good part.
@@ -89,7 +101,7 @@ class LabelledImages:
         by_class = marks.defects_by_class(self.dataset, sample, width_px, height_px)
         if by_class is None:
             return None
-        return {label: self._fitted(marked, region) for label, marked in by_class.items()}
+        return {label: fitted_area(marked, region, self.preparation) for label, marked in by_class.items()}
 
     def ignored(self, image: int) -> NDArray[np.bool_] | None:
         """Where this image does not count, whatever it shows: bool (height_px, width_px), None for nowhere.
@@ -97,31 +109,49 @@ class LabelledImages:
         A pixel of the model's input does not count if half of it does not. Raises DataError.
         """
         sample = self._sample(image)
-        if not sample.ignore and sample.drawing is None:
+        if not marks.has_ignored(sample):
             return None
         width_px, height_px, region = self._geometry(sample)
         area = marks.ignored(self.dataset, sample, width_px, height_px)
-        return None if area is None else self._fitted(area, region) >= 128
+        return None if area is None else fitted_area(area, region, self.preparation) >= 128
+
+    def without_ignored(self, image: int) -> list[NDArray[np.uint8]]:
+        """The picture as it might look on a good part where it does not count, in several ways, and as it is, last."""
+        pixels, area = self.pixels(image), self.ignored(image)
+        if area is None or not area.any():
+            return [pixels]
+        examples = [
+            self.preparation.read(self._file(path)) for path in self.examples if path != self.entries[image].path
+        ]
+        return [*fillings(pixels, area, examples), pixels]
+
+    def shows_what_counts(self, image: int) -> bool:
+        """Whether anything that is marked lies where the picture counts; also if nothing says where the defect is."""
+        area, mask = self.ignored(image), None
+        if area is not None and not self.is_good(image):
+            mask = self.mask(image)
+        return area is None or mask is None or not mask.any() or bool(((mask >= 128) & ~area).any())
 
     def _geometry(self, sample: Sample) -> tuple[int, int, Box]:
         """Width and height of the picture, and where the part is in it."""
         picture = self.preparation.image(read_frame(self._file(sample.path), self.preparation.limits))
         return picture.width_px, picture.height_px, self.preparation.region(picture)
 
-    def _fitted(self, marked: NDArray[np.bool_], region: Box) -> NDArray[np.uint8]:
-        """An area cut and resized as its picture is: uint8 (height_px, width_px), 255 where all of a pixel is in it."""
-        x, y = region.x_px, region.y_px
-        crop = marked[y : y + region.height_px, x : x + region.width_px].astype(np.uint8) * np.uint8(255)
-        size = (self.preparation.width_px, self.preparation.height_px)
-        shrinks = region.width_px > size[0] and region.height_px > size[1]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
-
     def _sample(self, image: int) -> Sample:
         return self.dataset.sample(self.entries[image].path)
 
     def _file(self, path: str) -> Path:
         return self.dataset.root / path
+
+
+def fitted_area(marked: NDArray[np.bool_], region: Box, preparation: Preparation) -> NDArray[np.uint8]:
+    """An area cut and resized as its picture is: uint8 (height_px, width_px), 255 where all of a pixel is in it."""
+    x, y = region.x_px, region.y_px
+    crop = marked[y : y + region.height_px, x : x + region.width_px].astype(np.uint8) * np.uint8(255)
+    size = (preparation.width_px, preparation.height_px)
+    shrinks = region.width_px > size[0] and region.height_px > size[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
 
 
 def cells_of(region: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.bool_]:

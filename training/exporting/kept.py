@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.inference.tiling import Tiles
 from training.data.samples import printable
 from training.data.training_set import LabelledImages
 
 _JUDGED, _TAUGHT = 400, 64
 _JUDGED_BYTES, _TAUGHT_BYTES = 96 << 20, 24 << 20
+_LEAST, _LEAST_TILED = 16, 6
+_STRIDE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class KeptImages:
 
     `judged` are to be judged alike by all graphs, and are called `names`; if `held_out` they fitted nothing. The last
     `limit_images` of them are all those that set the limit (0 if they are not all here, or were fitted on). `taught` are
-    some that it was fitted on.
+    some that it was fitted on; of pictures that are judged by tiles one tile each, as the graph takes them.
     """
 
     judged: NDArray[np.uint8]
@@ -39,7 +43,7 @@ def keep_images(
     If the limit was set by cross-fitting, `setting` was fitted on too and serves only where nothing was tested.
     """
     size_bytes = max(1, images.pixels(fitted[0]).nbytes)
-    most = max(16, min(_JUDGED, _JUDGED_BYTES // size_bytes))
+    most = max(_LEAST if images.tiles is None else _LEAST_TILED, min(_JUDGED, _JUDGED_BYTES // size_bytes))
     last: list[int] = []
     if cross_fitted:
         chosen = _spread(tested or setting, most)
@@ -48,14 +52,26 @@ def keep_images(
         chosen = _spread(tested, most - len(last)) + last
     else:
         chosen = _spread(tested, most // 2) + _spread(setting, most // 2)
-    taught = _spread(fitted, max(8, min(_TAUGHT, _TAUGHT_BYTES // size_bytes)))
+    taught_bytes = math.prod(images.preparation.input_spec().graph_shape)
+    taught = _spread(fitted, max(8, min(_TAUGHT, _TAUGHT_BYTES // taught_bytes)))
     return KeptImages(
         judged=np.stack([images.pixels(index) for index in chosen]),
         names=tuple(printable(images.entries[index].path) for index in chosen),
         limit_images=len(last),
-        taught=np.stack([images.pixels(index) for index in taught]),
+        taught=graph_inputs((images.pixels(index) for index in taught), images.tiles),
         held_out=bool(tested) or not cross_fitted,
     )
+
+
+def graph_inputs(pictures: Iterable[NDArray[np.uint8]], tiles: Tiles | None) -> NDArray[np.uint8]:
+    """Inputs as a graph takes them, uint8 (n, height, width, channels): pictures as they are, or one tile of each.
+
+    Of each picture another tile, so that few pictures show most of what tiles look like.
+    """
+    if tiles is None:
+        return np.stack(list(pictures))
+    count = len(tiles.boxes)
+    return np.stack([tiles.cut(picture, (number * _STRIDE) % count) for number, picture in enumerate(pictures)])
 
 
 def _spread(items: Sequence[int], most: int) -> list[int]:

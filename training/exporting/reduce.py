@@ -44,7 +44,8 @@ class Evidence:
 
     `images` uint8 (n, h, w, c) are called `names` and fitted nothing, if any were `held_out`; the last `limit_images` of
     them are all those that set the limit (0 if they are not all here). `golden` are the bundle's own, by `golden_names`; on
-    `taught`, which the model was fitted on, ranges are measured and nodes are chosen. `limit` is what scores are held against.
+    `taught`, which the model was fitted on, ranges are measured and nodes are chosen; they are as the graph takes them. `limit`
+    is what scores are held against.
     """
 
     images: NDArray[np.uint8]
@@ -72,17 +73,22 @@ class Reduced:
     carries: bool
 
 
-LoadModel = Callable[[bytes], Model]
+@dataclass(frozen=True, slots=True)
+class Loaders:
+    """Make a graph ready to score: `pictures` as a bundle would, `graph_inputs` as the graph takes them. Differ for tiles."""
+
+    pictures: Callable[[bytes], Model]
+    graph_inputs: Callable[[bytes], Model]
 
 
 def reduce_precision(
-    precision: Precision, graph: bytes, load: LoadModel, evidence: Evidence, progress: Progress = silent
+    precision: Precision, graph: bytes, load: Loaders, evidence: Evidence, progress: Progress = silent
 ) -> Reduced:
-    """A graph of `precision`, INT8 or FP16, that judges as the float32 `graph` does; `load` makes a graph ready to score.
+    """A graph of `precision`, INT8 or FP16, that judges as the float32 `graph` does.
 
     Raises BundleError if it cannot be made, or no such graph passes the gate: then with images, nodes and what to try.
     """
-    gate = _Gate(precision, load, evidence, load(graph))
+    gate = _Gate(precision, load, evidence, graph)
     if precision is Precision.FP16:
         return gate.prove(to_half(graph), (), ())
     if not len(evidence.taught):
@@ -96,23 +102,24 @@ def reduce_precision(
 class _Gate:
     """Holds candidates against the float32 graph's scores."""
 
-    def __init__(self, precision: Precision, load: LoadModel, evidence: Evidence, original: Model) -> None:
+    def __init__(self, precision: Precision, load: Loaders, evidence: Evidence, graph: bytes) -> None:
         self._precision, self._load, self._evidence = precision, load, evidence
+        original = load.pictures(graph)
         self._wanted = scores_of(original, evidence.images)
         self._golden = scores_of(original, evidence.golden)
         spread = np.linspace(0, len(evidence.taught) - 1, min(_PROBES, len(evidence.taught))).round().astype(int)
         self._probes = evidence.taught[spread]
-        self._probed = scores_of(original, self._probes)
+        self._probed = scores_of(load.graph_inputs(graph), self._probes)
 
     def error(self, graph: bytes) -> float:
         """Root mean square difference on images that were fitted on, as a share of the limit."""
-        difference = scores_of(self._load(graph), self._probes) - self._probed
+        difference = scores_of(self._load.graph_inputs(graph), self._probes) - self._probed
         error = float(np.sqrt(np.square(difference).mean())) / typical([self._evidence.limit])
         return error if np.isfinite(error) else float("inf")
 
     def prove(self, graph: bytes, kept_float: Sequence[NodeGroup], worst: Sequence[NodeGroup]) -> Reduced:
         """Raises BundleError if the graph does not judge held-out and golden images as the float32 graph does."""
-        evidence, model = self._evidence, self._load(graph)
+        evidence, model = self._evidence, self._load.pictures(graph)
         scores = scores_of(model, evidence.images)
         found = agree(scores, self._wanted, evidence.limit, evidence.names, held_out=evidence.held_out)
         golden = scores_of(model, evidence.golden)

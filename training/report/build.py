@@ -16,7 +16,7 @@ from training.data.reading import read_frame
 from training.data.samples import Dataset
 from training.data.splits import Split
 from training.data.survey import survey
-from training.evaluate import Evaluation, evaluate, preparation_of
+from training.evaluate import Evaluation, evaluate
 from training.progress import Progress, silent
 from training.report.classes import Classes, class_result
 from training.report.counts import Counts, count
@@ -26,6 +26,7 @@ from training.report.leaks import DataCheck, check_data
 from training.report.masks import MaskResult, MaskWatch, mask_result
 from training.report.pictures import Picture, pictures, worst_escapes, worst_false_rejects
 from training.report.words import Summary, summary
+from training.successor import preparation_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,13 @@ from training.data.duplicates import group_by_part
 from training.data.samples import Dataset
 from training.data.splits import Split
 from training.data.survey import survey
-from training.evaluate import Evaluation, Judged, evaluate, preparation_of
+from training.evaluate import Evaluation, Judged, evaluate
 from training.progress import Progress, silent
 from training.report.leaks import DataCheck, check_data
 from training.report.pictures import Picture, pictures
 from training.report.words import percent
 from training.statistics import Rate, counted, group_draws, mcnemar_exact, percentile_interval, weighted_auroc
+from training.successor import preparation_of
 
 DRAWS = 1000
 SIGNIFICANT = 0.05

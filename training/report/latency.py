@@ -19,6 +19,8 @@ from training.data.reading import Preparation
 from training.progress import Progress, silent
 
 RUNS = 200
+_LEAST_RUNS = 5
+"""Of pictures that take many runs of the graph each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ def _measure(
     try:
         engine = Engine(bundle, provider, threads)
         engine.warm_up()
+        if engine.tiles is not None:
+            runs = max(min(runs, _LEAST_RUNS), runs // len(engine.tiles.boxes))
         times = np.array([_time_one(engine, preparation, frame) for _ in range(runs)]) * 1000
     except InspectorError as error:
         return ProviderLatency(provider, threads, 0, None, None, None, None, str(error))

@@ -48,8 +48,9 @@ class MaskWatch:
         if mask is None or (not sample.is_good and not mask.any()):
             self.meter.skip()
             return
-        if not sample.is_good:
-            self.sizes[sample.path] = defect_size(mask)
+        counted = mask if ignored is None else mask & ~ignored
+        if not sample.is_good and counted.any():
+            self.sizes[sample.path] = defect_size(counted)
         if scores.anomaly_map is not None and np.isfinite(scores.anomaly_map).all():
             self.has_maps = True
             self.meter.add(scores.anomaly_map, region, mask, ignored)

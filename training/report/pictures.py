@@ -17,8 +17,9 @@ from inspector.part import Box, Image, Scores
 from training.data import marks
 from training.data.reading import read_frame
 from training.data.samples import Dataset, Sample
-from training.evaluate import Judged, preparation_of
+from training.evaluate import Judged
 from training.progress import Progress, silent, track
+from training.successor import preparation_of
 
 SHOWN = 8
 _LONG_SIDE_PX = 300

@@ -74,13 +74,13 @@ class SegmentationFitter:
         self._data = data
         self._settings = settings
         self.classes = _classes(data)
-        self._features = Features().eval()
+        region = data.region_of_interest
+        self._features = Features(None if region is None else torch.from_numpy(region.astype(np.float32))).eval()
         good, marked = _labelled(data, self.classes, settings)
         plan = _plan(data, good, marked, settings)
         make = _maker(plan, lambda image: _example(data, image, self.classes, settings), settings)
         self._views = look(self._features, make, len(plan), progress)
         rows, columns = self._views.targets.shape[1:]
-        region = data.region_of_interest
         self._interest = (
             None if region is None else torch.from_numpy(cells_of(region, rows, columns).astype(np.float32))
         )
@@ -118,7 +118,8 @@ def rebuild(structure: Mapping[str, Any]) -> Segmenter:
     """A segmenter of that structure, its tensors yet to be loaded."""
     spec = SegmentationSpec(**structure["spec"])
     classes = tuple(structure["classes"])
-    return Segmenter(spec, classes, Features(), Decoder(len(classes), spec.width), torch.ones(structure["cells"]))
+    features = Features(torch.ones(structure["region"]))
+    return Segmenter(spec, classes, features, Decoder(len(classes), spec.width), torch.ones(structure["cells"]))
 
 
 def _classes(data: LabelledImages) -> tuple[str, ...]:

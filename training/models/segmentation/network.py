@@ -62,25 +62,37 @@ class Decoder(nn.Module):
 class Features(nn.Module):
     """uint8 images (n, height, width, 1 or 3) → the trunk's outputs at strides 4, 8, 16 and 32.
 
-    Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less.
+    Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less. With a region of
+    interest, float32 (height, width) of 1 and 0, both are those of the region, and what lies outside is even grey.
     """
+
+    region: Tensor
 
     CONTRAST = 0.4
     """Standard deviation the backbone sees, about that of photographs on its scale of -1 to 1."""
     NOISE = 8.0
     """Grey levels of 255 added to the contrast before dividing by it, so that a blank image does not become noise."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: Tensor | None = None) -> None:
         super().__init__()
+        self.register_buffer("region", torch.zeros(0, 0) if region is None else region)
         self.trunk = efficientnet_lite0(_LEVELS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         pixels = images.permute(0, 3, 1, 2).float()
-        pixels = pixels - pixels.mean((1, 2, 3), keepdim=True)
-        contrast = pixels.square().mean((1, 2, 3), keepdim=True).sqrt()
+        pixels = pixels - self._mean(pixels)
+        if self.region.numel():
+            pixels = pixels * self.region
+        contrast = self._mean(pixels.square()).sqrt()
         pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
         levels: list[Tensor] = self.trunk(pixels.expand(-1, 3, -1, -1))
         return levels
+
+    def _mean(self, pixels: Tensor) -> Tensor:
+        """Mean over the region of interest: (n, 1, 1, 1)."""
+        if not self.region.numel():
+            return pixels.mean((1, 2, 3), keepdim=True)
+        return (pixels.mean(1, keepdim=True) * (self.region / self.region.sum())).sum((2, 3), keepdim=True)
 
 
 class Segmenter(InspectionModel):
@@ -111,7 +123,12 @@ class Segmenter(InspectionModel):
         self.register_buffer("interest", torch.zeros(0, 0) if interest is None else interest)
 
     def structure(self) -> dict[str, Any]:
-        return {"spec": asdict(self.spec), "classes": list(self.classes), "cells": list(self.interest.shape)}
+        return {
+            "spec": asdict(self.spec),
+            "classes": list(self.classes),
+            "region": list(self.features.region.shape),
+            "cells": list(self.interest.shape),
+        }
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits = self.decoder(self.features(images))
