@@ -3,6 +3,7 @@
     tiles.fitted/
         fitted.json          how it was fitted, limit and basis, golden frames
         network.safetensors  the network's tensors, images for the gate of an export
+        images.txt           what each image was for, by content
         golden/…             frames as received
 
 Exporting it again makes a bundle with the graph and golden scores of the machine and versions that export.
@@ -29,6 +30,7 @@ from inspector.imaging.locate import location_from_dict, location_to_dict
 from inspector.inference.manifest import LimitBasis, TilingSpec
 from inspector.part import Limits
 from training.data.files import check_free
+from training.data.image_list import IMAGE_LIST, read_image_list
 from training.data.reading import Preparation
 from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
@@ -99,6 +101,7 @@ def _write(fitted: Fitted, folder: Path) -> None:
         "metrics": fitted.metrics,
     }
     (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (folder / IMAGE_LIST).write_bytes(fitted.images.to_bytes())
     (folder / "golden").mkdir()
     for frame in fitted.golden:
         (folder / frame.file).write_bytes(frame.data)
@@ -125,6 +128,7 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
         kept=KeptImages(
             judged, tuple(document["judged"]), document["limit_images"], taught, bool(document["held_out"])
         ),
+        images=read_image_list((path / IMAGE_LIST).read_bytes(), IMAGE_LIST),
         dataset_digest=document["dataset_digest"],
         provenance=document["provenance"],
         metrics=document["metrics"],

@@ -13,6 +13,7 @@ from inspector.inference.bundle import Bundle, GoldenImage, InputSpec, LimitBasi
 from inspector.inference.engine import Model
 from inspector.inference.tiling import Tiles, pack_region
 from inspector.part import Frame, Verdict
+from training.data.image_list import IMAGE_LIST
 from training.data.reading import MEDIA_TYPES, Preparation
 from training.exporting.graph import to_onnx
 from training.exporting.kept import graph_inputs
@@ -63,8 +64,10 @@ def export_bundle(
         basis = _carried(basis, reduced, precision)
         progress("Exporting", 3, steps)
     manifest = _manifest(fitted, name, spec, basis, parity, precision, scores)
-    region = {} if fitted.region is None else {REGION_FILE: pack_region(fitted.region)}
-    bundle = write_bundle(path, manifest, graph, {frame.file: frame.data for frame in fitted.golden}, other=region)
+    other = {IMAGE_LIST: fitted.images.to_bytes()}
+    if fitted.region is not None:
+        other[REGION_FILE] = pack_region(fitted.region)
+    bundle = write_bundle(path, manifest, graph, {frame.file: frame.data for frame in fitted.golden}, other=other)
     progress("Exporting", steps, steps)
     return bundle, parity
 
@@ -93,6 +96,7 @@ def _manifest(
         ),
         score_tolerance=SCORE_TOLERANCE[precision] * typical(scores),
         dataset_digest=fitted.dataset_digest,
+        image_list=IMAGE_LIST,
         provenance={**fitted.provenance, "precision": precision.value},  # type: ignore[dict-item]
         metrics={**fitted.metrics, "parity": parity.to_json()},  # type: ignore[dict-item]
     )

@@ -22,7 +22,8 @@ from inspector.inference.bundle import MODEL_FILE, Bundle, GoldenImage
 from inspector.inference.engine import Model
 from inspector.inference.manifest import Change, LimitBasis
 from inspector.part import Verdict
-from training.data.reading import MEDIA_TYPES, read_frame
+from training.data.image_list import ADDED, ImageList, KnownImage, images_of
+from training.data.reading import MEDIA_TYPES, pixels_sha256, read_frame
 from training.data.samples import Dataset, printable
 from training.models.memory_bank.extension import MemoryGraph, uncovered, weights_for
 from training.models.memory_bank.network import NAME
@@ -30,7 +31,6 @@ from training.progress import Progress, silent, track
 from training.successor import (
     change_of,
     flips,
-    frame_input,
     model_of,
     preparation_of,
     refuse_flips,
@@ -79,6 +79,11 @@ class _Picture:
     media_type: str
     data: bytes
     image: NDArray[np.uint8]
+    pixels_sha256: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
 
 
 def extend(
@@ -127,7 +132,7 @@ def extend(
         "number": number,
         "patches": len(points),
         "pictures": [
-            {"file": p.name, "sha256": hashlib.sha256(p.data).hexdigest(), "before": t.before, "after": t.after}
+            {"file": p.name, "sha256": p.sha256, "before": t.before, "after": t.after}
             for p, t in zip(read, taught, strict=True)
             if t.before > limit
         ],
@@ -135,9 +140,11 @@ def extend(
         "defects_checked": checked,
     }
     change = change_of(bundle, "extended", datetime.now(UTC), reason, details)
-    written = _write(
-        bundle, out, name, change, longer, (*golden, *(g for g, _ in shown)), {g.file: d for g, d in shown}
-    )
+    images = images_of(bundle)
+    if images is not None:
+        images = images.with_more(KnownImage(ADDED, read[i].sha256, read[i].pixels_sha256) for i in rejected)
+    whole = (*golden, *(g for g, _ in shown))
+    written = _write(bundle, out, name, change, longer, whole, {g.file: d for g, d in shown}, images)
     return Extension(written, number, len(points), taught, checked)
 
 
@@ -168,7 +175,10 @@ def leave_out(bundle: Bundle, number: int, out: Path, name: str, *, reason: str 
     step = "leave out the later additions first"
     refuse_flips(flips(golden, bundle.manifest.limits.score), f"leaving out addition {number}", step)
     change = change_of(bundle, "left out", datetime.now(UTC), reason, {"number": number, "patches": count})
-    written = _write(bundle, out, name, change, shorter, golden, {})
+    images = images_of(bundle)
+    if images is not None:
+        images = images.without(ADDED, _files_of(bundle, number))
+    written = _write(bundle, out, name, change, shorter, golden, {}, images)
     return Extension(written, number, -count, (), 0)
 
 
@@ -216,6 +226,16 @@ def _additions(bundle: Bundle) -> dict[int, tuple[int, tuple[str, ...]]]:
     return found
 
 
+def _files_of(bundle: Bundle, number: int) -> frozenset[str]:
+    """SHA-256 of the pictures of an addition."""
+    files: set[str] = set()
+    for change in bundle.manifest.history:
+        details: Any = change.details
+        if change.what == "extended" and details["number"] == number:
+            files = {str(picture["sha256"]) for picture in details["pictures"]}
+    return frozenset(files)
+
+
 def _additions_since_limit(bundle: Bundle) -> set[int]:
     """The additions that are in the memory and came after the limit was set."""
     numbers: set[int] = set()
@@ -244,8 +264,10 @@ def _read(path: Path, bundle: Bundle) -> _Picture:
     preparation = preparation_of(bundle)
     try:
         frame = read_frame(path, preparation.limits)
+        picture = preparation.image(frame)
+        model_input = preparation.model_input(picture, preparation.region(picture))
         media_type = MEDIA_TYPES[frame.pixel_format]
-        return _Picture(printable(path.name), media_type, frame.data, frame_input(frame.data, media_type, preparation))
+        return _Picture(printable(path.name), media_type, frame.data, model_input, pixels_sha256(picture))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -294,6 +316,7 @@ def _write(
     graph: bytes,
     golden: tuple[GoldenImage, ...],
     pictures: dict[str, bytes],
+    images: ImageList | None,
 ) -> Bundle:
     manifest = bundle.manifest
     history = (*manifest.history, change)
@@ -306,7 +329,7 @@ def _write(
         golden=golden,
         metrics=metrics,
     )
-    return write_successor(bundle, out, draft, change, graph=graph, new_golden=pictures)
+    return write_successor(bundle, out, draft, change, graph=graph, new_golden=pictures, images=images)
 
 
 def _basis(basis: LimitBasis, history: Sequence[Change]) -> LimitBasis:

@@ -30,6 +30,7 @@ from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, ScoredParts, good_images, lots_of, score_parts, worst_images
 from training.data.dont_care import MOST_EXAMPLES
 from training.data.duplicates import GroupBy, group_images, label_conflicts
+from training.data.image_list import ImageList, KnownImage, image_list
 from training.data.input_size import MAX_SIDE_PX, InputSize, asked_size, size_for
 from training.data.marks import has_ignored
 from training.data.reading import MEDIA_TYPES, Preparation, read_frame
@@ -130,7 +131,7 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model with all that a bundle needs; `kept` are images for the gate of its export."""
+    """A fitted model with all that a bundle needs; `kept` are images for the gate of its export, `images` all that it knows."""
 
     network: InspectionModel
     preparation: Preparation
@@ -138,6 +139,7 @@ class Fitted:
     basis: LimitBasis
     golden: tuple[GoldenFrame, ...]
     kept: KeptImages
+    images: ImageList
     dataset_digest: str
     provenance: dict[str, object]
     metrics: dict[str, object]
@@ -197,6 +199,10 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         basis=basis,
         golden=_golden_frames(split, _whole(scored, split, seen.dataset), limits.score, preparation),
         kept=keep_images(images, tested, parts.images, to_fit, cross_fitted=parts.cross_fitted),
+        images=image_list(
+            KnownImage(entry.role.value, image.sha256, image.pixels_sha256)
+            for entry, image in zip(split.entries, seen.images, strict=True)
+        ),
         dataset_digest=seen.digest,
         provenance=_provenance(seen, split, plan, network, size),
         metrics=_metrics(test, outlook, parts),

@@ -16,6 +16,7 @@ from inspector.inference.bundle import MODEL_FILE, Bundle, GoldenImage, Manifest
 from inspector.inference.engine import Model, read_region
 from inspector.inference.manifest import Change
 from inspector.part import Frame, Verdict
+from training.data.image_list import ImageList
 from training.data.reading import MEDIA_TYPES, Preparation
 from training.data.samples import printable
 
@@ -100,15 +101,19 @@ def write_successor(
     *,
     graph: bytes | None = None,
     new_golden: Mapping[str, bytes] | None = None,
+    images: ImageList | None = None,
 ) -> Bundle:
     """Write `manifest` as a new bundle with `change` on record and all other files of `bundle`. Raises BundleError.
 
-    `new_golden` holds the bytes of golden images that `bundle` does not have.
+    `new_golden` holds the bytes of golden images that `bundle` does not have, `images` what the new bundle knows if that
+    is not what `bundle` knows.
     """
     added = new_golden or {}
     golden = {image.file: added.get(image.file) or bundle.read(image.file) for image in manifest.golden}
     known = {MODEL_FILE, *golden, *(image.file for image in bundle.manifest.golden)}
     other = {file: bundle.read(file) for file in bundle.manifest.files if file not in known}
+    if images is not None:
+        other[manifest.image_list] = images.to_bytes()
     whole = replace(manifest, history=(*bundle.manifest.history, change))
     return write_bundle(path, whole, graph or bundle.read(MODEL_FILE), golden, other=other)
 

@@ -182,8 +182,9 @@ class Manifest:
     """Everything a bundle says of itself. `files` maps every file but the manifest to its SHA-256.
 
     `score_tolerance` is the largest difference between a recorded golden score and this machine's. `dataset_digest`
-    names the data set it was fitted on; `provenance` and `metrics` are free JSON for people and tools. `history` is the
-    bundle's way from the one that was fitted, oldest change first; empty for that one.
+    names the data set it was fitted on, `image_list` the file in the bundle that lists its images by content; `provenance`
+    and `metrics` are free JSON for people and tools. `history` is the bundle's way from the one that was fitted, oldest
+    change first; empty for that one.
     """
 
     # Read by pydantic; holds for the values inside as well.
@@ -199,6 +200,7 @@ class Manifest:
     golden: Annotated[tuple[GoldenImage, ...], Field(min_length=1, max_length=MAX_GOLDEN)]
     score_tolerance: Annotated[float, Field(gt=0)]
     dataset_digest: Text = ""
+    image_list: FileName | Literal[""] = ""
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     metrics: Mapping[str, JsonValue] = field(default_factory=dict)
     history: Annotated[tuple[Change, ...], Field(max_length=256)] = ()
@@ -318,6 +320,8 @@ def _contradictions(manifest: Manifest) -> list[str]:
         problems.append("files: two names differ only in case, which some file systems take for one")
     if manifest.input.tiling is not None:
         problems += _tiling_contradictions(manifest.input, manifest.input.tiling, manifest.files)
+    if manifest.image_list and manifest.image_list not in manifest.files:
+        problems.append(f"image_list: {manifest.image_list} has no hash in files")
     names = [image.file for image in manifest.golden]
     if len(set(names)) < len(names):
         problems.append("golden: an image is named twice")

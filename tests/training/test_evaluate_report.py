@@ -16,6 +16,7 @@ from training_line import Line
 from training_pictures import part, save, write_parts
 
 from inspector.errors import ConfigError, DataError
+from inspector.inference.bundle import Bundle
 from training import cli
 from training.data.layouts import open_dataset
 from training.data.splits import Role, Split, SplitEntry, write_split
@@ -227,7 +228,15 @@ def test_the_split_says_which_parts_are_new(fitted_line: Line) -> None:
     assert "file by file" in report.data.statement
     without = build_report(fitted_line.bundle, fitted_line.dataset, None, replace(QUICK, latency_runs=0))
     assert without.data.new_to_model is False
-    assert "flatters" in without.data.statement.replace("flatter it", "flatters")
+    assert "flatter the bundle" in without.data.statement
+    unlisted = build_report(_unlisted(fitted_line), fitted_line.dataset, None, replace(QUICK, latency_runs=0))
+    assert unlisted.data.new_to_model is False
+    assert "all of them" in unlisted.data.statement
+
+
+def _unlisted(line: Line) -> Bundle:
+    """The bundle as one that does not list its images."""
+    return replace(line.bundle, manifest=replace(line.bundle.manifest, image_list=""))
 
 
 def test_a_copy_of_a_fitted_part_among_the_test_parts_is_found(fitted_line: Line, tmp_path: Path) -> None:
@@ -238,7 +247,7 @@ def test_a_copy_of_a_fitted_part_among_the_test_parts_is_found(fitted_line: Line
     entries = [SplitEntry(f"good/{n:03d}.png", "good", n, role) for n, role in enumerate(roles)]
     entries.append(SplitEntry("good/copy.png", "good", 9, Role.TEST))
     split = Split(tmp_path, 0, fitted_line.bundle.manifest.dataset_digest, tuple(entries))
-    report = build_report(fitted_line.bundle, open_dataset(str(tmp_path)), split, replace(QUICK, latency_runs=0))
+    report = build_report(_unlisted(fitted_line), open_dataset(str(tmp_path)), split, replace(QUICK, latency_runs=0))
     assert report.data.shared == (("good/copy.png", "good/000.png"),)
     assert report.data.new_to_model is False
 

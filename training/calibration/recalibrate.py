@@ -20,10 +20,11 @@ from training.calibration.limits import good_limit, part_count, region_limit, wi
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, lots_of, worst_images
 from training.data.duplicates import group_by_part
+from training.data.image_list import CALIBRATION, TAUGHT, TEST, ImageList, KnownImage, images_of
 from training.data.reading import read_frame
-from training.data.samples import GOOD, Dataset, Sample
+from training.data.samples import GOOD, Dataset, Sample, printable
 from training.data.splits import Role, Split, SplitEntry
-from training.data.survey import survey
+from training.data.survey import Surveyed, survey
 from training.models.scoring import thinned
 from training.progress import Progress, silent, track
 from training.successor import (
@@ -38,6 +39,10 @@ from training.successor import (
 from training.ways import judge_ways, without_ignored
 
 _BATCH = 8
+_UNCHECKED = {
+    False: "That the model was fitted on none of these parts was not checked picture by picture.",
+    True: "The model was fitted on none of these pictures; that it was not fitted on others of these parts was not checked.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class _Scored:
     defects: tuple[PartScore, ...]
     maps: NDArray[np.float32] | None
     digest: str
+    known: ImageList | None
+    """What the new bundle knows: these parts set its limit, no others do any more."""
 
 
 def recalibrate(
@@ -87,10 +94,7 @@ def recalibrate(
     limit, basis = limit_of(scored.good)
     passed = part_count(sum(part.score <= limit for part in scored.defects), len(scored.defects), confidence)
     basis = with_counts(basis, None, passed if scored.defects else None)
-    basis = replace(
-        basis,
-        assumes=f"That the model was fitted on none of these parts was not checked picture by picture. {basis.assumes}",
-    )
+    basis = replace(basis, assumes=f"{_UNCHECKED[scored.known is not None]} {basis.assumes}")
     chosen = (limit, false_reject_rate, confidence)
     outlook = look_out(scored.good, scored.defects, chosen, limit_of, cross_fitted=False)
     manifest = bundle.manifest
@@ -121,7 +125,8 @@ def recalibrate(
         golden=golden,
         metrics={"promises": outlook.to_json()},
     )
-    written = write_successor(bundle, out, draft, change_of(bundle, "recalibrated", now, reason, details))
+    change = change_of(bundle, "recalibrated", now, reason, details)
+    written = write_successor(bundle, out, draft, change, images=scored.known)
     return Recalibration(written, old.score, basis, outlook, flipped)
 
 
@@ -157,6 +162,10 @@ def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress)
             f"{len(known)} of these pictures were put into the memory of {bundle.label} by extend, the first is {known[0]}: "
             "they score too low for a limit; leave them out"
         )
+    listed = images_of(bundle)
+    if listed is not None:
+        _refuse_known(bundle, listed, seen.images)
+        listed = listed.without(CALIBRATION).with_more(_roles_of(seen.images))
     groups = group_by_part(seen.images, progress)
     samples = [image.sample for image in seen.images]
     entries = tuple(
@@ -180,4 +189,22 @@ def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress)
         tuple(part for part in parts if part.label != GOOD),
         np.stack(maps) if maps else None,
         seen.digest,
+        listed,
     )
+
+
+def _refuse_known(bundle: Bundle, known: ImageList, images: Sequence[Surveyed]) -> None:
+    """Raise DataError if the model was fitted on some of the images, whatever data set they come in."""
+    fitted = [i for i in images if known.roles(i.sha256, i.pixels_sha256) & (TAUGHT - {CALIBRATION})]
+    if fitted:
+        raise DataError(
+            f"{bundle.label} was fitted on {len(fitted)} of these {len(images)} pictures, the first is "
+            f"{printable(fitted[0].sample.path)}: they score too low for a limit; leave them out"
+        )
+
+
+def _roles_of(images: Sequence[Surveyed]) -> list[KnownImage]:
+    """Good parts set the limit, defective ones are counted against it."""
+    return [
+        KnownImage(CALIBRATION if image.sample.is_good else TEST, image.sha256, image.pixels_sha256) for image in images
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import struct
 import warnings
@@ -57,6 +58,13 @@ def read_frame(path: Path, limits: DecodeLimits) -> Frame:
     if not data.startswith(_PNG_MAGIC):
         data = _as_png(path, data, limits)
     return Frame(0, PixelFormat.PNG, 0, 0, 0, data)
+
+
+def pixels_sha256(image: Image) -> str:
+    """SHA-256 of what a picture shows, whatever kind of file it lies in: size, bits and pixels."""
+    digest = hashlib.sha256(repr((image.pixels.shape, image.bits)).encode())
+    digest.update(np.ascontiguousarray(image.pixels).data)
+    return digest.hexdigest()
 
 
 def _as_png(path: Path, data: bytes, limits: DecodeLimits) -> bytes:

@@ -20,7 +20,7 @@ from inspector.imaging.pixels import as_pixels
 from inspector.part import Box, Frame, Image
 from training.data.importers.found import is_there
 from training.data.mask_checks import MaskProblem, check_masks
-from training.data.reading import HEADER_ERRORS, Preparation, header_of, read_frame
+from training.data.reading import HEADER_ERRORS, Preparation, header_of, pixels_sha256, read_frame
 from training.data.samples import Dataset, Sample, dataset_digest, sample_identity
 from training.progress import Progress, silent, track
 
@@ -37,7 +37,8 @@ class Surveyed:
     """One readable image. `sample` has a mask and areas to ignore only if they can be used; `region` is where the part is.
 
     `thumbnail` is uint8 grey (height, width) of the located region, `brightness` its mean and `contrast` its standard
-    deviation in grey levels; `mode` is of the file. The other digests are of the mask's and ignored area's files, or empty.
+    deviation in grey levels; `mode` is of the file. `mask_sha256` and `ignore_sha256` are of those files, or empty;
+    `pixels_sha256` is of what the picture shows, whatever kind of file it lies in.
     """
 
     sample: Sample
@@ -51,6 +52,7 @@ class Surveyed:
     thumbnail: NDArray[np.uint8]
     mask_sha256: str = ""
     ignore_sha256: str = ""
+    pixels_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def _read(path: Path, sample: Sample, preparation: Preparation, factor: float) -
         brightness=float(grey.mean()),
         contrast=float(grey.std()),
         thumbnail=grey,
+        pixels_sha256=pixels_sha256(image),
     )
 
 
