@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,11 +24,11 @@ from rich.live import Live
 from inspector import __version__
 from inspector.access_commands import audit_app, certs_app, passphrase_of
 from inspector.errors import ConfigError, InspectorError
+from inspector.label_commands import import_labels, label, labels
 from inspector.settings import LineSettings, load_line_file
 
 if TYPE_CHECKING:
     from inspector.cameras.connection import ClientTls
-    from inspector.labelling import Labelling
     from inspector.records.store import Store
     from inspector.rpc.follower import Seen
     from inspector.top import LineView
@@ -42,6 +42,9 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(db_app, name="db")
 app.add_typer(certs_app, name="certs")
 app.add_typer(audit_app, name="audit")
+app.command("label")(label)
+app.command("labels")(labels)
+app.command("import-labels")(import_labels)
 
 LineFile = Annotated[
     Path, typer.Argument(help="The line file, such as deploy/line.example.toml of the source.", show_default=False)
@@ -225,83 +228,6 @@ def show(
         if save is not None:
             for told in reports.save_pictures(found, open_image_store(settings), save):
                 out.print(told, markup=False, highlight=False, soft_wrap=True)
-
-
-@app.command()
-def label(
-    line_file: LineFile,
-    part: Annotated[str, typer.Argument(help="A part id, or the number of an inspection as '#123'.")],
-    what: Annotated[str, typer.Option("--class", help="good, unsure, withdrawn or the class of the defect.")],
-    by: Annotated[str, typer.Option(metavar="NAME", help="Who says so.")],
-    mask: Annotated[Path | None, typer.Option(help="PNG of the picture's size, white where the defect is.")] = None,
-    box: Annotated[list[str] | None, typer.Option(metavar="X,Y,W,H", help="Box around it; repeatable.")] = None,
-    ignore_box: Annotated[list[str] | None, typer.Option(metavar="X,Y,W,H", help="What does not count.")] = None,
-    ignore_mask: Annotated[Path | None, typer.Option(help="PNG, white where nothing counts.")] = None,
-    note: Annotated[str, typer.Option(help="Why.")] = "",
-    new_class: Annotated[bool, typer.Option("--new-class", help="The class is not a known one misspelt.")] = False,
-) -> None:
-    """Say what a part is. Nothing is overwritten: the newest label of each person counts."""
-    from inspector import labelling, reports
-
-    areas = [labelling.Drawn(labelling.read_box(text)) for text in box or ()]
-    areas += [labelling.Drawn(labelling.read_box(text), counts=False) for text in ignore_box or ()]
-    areas += [labelling.Drawn(path, counts) for path, counts in ((mask, True), (ignore_mask, False)) if path]
-    wanted = labelling.Wanted(part, what, by, tuple(areas), note)
-    with _labelling(line_file) as desk:
-        added = desk.add([wanted], datetime.now(UTC), new_class=new_class)
-        found = reports.find_part(desk.store, desk.line, part)
-        out.print(reports.labels_table([desk.store.labels(desk.line, found[0].inspection.sequence)]))
-    if not added:
-        out.print(f"{by} has said so already: nothing was added", markup=False, highlight=False)
-
-
-@app.command()
-def labels(
-    line_file: LineFile,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, newest last.")] = 20,
-    since: Annotated[datetime | None, typer.Option(help="Of parts received since (UTC unless it says).")] = None,
-    what: Annotated[str, typer.Option("--class", help="Of which somebody says this.")] = "",
-    by: Annotated[str, typer.Option(metavar="NAME", help="Of which this person says something.")] = "",
-    disagreement: Annotated[bool, typer.Option("--disagreement", help="Only where people disagree.")] = False,
-) -> None:
-    """List labelled parts: who says what, and what it comes to."""
-    from inspector import reports
-    from inspector.records.label_rows import LabelledFilter
-    from inspector.records.labels import Outcome
-
-    outcome = Outcome.DISAGREED if disagreement else None
-    with _store(line_file) as (settings, store):
-        where = LabelledFilter(settings.file.line.name, start_time=reports.as_utc(since))
-        found = reports.labelled_parts(store, where, limit, what=what, author=by, outcome=outcome)
-    out.print(reports.labels_table(found))
-
-
-@app.command("import-labels")
-def import_labels(
-    line_file: LineFile,
-    file: Annotated[Path, typer.Argument(help="CSV or JSON: part,label and, if wanted, author,time,note,box,mask,…")],
-    by: Annotated[str, typer.Option(metavar="NAME", help="Whose labels they are where the file does not say.")] = "",
-    new_class: Annotated[bool, typer.Option("--new-class", help="Classes are not known ones misspelt.")] = False,
-) -> None:
-    """Add the labels of a file, all or none; a second time adds nothing."""
-    from inspector.label_files import read_label_file
-
-    wanted = read_label_file(file, by)
-    with _labelling(line_file) as desk:
-        added = desk.add(wanted, datetime.now(UTC), new_class=new_class)
-    out.print(f"{added} label(s) added, {len(wanted) - added} said already", markup=False, highlight=False)
-
-
-@contextmanager
-def _labelling(line_file: Path) -> Iterator[Labelling]:
-    from inspector.imaging.decode import DecodeLimits
-    from inspector.labelling import Labelling
-    from inspector.service import open_image_store
-
-    with _store(line_file) as (settings, store):
-        grpc = settings.file.grpc
-        limits = DecodeLimits(grpc.max_frame_mib << 20, grpc.max_pixels)
-        yield Labelling(store, open_image_store(settings), settings.file.line.name, limits)
 
 
 @camera_app.command("folder")

@@ -79,6 +79,7 @@ def _stream(line_file: Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_from_rejects_to_a_bundle_that_says_what_it_knows(
     line_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
