@@ -9,6 +9,7 @@ from datetime import datetime
 
 from inspector.errors import TriggerOutOfRange
 from inspector.part import Box, Frame, Inspection
+from inspector.station import Setup
 
 RECENT_PARTS = 4096
 Reply = Callable[[Inspection], None]
@@ -18,8 +19,9 @@ Reply = Callable[[Inspection], None]
 class Part:
     """A part between its trigger and its verdict. The pipeline's lock guards `inspection` and `replies`.
 
-    `frame_size` is (width, height) in pixels once the frame is decoded, `region` where the part lies in it. `prepared_s` and
-    `scored_s` say when the model's input and its scores were there, 0 before that.
+    `setup` is what it is judged by, whatever the station changes to meanwhile. `frame_size` is (width, height) in pixels once
+    the frame is decoded, `region` where the part lies in it. `prepared_s` and `scored_s` say when the model's input and its
+    scores were there, 0 before that.
     """
 
     camera: str
@@ -30,6 +32,7 @@ class Part:
     received_s: float
     deadline_s: float
     frame: Frame | None
+    setup: Setup
     replies: list[Reply] = field(default_factory=list)
     has_frame: bool = field(init=False)
     frame_size: tuple[int, int] = (0, 0)

@@ -20,7 +20,16 @@ from inspector.errors import AccessError, ConfigError, InspectorError, SchemaOut
 from inspector.imaging.locate import location_from_dict
 from inspector.records.store import Store
 from inspector.service import load_model
-from inspector.settings import EXAMPLE, Address, LineReading, LineSettings, Problem, parse_address, read_line_file
+from inspector.settings import (
+    EXAMPLE,
+    Address,
+    LineReading,
+    LineSettings,
+    Problem,
+    StationTable,
+    parse_address,
+    read_line_file,
+)
 
 MIN_FREE_BYTES = 1 << 30
 RENEW_DAYS = 60
@@ -154,8 +163,13 @@ def _check_place(url: str) -> None:
         raise StoreUnavailable(f"{parsed.database} cannot be made: this user cannot write to {folder}")
 
 
+def _recipes_of(station: StationTable) -> list[str]:
+    """Of a table that may be a draft, with keys missing."""
+    return [getattr(station, "recipe", ""), *getattr(station, "recipes", ())]
+
+
 def _check_recipes(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
-    used = {getattr(station, "recipe", "") for station in settings.file.station}
+    used = {name for station in settings.file.station for name in _recipes_of(station)}
     for name, recipe in settings.file.recipe.items():
         key = f"recipe.{name}"
         if name not in used and reading.is_sound("station"):

@@ -49,6 +49,7 @@ class Reason(enum.IntEnum):
     NOT_READY = 24
     JOURNAL_FAILED = 25
     INTERNAL_ERROR = 26
+    STATION_STOPPED = 27
 
     @property
     def verdict(self) -> Verdict:

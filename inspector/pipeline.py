@@ -28,7 +28,7 @@ from inspector.admission import Part, Reply, TriggerBook
 from inspector.backlog import RECONNECT_S, Backlog
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
-from inspector.errors import CameraBusy, EngineError, FrameError, JournalError, SessionError, UnknownCamera
+from inspector.errors import CameraBusy, ConfigError, EngineError, FrameError, JournalError, SessionError, UnknownCamera
 from inspector.imaging.archive import archive, heat_map_png
 from inspector.imaging.check import check_exposure, check_sharpness
 from inspector.imaging.decode import DecodeLimits, decode
@@ -41,7 +41,7 @@ from inspector.records.evidence import EvidenceWriter
 from inspector.records.journal import Journal
 from inspector.settlement import Settlement
 from inspector.signalling.signal import Signal, StationReading, StationState
-from inspector.station import SessionInfo, Station
+from inspector.station import SessionInfo, Setup, Station
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class Pipeline:
         self._clock = clock
         self._now = now
         self._stations = {station.camera: station for station in stations}
+        self._setups = {station.name: station.setups[station.first] for station in stations}
+        self._stopped = {station.name for station in stations if station.stopped}
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         state = journal.state
@@ -111,6 +113,7 @@ class Pipeline:
         restarted = Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
         owed: list[Callable[[], None]] = []
         for admission in self._journal.state.unsettled:
+            station, setup = self._owing(admission)
             part = Part(
                 camera=admission.camera,
                 trigger=admission.trigger,
@@ -120,10 +123,11 @@ class Pipeline:
                 received_s=now_s - max(0.0, (now - admission.receive_time).total_seconds()),
                 deadline_s=now_s,
                 frame=None,
+                setup=setup,
             )
             if admission.station in self._books:
                 self._books[admission.station].restore(part)
-            owed.append(partial(self._settle, self._owing(admission), part, restarted))
+            owed.append(partial(self._settle, station, part, restarted))
         self._backlog.tell(owed, pause_s=RECONNECT_S)
         self._started = True
         self._show_states()
@@ -169,7 +173,7 @@ class Pipeline:
             self._streaming[camera] = client
             next_trigger = self._books[station.name].next_trigger
         try:
-            recipe = station.recipe
+            recipe = self._setups[station.name].recipe
             max_bytes = self._decode_limits.max_frame_bytes
             yield SessionInfo(station.name, recipe.name, recipe.bundle, recipe.deadline_ms, max_bytes, next_trigger)
         finally:
@@ -224,6 +228,35 @@ class Pipeline:
         """Verdicts after `after_sequence` that the journal still holds, in sequence."""
         return self._journal.replay(after_sequence)
 
+    # ------------------------------------------------------------------------------------------------------ control
+
+    def run_station(self, name: str, running: bool) -> None:
+        """Start or stop a station. While it is stopped its parts are UNKNOWN/STATION_STOPPED; those in flight are judged."""
+        station = self._station_named(name)
+        with self._lock:
+            (self._stopped.discard if running else self._stopped.add)(station.name)
+            self._show_states()
+
+    def change_recipe(self, name: str, setup: Setup) -> None:
+        """Let a station judge by `setup` from its next part on; parts that are in flight are judged by what they came under."""
+        station = self._station_named(name)
+        with self._lock:
+            self._setups[station.name] = setup
+            self._show_states()
+
+    def setup_of(self, name: str) -> Setup:
+        """What a station judges by now."""
+        return self._setups[self._station_named(name).name]
+
+    @property
+    def journal_works(self) -> bool:
+        """Whether every verdict so far is in the journal."""
+        return self._settlement.works
+
+    def is_running(self, name: str) -> bool:
+        """Whether a station was not told to stop."""
+        return self._station_named(name).name not in self._stopped
+
     # -------------------------------------------------------------------------------------------- 1. admit the part
 
     def _admit(
@@ -240,13 +273,14 @@ class Pipeline:
         Also returns how often `reply` is called in all. Only one stream at a time submits for a station.
         """
         receive_time, received_s = self._now(), self._clock()
-        deadline_s = received_s + station.recipe.deadline_ms / 1000
+        setup = self._setups[station.name]
+        deadline_s = received_s + setup.recipe.deadline_ms / 1000
 
         def new(number: int) -> Part:
             if number == trigger:
-                about = (part_id, capture_time, receive_time, received_s, deadline_s, frame)
+                about = (part_id, capture_time, receive_time, received_s, deadline_s, frame, setup)
             else:
-                about = ("", None, receive_time, received_s, deadline_s, None)
+                about = ("", None, receive_time, received_s, deadline_s, None, setup)
             return Part(station.camera, number, *about, [reply])
 
         lost: list[Part] = []
@@ -264,7 +298,7 @@ class Pipeline:
                         self._refuse_if_full()
                     lost += [self._enter(station, book, new(number)) for number in skipped[:ENTERED_AT_ONCE]]
                     if len(skipped) <= ENTERED_AT_ONCE:
-                        refusal = self._refusal(station, book.judging)
+                        refusal = self._refusal(station, setup, book.judging)
                         part = self._enter(station, book, new(trigger))
         gap = f"was skipped: trigger {trigger} came next, so this part passed without a frame"
         verdicts = [Judgement(Reason.TRIGGER_GAP, f"trigger {p.trigger} {gap}") for p in lost]
@@ -288,11 +322,13 @@ class Pipeline:
         self._note_admission(station, part)
         return part
 
-    def _refusal(self, station: Station, in_flight: int) -> Judgement | None:
+    def _refusal(self, station: Station, setup: Setup, in_flight: int) -> Judgement | None:
         if self._stopping:
             return Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
-        if station.batcher is None:
-            return Judgement(Reason.NOT_READY, station.fault or "the station has no bundle")
+        if station.name in self._stopped:
+            return Judgement(Reason.STATION_STOPPED, "the station was told to stop; start it to judge parts")
+        if setup.batcher is None:
+            return Judgement(Reason.NOT_READY, setup.fault or "the station has no bundle")
         if in_flight >= station.max_in_flight:
             return Judgement(Reason.QUEUE_FULL, f"{in_flight} parts are in flight, the most is {station.max_in_flight}")
         return None
@@ -310,7 +346,7 @@ class Pipeline:
 
     def _see(self, station: Station, part: Part, frame: Frame) -> NDArray[np.uint8]:
         """Frame → model input, uint8 (height, width, channels). Raises FrameError with the reason for UNKNOWN."""
-        recipe = station.recipe
+        recipe = part.setup.recipe
         image = decode(frame, self._decode_limits)
         part.frame_size = (image.width_px, image.height_px)
         check_exposure(image, recipe.check)
@@ -321,8 +357,8 @@ class Pipeline:
     # ----------------------------------------------------------------------------------------------------- 3. infer
 
     def _infer(self, station: Station, part: Part, model_input: NDArray[np.uint8]) -> None:
-        assert station.batcher is not None
-        taken = station.batcher.submit(
+        assert part.setup.batcher is not None
+        taken = part.setup.batcher.submit(
             model_input,
             lambda outcome: self._decide(station, part, outcome),
             lambda: part.done,
@@ -339,7 +375,7 @@ class Pipeline:
             return
         try:
             assert part.region is not None
-            recipe = station.recipe
+            recipe = part.setup.recipe
             judgement = judge(outcome, recipe.limits, part.region, recipe.classes, recipe.dimensions)
         except Exception:  # noqa: BLE001 told with its traceback by _log_fault
             self._log_fault("decided", station, part)
@@ -348,11 +384,12 @@ class Pipeline:
 
     def _expire(self, part: Part) -> None:
         """The deadline came first."""
-        self._settle(self._stations[part.camera], part, self._too_late(self._stations[part.camera]))
+        self._settle(self._stations[part.camera], part, self._too_late(part))
 
     @staticmethod
-    def _too_late(station: Station) -> Judgement:
-        return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {station.recipe.deadline_ms} ms of receipt")
+    def _too_late(part: Part) -> Judgement:
+        budget_ms = part.setup.recipe.deadline_ms
+        return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {budget_ms} ms of receipt")
 
     # ---------------------------------------------------------------------------------------------------- 5. settle
 
@@ -363,8 +400,8 @@ class Pipeline:
             won = part.inspection is None
             if won:
                 if judgement.verdict is not Verdict.UNKNOWN and self._clock() >= part.deadline_s:
-                    judgement, scores = self._too_late(station), None
-                recipe = station.recipe
+                    judgement, scores = self._too_late(part), None
+                recipe = part.setup.recipe
                 inspection, kept = self._settlement.enter(part, judgement, station.name, recipe.name, recipe.bundle)
                 part.inspection = inspection
                 if station.name in self._books:
@@ -385,7 +422,7 @@ class Pipeline:
             except Exception:  # the verdict stands on every other output; the other clients must hear of it too
                 log.exception("%s could not be answered", inspection.name)
         if kept and frame is not None:
-            self._keep_evidence(station, part, frame, inspection, scores)
+            self._keep_evidence(part, frame, inspection, scores)
 
     def _tell_apart(self, part: Part, inspection: Inspection) -> None:
         """Count the part and, with --verbose, log it; the signal is out already."""
@@ -397,14 +434,12 @@ class Pipeline:
 
     # ------------------------------------------------------------------------------- 6. after the signal: the evidence
 
-    def _keep_evidence(
-        self, station: Station, part: Part, frame: Frame, inspection: Inspection, scores: Scores | None
-    ) -> None:
+    def _keep_evidence(self, part: Part, frame: Frame, inspection: Inspection, scores: Scores | None) -> None:
         region, frame_size = part.region, part.frame_size
         jobs: list[tuple[ImageKind, Callable[[], tuple[bytes, str]]]] = [(ImageKind.FRAME, lambda: archive(frame))]
         size_bytes = len(frame.data)
         if inspection.verdict is Verdict.REJECT and scores is not None and scores.anomaly_map is not None and region:
-            anomaly_map, limit = scores.anomaly_map, station.recipe.limits.region
+            anomaly_map, limit = scores.anomaly_map, part.setup.recipe.limits.region
             size_bytes += anomaly_map.nbytes
             jobs.append(
                 (ImageKind.HEAT_MAP, lambda: (heat_map_png(anomaly_map, limit, region, frame_size), "image/png"))
@@ -435,8 +470,8 @@ class Pipeline:
                     station.name,
                     station.camera,
                     self._state(station),
-                    station.recipe.name,
-                    station.recipe.bundle,
+                    self._setups[station.name].recipe.name,
+                    self._setups[station.name].recipe.bundle,
                     len(self._books[station.name].in_flight),
                     station.camera in self._streaming,
                 )
@@ -448,6 +483,12 @@ class Pipeline:
         """How long ago the thread that keeps deadlines looked at its clock; the heartbeat stops beyond `STUCK_S`."""
         return self._clock() - self._deadlines.last_tick_s
 
+    def _station_named(self, name: str) -> Station:
+        for station in self._stations.values():
+            if station.name == name:
+                return station
+        raise ConfigError(f'line "{self.line}" has no station "{name}": correct the name or the line file')
+
     def _station_of(self, camera: str) -> Station:
         station = self._stations.get(camera)
         if station is None:
@@ -457,23 +498,25 @@ class Pipeline:
             )
         return station
 
-    def _owing(self, admission: Admission) -> Station:
-        """The station that owes a verdict since before the restart, under the name that it had then."""
+    def _owing(self, admission: Admission) -> tuple[Station, Setup]:
+        """The station that owes a verdict since before the restart, under the name that it had then, and its recipe."""
         for station in self._stations.values():
             if station.name == admission.station:
-                return station
-        recipe = replace(next(iter(self._stations.values())).recipe, name="", bundle="", classes=())
-        return Station(admission.station, admission.camera, recipe, None)
+                return station, self._setups[station.name]
+        nameless = Setup(replace(next(iter(self._setups.values())).recipe, name="", bundle="", classes=()), None)
+        return Station(admission.station, admission.camera, {"": nameless}, ""), nameless
 
     def _show_states(self) -> None:
         for station in self._stations.values():
-            recipe = station.recipe
+            recipe = self._setups[station.name].recipe
             for signal in self._signals:
                 signal.set_station(station.name, self._state(station), recipe.name, recipe.bundle, recipe.classes)
 
     def _state(self, station: Station) -> StationState:
         if self._stopping:
             return StationState.STOPPING
-        if station.batcher is None or not self._settlement.works:
+        if self._setups[station.name].batcher is None or not self._settlement.works:
             return StationState.FAULT
+        if station.name in self._stopped:
+            return StationState.STOPPED
         return StationState.READY if self._started else StationState.NOT_READY

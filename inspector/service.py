@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from inspector import __version__
 from inspector.access.tls import TlsFiles
+from inspector.control import REMEMBERED_FILE, ControlDesk, StationMemory, read_memory
 from inspector.decision.dimensions import check_dimensions
 from inspector.errors import (
     AuditError,
@@ -41,6 +42,7 @@ from inspector.inference.batching import Batcher
 from inspector.inference.bundle import Bundle, open_bundle
 from inspector.inference.choice import AUTO, choose_engine
 from inspector.inference.engine import Engine
+from inspector.inference.queued import QueuedEngine
 from inspector.inference.remote import RemoteEngine
 from inspector.inference.self_test import SelfTest, self_test
 from inspector.inference.signature import check_trust
@@ -60,9 +62,9 @@ from inspector.records.store import Store
 from inspector.registrar import Registrar
 from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
-from inspector.settings import LineSettings, RecipeTable, StationTable
-from inspector.signalling.modbus import ModbusSignal
-from inspector.station import Recipe, Station
+from inspector.settings import LineSettings, ModbusTable, RecipeTable, StationTable
+from inspector.signalling.modbus import ModbusSignal, PlcControl
+from inspector.station import Recipe, Setup, Station
 from inspector.telemetry.collector import LineCollector, Sources
 from inspector.telemetry.server import MetricsServer
 
@@ -183,6 +185,7 @@ class Service:
             audit.note("did not start the line", file.line.name, {"why": str(error)})
             raise
         listen = settings.modbus_listen
+        plc = _Plc()
         units = {station.name: station.unit for station in file.station}
         modbus = ModbusSignal(
             listen.host,
@@ -194,6 +197,7 @@ class Service:
             on_refused=lambda host: audit.refuse(
                 host, "Modbus connection", "", "modbus.allow does not name this address"
             ),
+            control=plc.control(file.modbus, audit) if file.modbus.write_allow else None,
         )
         images = open_image_store(settings)
         images.discard_unfinished()
@@ -201,7 +205,9 @@ class Service:
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight for station in file.station)
         batchers = {name: _batcher(m.engine, file.inference.max_batch, waiting) for name, m in models.items()}
-        stations = [_station(table, file.recipe[table.recipe], models, batchers, faults) for table in file.station]
+        setups = {name: _setup(name, file.recipe[name], models, batchers, faults) for name in {**models, **faults}}
+        memory = read_memory(settings.data_dir / REMEMBERED_FILE)
+        stations = [_station(table, setups, models, memory.get(table.name)) for table in file.station]
         decode_limits = DecodeLimits(file.grpc.max_frame_mib << 20, file.grpc.max_pixels)
         self.pipeline = Pipeline(
             file.line.name,
@@ -212,6 +218,11 @@ class Service:
             decode_limits=decode_limits,
             pass_sampling=file.records.pass_sampling,
         )
+        by_station = {station.name: station.setups for station in stations}
+        check = functools.partial(_check_queued, models, batchers)
+        remembered = settings.data_dir / REMEMBERED_FILE
+        plc.desk = ControlDesk(self.pipeline, by_station, check, modbus, audit.note, remembered)
+        stack.callback(plc.desk.close)
         modbus.start(self.pipeline.alive)
         stack.callback(modbus.close)
         forwarder = Forwarder(journal, open_store, file.line.name)
@@ -262,6 +273,31 @@ class Service:
         server.start()
         stack.callback(server.stop)
         log.info("metrics for Prometheus on %s", address)
+
+
+class _Plc:
+    """Stands between the Modbus output, which is made first, and the desk that carries out its commands."""
+
+    desk: ControlDesk
+
+    def control(self, table: ModbusTable, audit: AuditWriter) -> PlcControl:
+        """What the Modbus output is told of commands."""
+        return PlcControl(
+            writers=table.write_allow,
+            on_command=lambda request: self.desk.submit(request),
+            on_refused=lambda host: audit.refuse(
+                host, "Modbus write", "", "modbus.write_allow does not name this address"
+            ),
+            on_watch=lambda station, watch: self.desk.tell_watch(station, watch),
+            timeout_s=table.plc_timeout_ms / 1000,
+        )
+
+
+def _check_queued(models: Mapping[str, Model], batchers: Mapping[str, Batcher], recipe: str) -> SelfTest:
+    """Prove the model of a recipe again while it judges parts: through its queue, one image at a time."""
+    model = models[recipe]
+    queued = QueuedEngine(batchers[recipe], model.bundle, model.engine.provider)
+    return self_test(queued, _golden_preparation(model.bundle))
 
 
 def _open_audit_log(settings: LineSettings) -> AuditLog:
@@ -335,7 +371,7 @@ def _load_models(settings: LineSettings) -> tuple[dict[str, Model], dict[str, st
     """Models by recipe, and why those that are missing were refused; raises if none is left."""
     models: dict[str, Model] = {}
     refused: dict[str, InspectorError] = {}
-    for name in dict.fromkeys(station.recipe for station in settings.file.station):
+    for name in dict.fromkeys(name for station in settings.file.station for name in (station.recipe, *station.recipes)):
         recipe = settings.file.recipe[name]
         try:
             model = load_model(settings, recipe)
@@ -363,34 +399,48 @@ def most_in_flight(wanted: int, engine: Engine) -> int:
     return min(wanted, max(2, MAX_HELD_BYTES // (2 * height * width * channels)))
 
 
-def _station(
-    table: StationTable,
+def _setup(
+    name: str,
     recipe: RecipeTable,
     models: Mapping[str, Model],
     batchers: Mapping[str, Batcher],
     faults: Mapping[str, str],
-) -> Station:
-    model = models.get(table.recipe)
+) -> Setup:
+    """A recipe as stations judge by it, with its model if that may be used."""
+    model = models.get(name)
     check = recipe.check
-    common = Recipe(
-        name=table.recipe,
+    spec = model.bundle.manifest.input if model else None
+    judged_by = Recipe(
+        name=name,
         bundle=model.bundle.label if model else "",
         classes=model.bundle.manifest.classes if model else (),
         limits=model.bundle.manifest.limits if model else Limits(0.0, 0.0),
-        width_px=model.bundle.manifest.input.width_px if model else 1,
-        height_px=model.bundle.manifest.input.height_px if model else 1,
-        channels=model.bundle.manifest.input.channels if model else 1,
+        width_px=spec.width_px if spec else 1,
+        height_px=spec.height_px if spec else 1,
+        channels=spec.channels if spec else 1,
         deadline_ms=recipe.deadline_ms,
         location=model.location if model else NoLocation(),
         check=CheckSpec(check.min_mean, check.max_saturated_share, check.min_sharpness),
         dimensions=recipe.dimensions,
     )
+    return Setup(judged_by, batchers.get(name), faults.get(name, ""))
+
+
+def _station(
+    table: StationTable, setups: Mapping[str, Setup], models: Mapping[str, Model], told: StationMemory | None
+) -> Station:
+    """A station as it was last told to be, or else as the line file says."""
+    own = {name: setups[name] for name in (table.recipe, *table.recipes)}
+    engines = [models[name].engine for name in own if name in models]
+    first = told.recipe if told is not None and told.recipe in own else table.recipe
     return Station(
         name=table.name,
         camera=table.camera,
-        recipe=common,
-        batcher=batchers.get(table.recipe),
-        max_in_flight=most_in_flight(table.max_in_flight, model.engine) if model else table.max_in_flight,
+        setups=own,
+        first=first,
+        max_in_flight=min(most_in_flight(table.max_in_flight, engine) for engine in engines)
+        if engines
+        else table.max_in_flight,
         max_gap=table.max_gap,
-        fault=faults.get(table.recipe, ""),
+        stopped=told is not None and told.stopped,
     )

@@ -138,6 +138,8 @@ class ModbusTable(_Table):
     listen: ListenText = "127.0.0.1:5020"
     heartbeat_ms: int = Field(default=100, ge=10, le=10_000)
     allow: list[Network] = Field(default=[], max_length=256)
+    write_allow: list[Network] = Field(default=[], max_length=256)
+    plc_timeout_ms: int = Field(default=0, ge=0, le=600_000)
 
 
 class MetricsTable(_Table):
@@ -169,11 +171,15 @@ class InferenceTable(_Table):
 
 
 class StationTable(_Table):
-    """`[[station]]`: one camera and what it inspects. `unit` is the Modbus unit id of its register block."""
+    """`[[station]]`: one camera and what it inspects. `unit` is the Modbus unit id of its register block.
+
+    It begins with `recipe`; a PLC may change to one of `recipes`, whose models are loaded too.
+    """
 
     name: Name
     camera: Name
     recipe: Name
+    recipes: list[Name] = Field(default=[], max_length=64)
     unit: int = Field(ge=1, le=247)
     max_in_flight: int = Field(default=32, ge=1, le=1000)
     max_gap: int = Field(default=1000, ge=1, le=5000)
@@ -425,6 +431,11 @@ def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterat
             known = ", ".join(sorted(parsed.recipe))
             fact = f"there is no [recipe.{station.recipe}]; known recipes: {known}"
             yield Problem(path, f"station.{index}.recipe", fact, "name one of them or add the recipe")
+        if parsed.recipe and reading.is_sound("station", index, "recipes"):
+            for place, name in enumerate(getattr(station, "recipes", ())):
+                if name not in parsed.recipe:
+                    fact = f"there is no [recipe.{name}]; known recipes: {', '.join(sorted(parsed.recipe))}"
+                    yield Problem(path, f"station.{index}.recipes.{place}", fact, "name one of them or add the recipe")
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
     for name in ("grpc", "modbus", "metrics"):

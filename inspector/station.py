@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inspector.decision.dimensions import Dimensions
@@ -29,16 +30,25 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """A recipe and the model that serves it. Without a `batcher` (no usable bundle) parts are UNKNOWN/NOT_READY for `fault`."""
+
+    recipe: Recipe
+    batcher: Batcher | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Station:
-    """One camera's place on the line. Without a `batcher` (no usable bundle) every part is UNKNOWN/NOT_READY."""
+    """One camera's place on the line. It judges by one of `setups`, first by that of the recipe `first`, unless `stopped`."""
 
     name: str
     camera: str
-    recipe: Recipe
-    batcher: Batcher | None
+    setups: Mapping[str, Setup]
+    first: str
     max_in_flight: int = 64
     max_gap: int = 1000
-    fault: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

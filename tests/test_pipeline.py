@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from inspector.records.journal import Journal
 from inspector.settlement import Settlement
 from inspector.signalling.signal import StationState
 from inspector.signalling.simulated import Published, SimulatedSignal, StationSet
-from inspector.station import Recipe, Station
+from inspector.station import Recipe, Setup, Station
 
 SIZE = 32
 
@@ -121,7 +121,9 @@ def open_line(folder: Path, **changes: object) -> Iterator[Line]:
         check=CheckSpec(min_mean=8.0),
     )
     batcher = Batcher(engine, max_batch=4, max_waiting=64)
-    station = {"name": "s", "camera": "cam", "recipe": recipe, "batcher": batcher, "max_in_flight": 8, "max_gap": 100}
+    setup = Setup(recipe, changes.pop("batcher", batcher), str(changes.pop("fault", "")))  # type: ignore[arg-type]
+    setups = {"toy": setup, "other": replace(setup, recipe=replace(recipe, name="other", limits=Limits(0.01, 0.01)))}
+    station = {"name": "s", "camera": "cam", "setups": setups, "first": "toy", "max_in_flight": 8, "max_gap": 100}
     pipeline = Pipeline(
         "line",
         [Station(**{**station, **changes})],  # type: ignore[arg-type]

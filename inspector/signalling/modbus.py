@@ -16,15 +16,22 @@ import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInputRegistersResponse
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersResponse,
+    ReadInputRegistersResponse,
+    WriteMultipleRegistersResponse,
+    WriteSingleRegisterResponse,
+)
 
 from inspector.errors import SignalError
 from inspector.part import Inspection
-from inspector.signalling.registers import IMAGE_SIZE
+from inspector.signalling.commands import Fault, Outcome, PlcWatch, Request
+from inspector.signalling.registers import ANSWER_ADDRESS, ANSWER_SIZE, CONTROL_ADDRESS, IMAGE_SIZE
 from inspector.signalling.signal import StationState, always_alive
 from inspector.signalling.station import StationRegisters
 
@@ -37,6 +44,7 @@ _HEADER = struct.Struct(
 )  # transaction, protocol (0), length of what follows: Modbus TCP guide V1.0b, section 3.1
 _RANGE = struct.Struct(">HH")
 _MIN_LENGTH, _MAX_LENGTH = 2, 254
+_WRITE_ONE, _WRITE_MANY, _MAX_WRITTEN = 6, 16, 123
 _ANSWERS: dict[int, type[ModbusPDU]] = {3: ReadHoldingRegistersResponse, 4: ReadInputRegistersResponse}
 # A client that asks more often than 16 times in 5 ms waits: without this a flood would take the interpreter's time from
 # the verdicts. A PLC polls some hundred times a second at most.
@@ -50,6 +58,20 @@ _NEXT_STEPS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class PlcControl:
+    """Which PLCs may give commands, by address or network, and what is called then: from the server's thread, must not block.
+
+    A PLC whose heartbeat stands still for `timeout_s` is told as silent; 0 watches none.
+    """
+
+    writers: Sequence[str]
+    on_command: Callable[[Request], None]
+    on_refused: Callable[[str], None]
+    on_watch: Callable[[str, PlcWatch], None]
+    timeout_s: float = 0.0
+
+
 class ModbusSignal:
     """Shows verdicts on Modbus TCP registers.
 
@@ -59,6 +81,7 @@ class ModbusSignal:
         heartbeat_ms: period of the heartbeat, 10 to 60000.
         start_history: results of the last run in order, put in the ring so that a PLC can fetch what it missed.
         allow: addresses and networks that may connect; none: all that reach the port. The protocol has no login.
+        control: which clients may write commands, and who takes them; None: nothing can be written.
         on_refused: called with the address of a client that may not connect, from the server's thread; must not block.
 
     Raises:
@@ -74,13 +97,17 @@ class ModbusSignal:
         start_history: Sequence[Inspection] = (),
         allow: Sequence[str] = (),
         on_refused: Callable[[str], None] = lambda _: None,
+        control: PlcControl | None = None,
     ) -> None:
         _check(port, stations, heartbeat_ms)
         self._allowed = _Allowed(allow, on_refused)
+        self._writers = None if control is None else _Allowed(control.writers, control.on_refused)
+        self._control = control
         self._address = (host, port)
         self._heartbeat_s = heartbeat_ms / 1000
         self._stations = {name: StationRegisters(heartbeat_ms) for name in stations}
         self._units = {unit: self._stations[name] for name, unit in stations.items()}
+        self._names = {unit: name for name, unit in stations.items()}
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -143,6 +170,14 @@ class ModbusSignal:
             return
         self._stations[station].set(state, recipe, bundle, classes)
 
+    def answer(self, request: Request, outcome: Outcome) -> None:
+        """Show the PLC what became of its command. From any thread."""
+        self._stations[request.station].answer(request.number, outcome)
+
+    def show_fault(self, station: str, fault: Fault) -> None:
+        """Show a station's fault until it is acknowledged, which NONE says. From any thread."""
+        self._stations[station].show_fault(fault)
+
     def close(self) -> None:
         if self._loop is not None and self._stop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -160,7 +195,7 @@ class ModbusSignal:
     async def _serve(self, ready: Future[int], alive: Callable[[], bool]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        desk = _Desk(self._units, self._allowed)
+        desk = _Desk(self._units, self._allowed, self._control, self._writers, self._names)
         self._connected = lambda: len(desk.connections)
         try:
             server = await self._loop.create_server(lambda: _Connection(desk), *self._address, reuse_address=True)
@@ -180,6 +215,7 @@ class ModbusSignal:
         due = loop.time()
         reported: set[str] = set()
         while True:
+            self._watch_plcs(loop.time())
             if self._ask(alive):
                 desk.beat()
                 self._beats += 1
@@ -189,6 +225,14 @@ class ModbusSignal:
             # After a pause of the whole process beats are not made up for: each one says that the service lives now.
             due = max(due + self._heartbeat_s, loop.time())
             await asyncio.sleep(due - loop.time())
+
+    def _watch_plcs(self, now_s: float) -> None:
+        control = self._control
+        if control is None or not control.timeout_s:
+            return
+        for name, station in self._stations.items():
+            if (watch := station.watch_plc(control.timeout_s, now_s)) is not None:
+                control.on_watch(name, watch)
 
     def _ask(self, alive: Callable[[], bool]) -> bool:
         try:
@@ -243,9 +287,17 @@ class _Allowed:
 class _Desk:
     """What all connections share: the stations, the heartbeat, who may connect and who is connected."""
 
-    def __init__(self, units: Mapping[int, StationRegisters], allowed: _Allowed) -> None:
+    def __init__(
+        self,
+        units: Mapping[int, StationRegisters],
+        allowed: _Allowed,
+        control: PlcControl | None = None,
+        writers: _Allowed | None = None,
+        names: Mapping[int, str] | None = None,
+    ) -> None:
         self.units = units
         self.allowed = allowed
+        self._control, self._writers, self._names = control, writers, names or {}
         self.heartbeat = 0
         self.connections: set[_Connection] = set()
         self.framer = FramerSocket(DecodePDU(True))
@@ -266,11 +318,13 @@ class _Desk:
         for connection in tuple(self.connections):
             connection.hang_up()
 
-    def answer(self, unit: int, request: bytes) -> ModbusPDU:
+    def answer(self, unit: int, request: bytes, host: str, now_s: float) -> ModbusPDU:
         """The response to one request (function code and data), as in chapter 6 and 7 of the specification."""
         function = request[0]
         if unit not in self.units:
             return ExceptionResponse(function, ExcCodes.GATEWAY_NO_RESPONSE)
+        if function in (_WRITE_ONE, _WRITE_MANY):
+            return self._write(unit, request, host, now_s)
         if function not in _ANSWERS:
             return ExceptionResponse(function, ExcCodes.ILLEGAL_FUNCTION)
         if len(request) != 1 + _RANGE.size:
@@ -278,9 +332,39 @@ class _Desk:
         address, count = _RANGE.unpack_from(request, 1)
         if not 1 <= count <= _MAX_REGISTERS:
             return ExceptionResponse(function, ExcCodes.ILLEGAL_VALUE)
+        if address >= CONTROL_ADDRESS and address + count <= ANSWER_ADDRESS + ANSWER_SIZE:
+            return _ANSWERS[function](registers=self.units[unit].read_control(address, count))
         if address + count > IMAGE_SIZE:
             return ExceptionResponse(function, ExcCodes.ILLEGAL_ADDRESS)
         return _ANSWERS[function](registers=self.units[unit].read(address, count, self.heartbeat))
+
+    def _write(self, unit: int, request: bytes, host: str, now_s: float) -> ModbusPDU:
+        """Take a command of a PLC that may give one; for all others the registers cannot be written."""
+        function = request[0]
+        if self._control is None or self._writers is None or not self._control.writers:
+            return ExceptionResponse(function, ExcCodes.ILLEGAL_FUNCTION)
+        if host not in self._writers:
+            self._writers.refuse(host)
+            return ExceptionResponse(function, ExcCodes.ILLEGAL_FUNCTION)
+        if function == _WRITE_ONE:
+            if len(request) != 1 + _RANGE.size:
+                return ExceptionResponse(function, ExcCodes.ILLEGAL_VALUE)
+            address, value = _RANGE.unpack_from(request, 1)
+            values: tuple[int, ...] = (value,)
+        else:
+            address, count = _RANGE.unpack_from(request, 1) if len(request) > _RANGE.size + 1 else (0, 0)
+            # Section 6.12 of the specification: address, quantity, byte count, values.
+            if not 1 <= count <= _MAX_WRITTEN or len(request) != 6 + 2 * count or request[5] != 2 * count:
+                return ExceptionResponse(function, ExcCodes.ILLEGAL_VALUE)
+            values = struct.unpack_from(f">{count}H", request, 6)
+        if not CONTROL_ADDRESS <= address <= address + len(values) <= ANSWER_ADDRESS:
+            return ExceptionResponse(function, ExcCodes.ILLEGAL_ADDRESS)
+        if (told := self.units[unit].write(address, values, now_s)) is not None:
+            number, command, recipe_code = told
+            self._control.on_command(Request(self._names[unit], number, command, recipe_code, host))
+        if function == _WRITE_ONE:
+            return WriteSingleRegisterResponse(address=address, registers=list(values))
+        return WriteMultipleRegistersResponse(address=address, count=len(values))
 
 
 class _Connection(asyncio.Protocol):
@@ -293,6 +377,7 @@ class _Connection(asyncio.Protocol):
         self._waiting: asyncio.TimerHandle | None = None
         self._deaf: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
+        self._host = ""
         self.answered = False
         self.last_heard = self._loop.time()
 
@@ -300,9 +385,9 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        host = str(peer[0]) if peer else ""
-        if host not in self._desk.allowed:
-            self._desk.allowed.refuse(host)
+        self._host = str(peer[0]) if peer else ""
+        if self._host not in self._desk.allowed:
+            self._desk.allowed.refuse(self._host)
             transport.abort()
             return
         _keep_alive(transport.get_extra_info("socket"))
@@ -367,7 +452,7 @@ class _Connection(asyncio.Protocol):
             return False
         message, self._received = self._received[:size], self._received[size:]
         _, unit, transaction, request = self._desk.framer.decode(message)
-        response = self._desk.answer(unit, request)
+        response = self._desk.answer(unit, request, self._host, self._loop.time())
         response.dev_id, response.transaction_id = unit, transaction
         self._transport.write(self._desk.framer.buildFrame(response))
         self.answered = True

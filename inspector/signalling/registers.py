@@ -8,6 +8,8 @@ significant register first; text is ASCII, two characters a register, the first 
     0 … 81       station block: one request reads heartbeat, state, the latest result, recipe and bundle
     82 … 127     spare, reads 0
     128 … 1151   ring of the last 64 results: the entry of sequence s starts at 128 + 16 × (s mod 64)
+    2000 … 2007  commands, the only registers that can be written, by PLCs that the line file names
+    2008 … 2015  answers to them, the latched fault, and whether the PLC is seen to live
 
 Source of the conventions: MODBUS Application Protocol Specification V1.1b3, sections 4.2 (big-endian), 6.3 and 6.4.
 """
@@ -30,6 +32,7 @@ RING_ADDRESS = 128
 ENTRY_SIZE = 16
 IMAGE_SIZE = RING_ADDRESS + RING_SIZE * ENTRY_SIZE
 SEQUENCE_MODULUS = 2**32  # a multiple of RING_SIZE, so the ring position stays right when the sequence wraps
+CONTROL_ADDRESS, ANSWER_ADDRESS = 2000, 2008
 CLASS_NONE = 0
 CLASS_UNLISTED = 0xFFFF
 _FLOAT32_MAX = 3.4028234663852886e38
@@ -79,7 +82,11 @@ STATION_BLOCK = _block(
         "counts up every `heartbeat_ms`, wraps; stands still when the inspector is dead or stuck: reject",
     ),
     ("heartbeat_ms", "u16", "period of the heartbeat in ms"),
-    ("state", "u16", "0 NOT_READY, 1 READY, 2 STOPPING, 3 FAULT; unless 1 no part is judged, so none may pass"),
+    (
+        "state",
+        "u16",
+        "0 NOT_READY, 1 READY, 2 STOPPING, 3 FAULT, 4 STOPPED (by command); unless 1 no part is judged, so none may pass",
+    ),
     ("ring_address", "u16", "address of the ring, 128"),
     ("ring_size", "u16", "entries in the ring, 64"),
     ("ring_entry_size", "u16", "registers of one entry, 16"),
@@ -117,6 +124,41 @@ RING_ENTRY = _block(
 )
 
 
+CONTROL_BLOCK = _block(
+    (
+        "command_number",
+        "u16",
+        "any number other than the one before: the command is taken when it changes; write it last",
+    ),
+    ("command", "u16", "1 START, 2 STOP, 3 CHANGE_RECIPE, 4 ACKNOWLEDGE, 5 RESET, 6 CHECK (golden images)"),
+    ("command_recipe", "u32", "recipe of CHANGE_RECIPE: CRC-32 of its name, as `recipe_code`"),
+    ("plc_heartbeat", "u16", "count it up; with `plc_timeout_ms` a PLC that lets it stand still is told as silent"),
+    ("spare_5", "spare", "ignored"),
+    ("spare_6", "spare", "ignored"),
+    ("spare_7", "spare", "ignored"),
+)
+
+ANSWER_BLOCK = _block(
+    ("answer_number", "u16", "number of the command that this answers"),
+    ("answer", "u16", "0 none yet, 1 DONE, 2 ACCEPTED (being done), 3 REFUSED, 4 FAILED"),
+    (
+        "answer_reason",
+        "u16",
+        "0 none, 1 unknown command, 2 unknown recipe, 3 no usable bundle, 4 busy with a command, 5 golden check failed, "
+        "6 the fault persists, 7 a fault in the inspector",
+    ),
+    (
+        "fault",
+        "u16",
+        "latched until ACKNOWLEDGE: 0 none, 1 no usable bundle, 2 the journal fails, 3 golden check failed",
+    ),
+    ("plc_watch", "u16", "0 not watched, 1 the PLC's heartbeat moves, 2 it stands still"),
+    ("checked", "u16", "golden images that the last CHECK or RESET looked at"),
+    ("check_failed", "u16", "how many of them did not score as recorded"),
+    ("spare_7", "spare", "reads 0"),
+)
+
+
 def _codec(block: Iterable[Register]) -> struct.Struct:
     return struct.Struct(">" + "".join(TYPES[register.type][1] for register in block))
 
@@ -137,6 +179,9 @@ _FIXED_OFFSET, _FIXED = _slice("magic", "ring_entry_size")
 _RESULT_OFFSET, _RESULT = _slice("ring_count", "defect_class_name")
 _IDENTITY_OFFSET, _IDENTITY = _slice("recipe", "bundle")
 STATION_BLOCK_SIZE = _BLOCK_CODEC.size // 2
+_CONTROL_CODEC = _codec(CONTROL_BLOCK)
+_ANSWER_CODEC = _codec(ANSWER_BLOCK)
+CONTROL_SIZE, ANSWER_SIZE = _CONTROL_CODEC.size // 2, _ANSWER_CODEC.size // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +262,17 @@ def pack_result(image: bytearray, inspection: Inspection, class_number: int, rin
     _ENTRY_CODEC.pack_into(
         image, ring_position(sequence) * 2, sequence, trigger, verdict, reason, class_number, score, latency, sequence
     )
+
+
+def unpack_control(data: bytes) -> tuple[int, int, int, int]:
+    """Command number, command, recipe code and the PLC's heartbeat of a control block."""
+    number, command, recipe_code, heartbeat = _CONTROL_CODEC.unpack(data)
+    return number, command, recipe_code, heartbeat
+
+
+def pack_answer(number: int, answer: int, why: int, fault: int, watch: int, checked: int, failed: int) -> bytes:
+    """The answer block."""
+    return _ANSWER_CODEC.pack(number, answer, why, fault, watch, min(checked, 0xFFFF), min(failed, 0xFFFF))
 
 
 def unpack_block(registers: Sequence[int]) -> StationBlock:

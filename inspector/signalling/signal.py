@@ -17,6 +17,7 @@ class StationState(enum.IntEnum):
     READY = 1
     STOPPING = 2
     FAULT = 3
+    STOPPED = 4
 
 
 @dataclass(frozen=True, slots=True)

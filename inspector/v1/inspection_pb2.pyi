@@ -40,6 +40,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_NOT_READY: _ClassVar[Reason]
     REASON_JOURNAL_FAILED: _ClassVar[Reason]
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
+    REASON_STATION_STOPPED: _ClassVar[Reason]
 
 class PixelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -87,6 +88,7 @@ REASON_SERVICE_RESTARTED: Reason
 REASON_NOT_READY: Reason
 REASON_JOURNAL_FAILED: Reason
 REASON_INTERNAL_ERROR: Reason
+REASON_STATION_STOPPED: Reason
 PIXEL_FORMAT_UNSPECIFIED: PixelFormat
 PIXEL_FORMAT_MONO8: PixelFormat
 PIXEL_FORMAT_MONO10: PixelFormat

@@ -26,7 +26,15 @@ from inspector.settings import (
     RecordsTable,
     StationTable,
 )
-from inspector.signalling.registers import RING_ENTRY, STATION_BLOCK, register_table
+from inspector.signalling.registers import (
+    ANSWER_ADDRESS,
+    ANSWER_BLOCK,
+    CONTROL_ADDRESS,
+    CONTROL_BLOCK,
+    RING_ENTRY,
+    STATION_BLOCK,
+    register_table,
+)
 from training.cli import app as training_app
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +89,17 @@ def test_every_package_ships_its_types(package: str) -> None:
     assert "py.typed" in PACKAGE_DATA[package]
 
 
-@pytest.mark.parametrize("block", [pytest.param(STATION_BLOCK, id="station"), pytest.param(RING_ENTRY, id="ring")])
-def test_the_register_map_in_the_readme_is_that_of_the_code(block: tuple[object, ...]) -> None:
-    assert register_table(block) in README  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("block", "start"),
+    [
+        pytest.param(STATION_BLOCK, 0, id="station"),
+        pytest.param(RING_ENTRY, 0, id="ring"),
+        pytest.param(CONTROL_BLOCK, CONTROL_ADDRESS, id="commands"),
+        pytest.param(ANSWER_BLOCK, ANSWER_ADDRESS, id="answers"),
+    ],
+)
+def test_the_register_map_in_the_readme_is_that_of_the_code(block: tuple[object, ...], start: int) -> None:
+    assert register_table(block, start) in README  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.name)

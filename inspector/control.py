@@ -1,0 +1,277 @@
+"""Carries out what a PLC asks of the stations: start, stop, changeover, acknowledge, reset, golden check.
+
+    PLC ──command──▶ ControlDesk ──▶ pipeline (from the next part on)
+      ◀──answer──────────┘  └──▶ audit log, and what a restart must remember
+
+Commands are done one after the other by a thread of their own; a golden check, which takes as long as its images, by another,
+through the same queue as parts and one image at a time, so that no part waits for more than one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from inspector.errors import InspectorError
+from inspector.inference.self_test import SelfTest
+from inspector.pipeline import Pipeline
+from inspector.signalling.commands import Answer, Command, Fault, Outcome, PlcWatch, Request, Why
+from inspector.station import Setup
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 64
+LOOK_S = 0.5
+REMEMBERED_FILE = "stations.json"
+_MAX_REMEMBERED_BYTES = 1 << 20
+
+
+class Teller(Protocol):
+    """Who shows the PLC what became of its commands: `ModbusSignal`."""
+
+    def answer(self, request: Request, outcome: Outcome) -> None: ...
+
+    def show_fault(self, station: str, fault: Fault) -> None: ...
+
+
+Note = Callable[[str, str, Mapping[str, object], str], None]
+"""Puts on record: action, subject, details, actor. Must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class StationMemory:
+    """What a station was told to do, to be done again after a restart."""
+
+    recipe: str
+    stopped: bool
+
+
+class ControlDesk:
+    """Takes commands for the stations of one line. `submit` and `tell_watch` never block; `close` ends the threads."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        setups: Mapping[str, Mapping[str, Setup]],
+        check: Callable[[str], SelfTest],
+        teller: Teller,
+        note: Note,
+        remembered: Path,
+    ) -> None:
+        """`setups` are by station and recipe. `check` proves the model of a recipe again, or raises InspectorError."""
+        self._pipeline = pipeline
+        self._setups = setups
+        self._check = check
+        self._teller = teller
+        self._note = note
+        self._remembered = remembered
+        self._faults = dict.fromkeys(setups, Fault.NONE)
+        self._checking: set[str] = set()
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[Request | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._work, name="control", daemon=True)
+        self._checks: list[threading.Thread] = []
+        for station in setups:
+            if pipeline.setup_of(station).batcher is None:
+                self._show(station, Fault.NO_BUNDLE)
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Take a command; beyond `MAX_WAITING` it is refused at once."""
+        try:
+            self._queue.put_nowait(request)
+        except queue.Full:
+            self._teller.answer(request, Outcome(Answer.REFUSED, Why.BUSY))
+
+    def tell_watch(self, station: str, watch: PlcWatch) -> None:
+        """The PLC of a station fell silent, or is there again."""
+        if watch is PlcWatch.SILENT:
+            log.error("the PLC of station %s lets its heartbeat stand still: is anybody ejecting parts?", station)
+        else:
+            log.info("the PLC of station %s is alive", station)
+        self._note(f"saw its PLC {watch.name.lower()}", station, {}, "service")
+
+    def close(self) -> None:
+        """Do what waits, and end."""
+        self._queue.put(None)
+        self._thread.join()
+        for thread in self._checks:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                request = self._queue.get(timeout=LOOK_S)
+            except queue.Empty:
+                self._look_at_journal()
+                continue
+            if request is None:
+                return
+            outcome: Outcome | None
+            try:
+                outcome = self._do(request)
+            except InspectorError as error:
+                log.error("a command of %s failed: %s", request.client, error)
+                outcome = Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
+            except Exception:  # the thread's outermost edge: the PLC is told, and the next command is done
+                log.exception("a command of %s failed", request.client)
+                outcome = Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
+            if outcome is not None:
+                self._teller.answer(request, outcome)
+                self._record(request, outcome)
+
+    def _look_at_journal(self) -> None:
+        """A journal that fails is a fault of every station, shown until it is acknowledged."""
+        if not self._pipeline.journal_works:
+            for station, fault in self._faults.items():
+                if fault is Fault.NONE:
+                    self._show(station, Fault.JOURNAL)
+
+    def _do(self, request: Request) -> Outcome | None:
+        """Carry out a command; None if its answer comes later."""
+        station = request.station
+        try:
+            command = Command(request.command)
+        except ValueError:
+            return Outcome(Answer.REFUSED, Why.UNKNOWN_COMMAND)
+        with self._lock:
+            if station in self._checking and command is not Command.STOP:
+                return Outcome(Answer.REFUSED, Why.BUSY)
+        if command is Command.STOP:
+            self._pipeline.run_station(station, False)
+        elif command is Command.START:
+            if self._pipeline.setup_of(station).batcher is None:
+                return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
+            self._pipeline.run_station(station, True)
+        elif command is Command.CHANGE_RECIPE:
+            return self._change(station, request.recipe_code)
+        elif command is Command.ACKNOWLEDGE:
+            return self._acknowledge(station)
+        else:
+            return self._begin_check(request, resets=command is Command.RESET)
+        self._remember()
+        return Outcome(Answer.DONE)
+
+    def _change(self, station: str, code: int) -> Outcome:
+        """Changeover: the model is warm already, so this is done at once."""
+        found = [setup for name, setup in self._setups[station].items() if recipe_code(name) == code]
+        if not found:
+            return Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
+        if found[0].batcher is None:
+            return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
+        self._pipeline.change_recipe(station, found[0])
+        self._remember()
+        return Outcome(Answer.DONE)
+
+    def _acknowledge(self, station: str) -> Outcome:
+        if self._pipeline.setup_of(station).batcher is None or not self._pipeline.journal_works:
+            return Outcome(Answer.REFUSED, Why.FAULT_PERSISTS)
+        self._show(station, Fault.NONE)
+        return Outcome(Answer.DONE)
+
+    def _begin_check(self, request: Request, *, resets: bool) -> Outcome | None:
+        """Look at the golden images in a thread of its own, which answers when it is done."""
+        recipe = self._pipeline.setup_of(request.station).recipe.name
+        if self._setups[request.station][recipe].batcher is None:
+            return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
+        with self._lock:
+            self._checking.add(request.station)
+        arguments = (request, recipe, resets)
+        thread = threading.Thread(target=self._run_check, args=arguments, name="golden-check", daemon=True)
+        self._checks = [one for one in self._checks if one.is_alive()] + [thread]
+        self._teller.answer(request, Outcome(Answer.ACCEPTED))
+        thread.start()
+        return None
+
+    def _run_check(self, request: Request, recipe: str, resets: bool) -> None:
+        station = request.station
+        try:
+            test = self._check(recipe)
+            outcome = Outcome(Answer.DONE, checked=len(test.checks))
+        except InspectorError as error:
+            log.error("the golden check of recipe %s failed, its stations give UNKNOWN: %s", recipe, error)
+            outcome = Outcome(Answer.FAILED, Why.CHECK_FAILED)
+            self._withdraw(recipe, str(error))
+        except Exception:  # the thread's outermost edge: an unproved model must not go on judging
+            log.exception("the golden check of recipe %s failed", recipe)
+            outcome = Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
+            self._withdraw(recipe, "the golden check failed; the log has the fault")
+        else:
+            if resets:
+                self._pipeline.change_recipe(station, self._setups[station][recipe])
+                if self._pipeline.journal_works:
+                    self._show(station, Fault.NONE)
+        with self._lock:
+            self._checking.discard(station)
+        self._teller.answer(request, outcome)
+        self._record(request, outcome)
+
+    def _withdraw(self, recipe: str, fault: str) -> None:
+        """Let no station judge by a recipe whose model no longer gives what was recorded."""
+        for station in self._setups:
+            active = self._pipeline.setup_of(station)
+            if active.recipe.name == recipe:
+                self._pipeline.change_recipe(station, Setup(active.recipe, None, fault))
+                self._show(station, Fault.CHECK_FAILED)
+
+    def _show(self, station: str, fault: Fault) -> None:
+        self._faults[station] = fault
+        self._teller.show_fault(station, fault)
+
+    def _record(self, request: Request, outcome: Outcome) -> None:
+        names = {int(command): command.name.lower().replace("_", " ") for command in Command}
+        details: dict[str, object] = {"answer": outcome.answer.name}
+        if outcome.why:
+            details["why"] = outcome.why.name
+        if request.command == Command.CHANGE_RECIPE:
+            details["recipe"] = self._pipeline.setup_of(request.station).recipe.name
+        action = f"command {names.get(request.command, request.command)}"
+        self._note(action, request.station, details, f"PLC {request.client}")
+
+    def _remember(self) -> None:
+        """Keep what the stations were told, for the next start. Not being able to is told and costs no command."""
+        told = {
+            station: {
+                "recipe": self._pipeline.setup_of(station).recipe.name,
+                "stopped": not self._pipeline.is_running(station),
+            }
+            for station in self._setups
+        }
+        draft = self._remembered.with_suffix(".draft")
+        try:
+            draft.write_text(json.dumps({"version": 1, "stations": told}, indent=1), encoding="utf-8")
+            draft.replace(self._remembered)
+        except OSError as error:
+            log.error("after a restart the stations will not know what they were told: %s", error)
+
+
+def recipe_code(name: str) -> int:
+    """The number by which a PLC names a recipe: CRC-32 (IEEE 802.3) of its name in UTF-8."""
+    return zlib.crc32(name.encode("utf-8"))
+
+
+def read_memory(path: Path) -> dict[str, StationMemory]:
+    """What stations were told before the restart; empty, and logged, if that cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            document = json.loads(stream.read(_MAX_REMEMBERED_BYTES))
+        if document["version"] != 1:
+            raise ValueError("written by another version")
+        found = {}
+        for station, told in document["stations"].items():
+            if not isinstance(told["recipe"], str) or not isinstance(told["stopped"], bool):
+                raise ValueError(f"nonsense about station {station}")
+            found[str(station)] = StationMemory(told["recipe"], told["stopped"])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log.error("%s cannot be read (%s): the stations begin as the line file says", path, error)
+        return {}
+    return found

@@ -1,0 +1,45 @@
+"""A model behind its queue, for whoever must not run it beside the parts of a line."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import EngineError
+from inspector.inference.batching import Batcher
+from inspector.inference.bundle import Bundle
+from inspector.part import Scores
+
+PATIENCE_S = 30.0
+
+
+class QueuedEngine:
+    """Scores images one at a time through a batcher: between two of them the parts that wait have their turn."""
+
+    def __init__(self, batcher: Batcher, bundle: Bundle, provider: str) -> None:
+        self.bundle = bundle
+        self.provider = provider
+        self._batcher = batcher
+
+    def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
+        """As `Engine.infer`. Raises EngineError also if the queue is full or does not answer."""
+        return [self._one(image) for image in batch]
+
+    def _one(self, image: NDArray[np.uint8]) -> Scores:
+        answered = threading.Event()
+        answers: list[Scores | EngineError] = []
+
+        def note(outcome: Scores | EngineError) -> None:
+            answers.append(outcome)
+            answered.set()
+
+        if not self._batcher.submit(image, note, partial(bool, False)):
+            raise EngineError("too many parts wait for the model: look at the golden images again when fewer do")
+        if not answered.wait(PATIENCE_S):
+            raise EngineError(f"the model gave no answer within {PATIENCE_S:.0f} s: look at the service's log")
+        if isinstance(answers[0], EngineError):
+            raise answers[0]
+        return answers[0]
