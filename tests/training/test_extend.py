@@ -218,8 +218,9 @@ def test_extend_and_recalibrate_as_they_are_typed(
     assert "left out with addition 1" in run("extend", tmp_path / "b1", "--without", 1, "--out", tmp_path / "b2")
     assert "not both" in run("extend", bundle, "--out", tmp_path / "b3")
     assert "exists already" in run("extend", bundle, *rejects, "--out", tmp_path / "b1")
-    data = write_parts(tmp_path / "data", good=20)
-    save(data / "good" / "new.png", part(77))
+    data = tmp_path / "data"
+    for number in range(20):
+        save(data / "good" / f"{number}.png", part(8000 + number))
     shown = run("recalibrate", bundle, data, "--out", tmp_path / "b4", "--false-reject-rate", "0.2")
     assert "Promises to choose from" in shown
     assert "before" in shown
@@ -230,6 +231,7 @@ def test_extend_and_recalibrate_as_they_are_typed(
 def test_a_bundle_keeps_its_history_when_it_is_read(fitted_line: Line, rejects: list[Path], tmp_path: Path) -> None:
     bundle = extend(fitted_line.bundle, rejects, tmp_path / "b", "b").bundle
     golden = {image.file: bundle.read(image.file) for image in bundle.manifest.golden}
-    copy = write_bundle(tmp_path / "copy", bundle.manifest, bundle.read(MODEL_FILE), golden)
+    other = {bundle.manifest.image_list: bundle.read(bundle.manifest.image_list)}
+    copy = write_bundle(tmp_path / "copy", bundle.manifest, bundle.read(MODEL_FILE), golden, other=other)
     assert copy.manifest.history == bundle.manifest.history
     assert copy.digest == bundle.digest
