@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,9 +16,10 @@ import pytest
 from training_line import Line
 from training_pictures import part, save, write_parts
 
+from inspector.errors import BundleError
 from inspector.inference.bundle import MODEL_FILE, open_bundle
 from training import cli
-from training.checkpoint import save_fitted
+from training.checkpoint import load_fitted, save_fitted
 from training.cli.screen import Bars
 from training.data.splits import Role, read_split, write_split
 
@@ -69,6 +71,71 @@ def test_fit_evaluate_and_export_in_a_row(
     assert _run(monkeypatch, "export", kept, "--out", again) == 0
     assert open_bundle(again).manifest.limits == manifest.limits
     assert open_bundle(again).manifest.name == "again"
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "told"),
+    [
+        pytest.param((), (), "kept in {folder}/new.fitted:", id="beside the bundle that was to be"),
+        pytest.param(
+            (), ("new.fitted",), "kept in {folder}/new.fitted1:", id="the name is taken: nothing is overwritten"
+        ),
+        pytest.param(("--checkpoint", "mine"), (), "kept in {folder}/mine:", id="where it was asked to be kept"),
+    ],
+)
+def test_a_refused_export_keeps_the_fit(
+    fitted_line: Line,
+    exported: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    there: tuple[str, ...],
+    told: str,
+) -> None:
+    _refuse_int8(fitted_line, monkeypatch)
+    given = [tmp_path / each if number % 2 else each for number, each in enumerate(options)]
+    for name in there:
+        (tmp_path / name).mkdir()
+    out = tmp_path / "new"
+    assert _run(monkeypatch, "fit", fitted_line.dataset.root, "--out", out, "--precision", "int8", *given) == 2
+    said = capsys.readouterr().err
+    assert "3 of 9 images get another verdict" in said
+    assert told.format(folder=tmp_path) in said
+    kept = Path(said.split("kept in ")[1].split(":")[0])
+    assert load_fitted(kept).limits == fitted_line.outcome.fitted.limits
+    assert not out.exists()
+    assert _run(monkeypatch, "export", kept, "--out", out) == 0
+    assert open_bundle(out).manifest.limits == fitted_line.outcome.fitted.limits
+
+
+def test_a_fit_that_cannot_be_kept_either_says_so(
+    fitted_line: Line,
+    exported: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _refuse_int8(fitted_line, monkeypatch)
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("training.checkpoint.save_file", full)
+    options = ("--out", tmp_path / "new", "--precision", "int8")
+    assert _run(monkeypatch, "fit", fitted_line.dataset.root, *options) == 2
+    assert re.search(r"3 of 9 images.*is lost: .*No space left", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def _refuse_int8(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `fit` give the model that there is, and the gate of INT8 refuse it."""
+
+    def refuse(*given: object) -> None:
+        raise BundleError("3 of 9 images get another verdict")
+
+    monkeypatch.setattr("training.fit.fit", lambda dataset, plan, progress: line.outcome)
+    monkeypatch.setattr("training.export.reduce_precision", refuse)
 
 
 def test_check_data_shows_and_writes_the_report(

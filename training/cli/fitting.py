@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from inspector.errors import ConfigError
+from inspector.errors import BundleError, ConfigError, DataError
 from training.cli.options import (
     Confidence,
     Data,
@@ -30,9 +32,12 @@ from training.data.layouts import open_dataset
 
 if TYPE_CHECKING:
     from inspector.imaging.locate import LocationSpec
+    from inspector.inference.bundle import Bundle
     from inspector.inference.manifest import TilingSpec
     from training.calibration.costs import Costs
-    from training.fit import FitPlan
+    from training.export import Parity
+    from training.fit import FitPlan, Fitted
+    from training.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,6 @@ def fit_command(options: FitOptions) -> None:
     from training.checkpoint import save_fitted
     from training.data.splits import write_split
     from training.device import DeviceChoice, computing_on
-    from training.export import Precision, export_bundle
     from training.fit import fit
     from training.loop import processes
     from training.tables import fit_view
@@ -121,7 +125,7 @@ def fit_command(options: FitOptions) -> None:
             save_fitted(outcome.fitted, options.checkpoint)
         if options.split_out is not None:
             write_split(options.split_out, outcome.split)
-        bundle, parity = export_bundle(outcome.fitted, options.out, name, progress, Precision(options.precision))
+        bundle, parity = _export_or_keep(outcome.fitted, options, name, progress)
     console.print(fit_view(outcome))
     console.print(bundle_view(bundle, parity, options.out))
     say(f"Fitted and exported in {time.perf_counter() - started:.0f} s.")
@@ -143,6 +147,33 @@ def export_command(
         fitted = load_fitted(checkpoint)
         bundle, parity = export_bundle(fitted, out, chosen, progress, Precision(precision))
     console.print(bundle_view(bundle, parity, out))
+
+
+def _export_or_keep(fitted: Fitted, options: FitOptions, name: str, progress: Progress) -> tuple[Bundle, Parity]:
+    """The bundle; if its export is refused, the error says where the fitted model is. Raises BundleError."""
+    from training.checkpoint import save_fitted
+    from training.export import Precision, export_bundle
+
+    try:
+        return export_bundle(fitted, options.out, name, progress, Precision(options.precision))
+    except BundleError as error:
+        kept = options.checkpoint
+        if kept is None:
+            kept = _free_beside(options.out)
+            try:
+                save_fitted(fitted, kept)
+            except DataError as reason:
+                raise BundleError(f"{error}. The fitted model is lost: {reason}") from error
+        raise BundleError(
+            f"{error}. The fitted model is kept in {kept}: `inspector-train export {kept} --out {options.out}` makes a bundle "
+            "of it without fitting again, in float32 unless --precision says otherwise"
+        ) from error
+
+
+def _free_beside(out: Path) -> Path:
+    """A new name beside `out` that says what is in the folder."""
+    names = (out.with_name(f"{out.name}.fitted{number or ''}") for number in itertools.count())
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _check_places(options: FitOptions) -> None:
