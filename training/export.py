@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import BundleError
 from inspector.inference.bundle import Bundle, GoldenImage, InputSpec, LimitBasis, Manifest, write_bundle
 from inspector.inference.engine import Model
 from inspector.inference.tiling import Tiles, pack_region
@@ -39,11 +40,13 @@ def export_bundle(
 ) -> tuple[Bundle, Parity]:
     """Write the bundle of a fitted model to `path`, whole or not at all, after the parity gate.
 
-    Raises BundleError if `path` exists, cannot be written, ONNX Runtime does not give what torch gives, or a graph of less
-    precision gives other verdicts.
+    A network of integers is INT8 as it is: its fp32 and its int8 bundle are one. Raises BundleError if `path` exists, cannot
+    be written, ONNX Runtime does not give what torch gives, a graph of less precision gives other verdicts, or there is no
+    float16 of it.
     """
+    precision, converts = _asked(fitted, precision)
     spec = input_spec_of(fitted)
-    steps = 3 if precision is Precision.FP32 else 4
+    steps = 4 if converts else 3
     progress("Exporting", 0, steps)
     graph = to_onnx(fitted.network, spec.graph_shape)
     progress("Exporting", 1, steps)
@@ -57,7 +60,7 @@ def export_bundle(
     progress("Exporting", 2, steps)
     scores = tuple(scores_of(load.pictures(graph), golden_inputs).tolist())
     basis = fitted.basis
-    if precision is not Precision.FP32:
+    if converts:
         reduced = reduce_precision(precision, graph, load, _evidence(fitted, golden_inputs), progress)
         graph, scores = reduced.graph, reduced.golden_scores
         parity = replace(parity, reduced=reduced.agreement, kept_float=reduced.kept_float)
@@ -70,6 +73,18 @@ def export_bundle(
     bundle = write_bundle(path, manifest, graph, {frame.file: frame.data for frame in fitted.golden}, other=other)
     progress("Exporting", steps, steps)
     return bundle, parity
+
+
+def _asked(fitted: Fitted, precision: Precision) -> tuple[Precision, bool]:
+    """The precision of the bundle, and whether the network's graph must be converted to it. Raises BundleError."""
+    if not fitted.network.integers:
+        return precision, precision is not Precision.FP32
+    if precision is Precision.FP16:
+        raise BundleError(
+            f"a {fitted.network.kind} computes in 8-bit integers and has no float16 form. Nothing was written; export it "
+            "without --precision"
+        )
+    return Precision.INT8, False
 
 
 def _manifest(

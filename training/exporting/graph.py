@@ -13,6 +13,7 @@ import onnx
 import torch
 
 from inspector.errors import BundleError
+from training.integers import TRANSLATIONS
 from training.models.kind import InspectionModel
 
 _MAX_BATCH = 64
@@ -32,6 +33,7 @@ def to_onnx(network: InspectionModel, image_shape: tuple[int, int, int]) -> byte
             (example.reshape(2, *image_shape),),
             dynamo=True,
             verbose=False,
+            custom_translation_table=dict(TRANSLATIONS),
             input_names=["images"],
             output_names=list(network.outputs),
             dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=_MAX_BATCH)}},

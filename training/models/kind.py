@@ -48,6 +48,9 @@ class InspectionModel(nn.Module, ABC):
     classes: tuple[str, ...] = ("anomaly",)
     """Defect classes in the order of `class_scores`; one name for whatever is not good if the kind tells none apart."""
 
+    integers: ClassVar[bool] = False
+    """Whether its graph computes in 8-bit integers as it is: then there is nothing that an INT8 export could convert."""
+
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, ...]: ...
 

@@ -1,4 +1,4 @@
-"""Good parts only, fast: a memory bank of a reduced picture, told apart from the picture's own mean."""
+"""Good parts only, fast: a memory bank on features that 8-bit integers give."""
 
 from training.models.fast_bank.fitting import FastBankFitter, FitSettings, rebuild
 from training.models.fast_bank.network import NAME
@@ -6,7 +6,7 @@ from training.models.kind import LearnsFrom, ModelKind
 
 FAST_BANK = ModelKind(
     name=NAME,
-    words="good parts only, fast: remembers what patches of a reduced picture look like beside the rest of it",
+    words="good parts only, fast: as memory-bank, computed in 8-bit integers from fitting on",
     learns_from=LearnsFrom.GOOD,
     settings=FitSettings,
     begin=FastBankFitter,

@@ -1,79 +1,56 @@
-"""The fast bank as a pure network: a memory bank whose picture is reduced first and whose patches are freed of their mean.
+"""The fast bank as a pure network: a memory bank whose backbone computes in 8-bit integers, from fitting to the line.
 
-Sources: Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, for the bank.
+Sources: Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, for the bank; for the integers see
+`trunk.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from training.backbones import efficientnet_lite0
+from training.models.fast_bank.trunk import IntegerTrunk
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
 
 NAME = "fast-bank"
-_SMALLEST_PX = 32
-"""Pictures are not reduced below this side: the backbone's last level would be one cell."""
 
 
-class ReducedFeatures(PatchFeatures):
-    """uint8 images (n, height, width, 1 or 3) → float32 features (n, channels, rows, columns) of patches.
+class IntegerFeatures(PatchFeatures):
+    """uint8 images (n, height, width, `channels`) → float32 features (n, channels, rows, columns) of patches."""
 
-    `reduction` pixels of the input, along each side, become one before the backbone; time falls with its square. From each
-    patch the mean of its picture is taken: what all of a part shares, such as its grain, differs from part to part.
-
-    `rows` (reduced height, height) and `columns` (width, reduced width) average pixels by area; `region`, float32
-    (height, width) of 1 and 0, is the region of interest, None for everywhere.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def __init__(
-        self, spec: MemoryBankSpec, reduction: float, height_px: int, width_px: int, region: Tensor | None = None
-    ) -> None:
-        rows = averaging(height_px, reduced(height_px, reduction))
-        columns = averaging(width_px, reduced(width_px, reduction)).T.contiguous()
-        super().__init__(spec, None if region is None else (rows @ region @ columns >= 0.5).float())
-        self.reduction = reduction
-        self.register_buffer("rows", rows)
-        self.register_buffer("columns", columns)
+    def __init__(self, spec: MemoryBankSpec, channels: int, region: Tensor | None = None) -> None:
+        super().__init__(spec, region)
+        self.channels = channels
+        self.trunk = IntegerTrunk(efficientnet_lite0(spec.levels), channels)
 
     def prepared(self, images: Tensor) -> Tensor:
-        smaller = self.rows @ images.permute(0, 3, 1, 2).float() @ self.columns
-        return super().prepared(smaller.permute(0, 2, 3, 1))
+        """What the trunk sees: float32 (n, `channels`, height, width) of one mean and contrast.
 
-    def joined(self, levels: Sequence[Tensor]) -> Tensor:
-        features = super().joined(levels)
-        if not self.region.numel():
-            return features - features.mean((2, 3), keepdim=True)
-        share = F.interpolate(self.region[None, None], list(features.shape[-2:]), mode="area")
-        return features - (features * share).sum((2, 3), keepdim=True) / share.sum()
+        Both are rounded to a 64th of a grey level: runtimes add pixels in other orders, and the last digit would decide
+        to which integer a whole grey level goes.
+        """
+        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = pixels - _rounded(self._mean(pixels))
+        if self.region.numel():
+            pixels = pixels * self.region
+        contrast = _rounded(self._mean(pixels * pixels).sqrt())
+        return pixels * (self.CONTRAST / (contrast + self.NOISE))
+
+
+def _rounded(grey: Tensor) -> Tensor:
+    return torch.round(grey * 64.0) / 64.0
 
 
 class FastBank(MemoryBank):
     """uint8 images (n, height, width, 1 or 3) → score float32 (n,), anomaly_map float32 (n, rows, columns)."""
 
     kind: ClassVar[str] = NAME
+    integers: ClassVar[bool] = True
 
     def structure(self) -> dict[str, Any]:
         features = self.features
-        assert isinstance(features, ReducedFeatures)  # as its fitting makes it
-        size = {"height_px": features.rows.shape[1], "width_px": features.columns.shape[0]}
-        return {**super().structure(), "reduction": features.reduction, **size}
-
-
-def reduced(side_px: int, reduction: float) -> int:
-    """How long a side of the input is to the backbone, px."""
-    return max(min(side_px, _SMALLEST_PX), round(side_px / reduction))
-
-
-def averaging(size: int, smaller: int) -> Tensor:
-    """A matrix that averages `size` values in a row to fewer, by the length they share: float32 (smaller, size)."""
-    edges = torch.arange(smaller + 1, dtype=torch.float64) * size / smaller
-    starts = torch.arange(size, dtype=torch.float64)
-    shared = torch.minimum(edges[1:, None], starts + 1) - torch.maximum(edges[:-1, None], starts)
-    return (shared.clamp_min(0.0) * smaller / size).float()
+        assert isinstance(features, IntegerFeatures)  # as its fitting makes it
+        return {**super().structure(), "channels": features.channels}
