@@ -135,9 +135,7 @@ def revoke(
 @certs_app.command("list")
 def list_certificates(folder: Folder) -> None:
     """Show every certificate of the folder: what it may do, and how long it counts."""
-    from cryptography import x509
-
-    from inspector.access.certificates import CA_CERTIFICATE, REVOKED, read_certificate, revoked_serials
+    from inspector.access.certificates import CA_CERTIFICATE, REVOKED, names_of, read_certificate, revoked_serials
 
     revoked = revoked_serials(folder / REVOKED, folder / CA_CERTIFICATE)
     table = Table("certificate", "may", "counts until", "days left", box=None)
@@ -145,10 +143,9 @@ def list_certificates(folder: Folder) -> None:
         if path.name in (REVOKED, CA_CERTIFICATE):
             continue
         certificate = read_certificate(path)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         end = certificate.not_valid_after_utc
         left = "revoked" if certificate.serial_number in revoked else str((end - datetime.now(UTC)).days)
-        table.add_row(path.name, Text(", ".join(str(name.value) for name in names)), f"{end:%Y-%m-%d}", left)
+        table.add_row(path.name, Text(", ".join(names_of(path))), f"{end:%Y-%m-%d}", left)
     out.print(table)
 
 

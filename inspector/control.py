@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import threading
 import zlib
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from inspector.errors import InspectorError
+from inspector.errors import GoldenMismatch, InspectorError, Overloaded
 from inspector.inference.self_test import SelfTest
 from inspector.pipeline import Pipeline
 from inspector.signalling.commands import Answer, Command, Fault, Outcome, PlcWatch, Request, Why
@@ -73,7 +74,9 @@ class ControlDesk:
         self._note = note
         self._remembered = remembered
         self._faults = dict.fromkeys(setups, Fault.NONE)
+        # Under the lock, so that no changeover slips past a check that fails meanwhile.
         self._checking: set[str] = set()
+        self._withdrawn: set[str] = set()
         self._lock = threading.Lock()
         self._queue: queue.Queue[Request | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._work, name="control", daemon=True)
@@ -88,7 +91,9 @@ class ControlDesk:
         try:
             self._queue.put_nowait(request)
         except queue.Full:
-            self._teller.answer(request, Outcome(Answer.REFUSED, Why.BUSY))
+            outcome = Outcome(Answer.REFUSED, Why.BUSY)
+            self._teller.answer(request, outcome)
+            self._record(request, outcome)
 
     def tell_watch(self, station: str, watch: PlcWatch) -> None:
         """The PLC of a station fell silent, or is there again."""
@@ -164,9 +169,10 @@ class ControlDesk:
         found = [setup for name, setup in self._setups[station].items() if recipe_code(name) == code]
         if not found:
             return Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
-        if found[0].batcher is None:
-            return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
-        self._pipeline.change_recipe(station, found[0])
+        with self._lock:
+            if found[0].batcher is None or found[0].recipe.name in self._withdrawn:
+                return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
+            self._pipeline.change_recipe(station, found[0])
         self._remember()
         return Outcome(Answer.DONE)
 
@@ -192,34 +198,53 @@ class ControlDesk:
 
     def _run_check(self, request: Request, recipe: str, resets: bool) -> None:
         station = request.station
-        try:
-            test = self._check(recipe)
-            outcome = Outcome(Answer.DONE, checked=len(test.checks))
-        except InspectorError as error:
-            log.error("the golden check of recipe %s failed, its stations give UNKNOWN: %s", recipe, error)
-            outcome = Outcome(Answer.FAILED, Why.CHECK_FAILED)
-            self._withdraw(recipe, str(error))
-        except Exception:  # the thread's outermost edge: an unproved model must not go on judging
-            log.exception("the golden check of recipe %s failed", recipe)
-            outcome = Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
-            self._withdraw(recipe, "the golden check failed; the log has the fault")
-        else:
-            if resets:
-                self._pipeline.change_recipe(station, self._setups[station][recipe])
-                if self._pipeline.journal_works:
-                    self._show(station, Fault.NONE)
+        with self._lock:
+            others = sorted(self._withdrawn & set(self._setups[station]) - {recipe}) if resets else []
+        outcomes = [self._prove(one, resets) for one in (recipe, *others)]
+        outcome = next((one for one in outcomes if one.answer is not Answer.DONE), outcomes[0])
+        if resets and outcome.answer is Answer.DONE and self._pipeline.journal_works:
+            self._show(station, Fault.NONE)
         with self._lock:
             self._checking.discard(station)
         self._teller.answer(request, outcome)
         self._record(request, outcome)
 
+    def _prove(self, recipe: str, resets: bool) -> Outcome:
+        """Look at the golden images of a recipe: without success nobody judges by it, with it and `resets` they do again."""
+        try:
+            test = self._check(recipe)
+        except Overloaded as error:
+            log.warning("the golden images of recipe %s were not all judged: %s", recipe, error)
+            return Outcome(Answer.FAILED, Why.BUSY)
+        except InspectorError as error:
+            log.error("the golden check of recipe %s failed, its stations give UNKNOWN: %s", recipe, error)
+            self._withdraw(recipe, str(error))
+            checked, failed = (error.checked, error.failed) if isinstance(error, GoldenMismatch) else (0, 0)
+            return Outcome(Answer.FAILED, Why.CHECK_FAILED, checked, failed)
+        except Exception:  # the thread's outermost edge: an unproved model must not go on judging
+            log.exception("the golden check of recipe %s failed", recipe)
+            self._withdraw(recipe, "the golden check failed; the log has the fault")
+            return Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
+        if resets:
+            with self._lock:
+                self._withdrawn.discard(recipe)
+                for station in self._judging_by(recipe):
+                    self._pipeline.change_recipe(station, self._setups[station][recipe])
+        return Outcome(Answer.DONE, checked=len(test.checks))
+
+    def _judging_by(self, recipe: str) -> list[str]:
+        return [station for station in self._setups if self._pipeline.setup_of(station).recipe.name == recipe]
+
     def _withdraw(self, recipe: str, fault: str) -> None:
         """Let no station judge by a recipe whose model no longer gives what was recorded."""
-        for station in self._setups:
-            active = self._pipeline.setup_of(station)
-            if active.recipe.name == recipe:
+        with self._lock:
+            self._withdrawn.add(recipe)
+            concerned = self._judging_by(recipe)
+            for station in concerned:
+                active = self._pipeline.setup_of(station)
                 self._pipeline.change_recipe(station, Setup(active.recipe, None, fault))
-                self._show(station, Fault.CHECK_FAILED)
+        for station in concerned:
+            self._show(station, Fault.CHECK_FAILED)
 
     def _show(self, station: str, fault: Fault) -> None:
         self._faults[station] = fault
@@ -246,7 +271,10 @@ class ControlDesk:
         }
         draft = self._remembered.with_suffix(".draft")
         try:
-            draft.write_text(json.dumps({"version": 1, "stations": told}, indent=1), encoding="utf-8")
+            with draft.open("w", encoding="utf-8") as stream:
+                stream.write(json.dumps({"version": 1, "stations": told}, indent=1))
+                stream.flush()
+                os.fsync(stream.fileno())
             draft.replace(self._remembered)
         except OSError as error:
             log.error("after a restart the stations will not know what they were told: %s", error)

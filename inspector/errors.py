@@ -73,7 +73,11 @@ class BundleUntrusted(BundleError):
 
 
 class GoldenMismatch(BundleError):
-    """This machine does not reproduce the scores recorded for the golden images."""
+    """This machine does not reproduce the scores recorded for the golden images: `failed` of `checked`."""
+
+    def __init__(self, message: str, checked: int = 0, failed: int = 0) -> None:
+        super().__init__(message)
+        self.checked, self.failed = checked, failed
 
 
 class EngineError(InspectorError):

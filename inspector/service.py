@@ -179,6 +179,9 @@ class Service:
         audit = AuditWriter(_open_audit_log(settings))
         stack.callback(audit.close)
         tls = None if settings.tls_paths is None else TlsFiles(settings.tls_paths)
+        if tls is not None:
+            tls.watch()
+            stack.callback(tls.close)
         try:
             models, faults = _load_models(settings)
         except InspectorError as error:
@@ -256,12 +259,14 @@ class Service:
         stack.callback(self.pipeline.stop, DRAIN_S)
         self.pipeline.start()
         self.server.start()
-        self._serve_metrics(settings, stack, tls, sources)
+        self._serve_metrics(settings, stack, tls, audit, sources)
         used = {recipe: model.bundle.label for recipe, model in models.items()}
         audit.note("started the line", file.line.name, {"version": __version__, "bundles": used, "refused": faults})
         stack.callback(audit.note, "stopped the line", file.line.name)
 
-    def _serve_metrics(self, settings: LineSettings, stack: ExitStack, tls: TlsFiles | None, sources: Sources) -> None:
+    def _serve_metrics(
+        self, settings: LineSettings, stack: ExitStack, tls: TlsFiles | None, audit: AuditWriter, sources: Sources
+    ) -> None:
         """Let Prometheus read, where the line file says so."""
         if (address := settings.metrics_listen) is None:
             return
@@ -269,7 +274,8 @@ class Service:
         registry.register(LineCollector(sources))
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-        server = MetricsServer(address.host, address.port, registry, tls)
+        own = None if address.is_loopback else tls
+        server = MetricsServer(address.host, address.port, registry, own, audit.refuse)
         server.start()
         stack.callback(server.stop)
         log.info("metrics for Prometheus on %s", address)
@@ -432,7 +438,16 @@ def _station(
     """A station as it was last told to be, or else as the line file says."""
     own = {name: setups[name] for name in (table.recipe, *table.recipes)}
     engines = [models[name].engine for name in own if name in models]
-    first = told.recipe if told is not None and told.recipe in own else table.recipe
+    first = table.recipe
+    if told is not None and told.recipe in own:
+        first = told.recipe
+    elif told is not None:
+        log.warning(
+            "station %s was told recipe %s, which is no longer its own: it begins with %s",
+            table.name,
+            told.recipe,
+            first,
+        )
     return Station(
         name=table.name,
         camera=table.camera,

@@ -270,6 +270,11 @@ class LineSettings:
                 f"modbus.listen: {address} is open to {', '.join(self.file.modbus.allow)} and Modbus has no login and no "
                 "encryption: whoever sends from there can read every verdict; keep it on the machine network"
             )
+        if self.file.modbus.write_allow and not address.is_loopback:
+            found.append(
+                f"modbus.write_allow: {', '.join(self.file.modbus.write_allow)} may start and stop stations and change "
+                "recipes, known by its address alone: give that network to the PLC and this service only"
+            )
         if self.file.inference.oip and not parse_address(self.file.inference.oip).is_loopback:
             found.append(
                 f"inference.oip: pictures of parts go to {self.file.inference.oip} and scores come back without encryption or "
@@ -458,8 +463,20 @@ def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[
             yield Problem(path, f"{name}.listen", fact, step)
     if reading.is_sound("modbus", "listen") and reading.is_sound("modbus", "allow"):
         address = parse_address(parsed.modbus.listen)
+        outside = [network for network in parsed.modbus.write_allow if not _lies_within(network, parsed.modbus.allow)]
+        if outside and parsed.modbus.allow and reading.is_sound("modbus", "write_allow"):
+            fact = f"{', '.join(outside)} may write but not connect: modbus.allow does not name it"
+            yield Problem(path, "modbus.write_allow", fact, "add it to modbus.allow, or remove it here")
         if not address.is_loopback and not parsed.modbus.allow:
             fact = f"{address} is open to the network, Modbus has no login, and modbus.allow names nobody"
             yield Problem(
                 path, "modbus.listen", fact, 'name the addresses of the PLCs, such as allow = ["192.168.10.20"]'
             )
+
+
+def _lies_within(network: str, others: list[str]) -> bool:
+    inner = ipaddress.ip_network(network)
+    return any(
+        inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+        for outer in map(ipaddress.ip_network, others)
+    )

@@ -198,10 +198,16 @@ def test_a_model_that_no_longer_gives_its_golden_scores_judges_no_more_until_it_
     assert (part.verdict, part.reason) == (Verdict.UNKNOWN, Reason.NOT_READY)
     assert plc.give(Command.ACKNOWLEDGE) == (Answer.REFUSED, Why.FAULT_PERSISTS)
     assert plc.give(Command.RESET) == (Answer.FAILED, Why.CHECK_FAILED)
+    assert plc.read(2014, 1)[0] > 0
     assert plc.give(Command.START) == (Answer.REFUSED, Why.NO_BUNDLE)
+    assert plc.give(Command.CHANGE_RECIPE, "bright") == (Answer.REFUSED, Why.NO_BUNDLE)
+    assert plc.give(Command.CHANGE_RECIPE, "dark") == (Answer.DONE, Why.NONE)
+    assert plc.give(Command.CHANGE_RECIPE, "bright") == (Answer.REFUSED, Why.NO_BUNDLE)
+    assert plc.fault is Fault.CHECK_FAILED
     monkeypatch.setattr(Engine, "infer", infer)
     assert plc.give(Command.RESET) == (Answer.DONE, Why.NONE)
     assert (plc.fault, plc.state) == (Fault.NONE, StationState.READY)
+    assert plc.give(Command.CHANGE_RECIPE, "bright") == (Answer.DONE, Why.NONE)
     assert judged(settings, (2, 20))[0].verdict == Verdict.PASS
 
 
@@ -241,7 +247,7 @@ def test_a_flood_of_commands_leaves_the_line_judging(settings: LineSettings, plc
         for _ in range(1, 400):
             assert client.receive()[7] == 16
     plc.number = 399
-    assert plc.give(Command.STOP) == (Answer.DONE, Why.NONE)
+    wait_until(lambda: plc.give(Command.STOP) == (Answer.DONE, Why.NONE), "the commands before it")
 
 
 @pytest.mark.parametrize(

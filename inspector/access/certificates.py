@@ -119,13 +119,17 @@ class Authority:
         return self._issue(name, names, ExtendedKeyUsageOID.CLIENT_AUTH, days, now)
 
     def renew(self, certificate: Path, days: int = LEAF_DAYS, *, now: datetime | None = None) -> Issued:
-        """The same certificate with a new key, serial and time, in place of the old files. Raises AccessError."""
+        """The same certificate with a new key, serial and time, in place of the old files. Raises AccessError.
+
+        The old certificate is kept as NAME.SERIAL.pem: it counts until it ends, unless that file is given to `revoke`.
+        """
         old = read_certificate(certificate)
         self._check_own(old, certificate)
         if self.is_revoked(old.serial_number):
             raise AccessError(f"{certificate} was revoked and is not renewed: issue another one if that was a mistake")
-        usage = old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        usage, names = _says(old, certificate)
+        # Whoever has the old key can use the old certificate until it ends: it must still be there to be revoked.
+        _write(certificate.with_name(f"{certificate.stem}.{old.serial_number:x}.pem"), read_bounded(certificate))
         return self._write_leaf(certificate, old.subject, list(names), next(iter(usage)), days, now)
 
     def revoke(self, certificate: Path, *, now: datetime | None = None) -> Path:
@@ -205,6 +209,21 @@ def read_certificate(path: Path) -> x509.Certificate:
 def revoked_serials(path: Path, authority: Path) -> frozenset[int]:
     """Serials of a revocation list that the authority signed. Raises AccessError."""
     return frozenset(entry.serial_number for entry in _read_revoked(path, read_certificate(authority)))
+
+
+def names_of(path: Path) -> list[str]:
+    """What the certificate in a file is for: hosts, or URIs that say what its holder may do. Raises AccessError."""
+    return [str(name.value) for name in _says(read_certificate(path), path)[1]]
+
+
+def _says(certificate: x509.Certificate, path: Path) -> tuple[x509.ExtendedKeyUsage, x509.SubjectAlternativeName]:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        return usage, certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+        raise AccessError(
+            f"{path} is no certificate of a server, camera or user ({error}): give one of those"
+        ) from error
 
 
 def check_pair(certificate: bytes, key: bytes, source: Path) -> x509.Certificate:

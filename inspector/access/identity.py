@@ -13,7 +13,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -46,13 +47,14 @@ class Role(enum.IntEnum):
 class Identity:
     """A client that was recognised: its name, the cameras it may stream as, (line, camera), and its role.
 
-    `serial` is that of its certificate, 0 without one.
+    `serial` is that of its certificate, 0 without one, and `expires` when that ends.
     """
 
     name: str
     cameras: frozenset[tuple[str, str]] = frozenset()
     role: Role = Role.NONE
     serial: int = 0
+    expires: datetime | None = None
 
     def __str__(self) -> str:
         return f'"{self.name}"'
@@ -107,4 +109,5 @@ def identity_of_certificate(pem: bytes) -> Identity:
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise AccessDenied("the certificate is not for clients: issue one with `inspector certs camera` or `user`")
     name = str(subject[0].value) if subject else "without a name"
-    return identity_of_uris(name, uris, certificate.serial_number)
+    who = identity_of_uris(name, uris, certificate.serial_number)
+    return replace(who, expires=certificate.not_valid_after_utc)

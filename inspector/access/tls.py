@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,32 +36,46 @@ class TlsMaterial:
 
 
 class TlsFiles:
-    """The newest sound content of the files. What is half copied or does not fit together is not taken up, and logged."""
+    """The newest sound content of the files. What is half copied or does not fit together is not taken up, and logged.
 
-    def __init__(self, paths: TlsPaths, clock: Callable[[], float] = time.monotonic) -> None:
+    Nobody who asks waits for a disk: `watch` lets a thread look once a second.
+    """
+
+    def __init__(self, paths: TlsPaths) -> None:
         """Read them. Raises AccessError that names the file at fault."""
         self._paths = paths
-        self._clock = clock
-        self._lock = threading.Lock()
         self._stamp = self._look()
         self._material = self._read()
-        self._looked_s = clock()
         self._told = ""
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
 
     @property
     def material(self) -> TlsMaterial:
-        """The content, looked at anew at most once a second."""
-        with self._lock:
-            if self._clock() - self._looked_s >= LOOK_EVERY_S:
-                self._looked_s = self._clock()
-                self._refresh()
-            return self._material
+        """The content as it was last looked at."""
+        return self._material
 
     def is_revoked(self, serial: int) -> bool:
         """Whether a certificate counts no more."""
-        return serial in self.material.revoked
+        return serial in self._material.revoked
 
-    def _refresh(self) -> None:
+    def watch(self) -> None:
+        """Look once a second from now on, in a thread of its own, until `close`."""
+        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_S):
+            self.look()
+
+    def look(self) -> None:
+        """Take up what changed, if it is sound. From one thread at a time."""
         stamp = self._look()
         if stamp == self._stamp:
             return

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import EngineError
+from inspector.errors import EngineError, Overloaded
 from inspector.inference.batching import Batcher
 from inspector.inference.bundle import Bundle
 from inspector.part import Scores
@@ -25,7 +25,7 @@ class QueuedEngine:
         self._batcher = batcher
 
     def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
-        """As `Engine.infer`. Raises EngineError also if the queue is full or does not answer."""
+        """As `Engine.infer`. Raises Overloaded if the queue is full or does not answer in time."""
         return [self._one(image) for image in batch]
 
     def _one(self, image: NDArray[np.uint8]) -> Scores:
@@ -37,9 +37,9 @@ class QueuedEngine:
             answered.set()
 
         if not self._batcher.submit(image, note, partial(bool, False)):
-            raise EngineError("too many parts wait for the model: look at the golden images again when fewer do")
+            raise Overloaded("too many parts wait for the model: look at the golden images again when fewer do")
         if not answered.wait(PATIENCE_S):
-            raise EngineError(f"the model gave no answer within {PATIENCE_S:.0f} s: look at the service's log")
+            raise Overloaded(f"the model gave no answer within {PATIENCE_S:.0f} s: look at the service's log")
         if isinstance(answers[0], EngineError):
             raise answers[0]
         return answers[0]

@@ -94,7 +94,8 @@ def self_test(engine: ScoringEngine, prepare: Callable[[bytes], NDArray[np.uint8
     checks = tuple(_check(engine, image, prepare) for image in bundle.manifest.golden)
     outcome = SelfTest(bundle.label, engine.provider, checks)
     if not outcome.passed:
-        raise GoldenMismatch(_mismatch(outcome))
+        failed = sum(not check.holds for check in checks)
+        raise GoldenMismatch(_mismatch(outcome), len(checks), failed)
     return outcome
 
 

@@ -26,13 +26,20 @@ from inspector.errors import AuditError
 AUDIT_FILE = "audit.jsonl"
 MAX_ENTRY_BYTES = 64 << 10
 MAX_TEXT = 512
+MAX_ITEMS = 64
 GENESIS = "0" * 64
+
+
+class EntryRefused(AuditError):
+    """An entry that can never be written; trying again will not help."""
+
+
 _KEYS = ("number", "time", "actor", "action", "subject", "details", "previous", "hash")
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One thing that somebody did. `time` is UTC in ISO 8601 with microseconds; `details` is flat JSON."""
+    """One thing that somebody did. `time` is UTC in ISO 8601 with microseconds; `details` is JSON."""
 
     number: int
     time: str
@@ -82,7 +89,7 @@ class AuditLog:
             entry = self._entry(head, actor, action, subject, details or {})
             line = json.dumps(asdict(entry), ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
             if len(line) > MAX_ENTRY_BYTES:
-                raise AuditError(f"an audit entry of {len(line)} bytes is too large, the most is {MAX_ENTRY_BYTES}")
+                raise EntryRefused(f"an audit entry of {len(line)} bytes is too large, the most is {MAX_ENTRY_BYTES}")
             _write_all(descriptor, line)
             os.fsync(descriptor)
             return entry
@@ -91,7 +98,7 @@ class AuditLog:
                 f"the audit log {self.path} cannot be written: {error.strerror}; free space on its disk"
             ) from error
         except (TypeError, ValueError) as error:
-            raise AuditError(f"an audit entry is not plain JSON: {error}") from error
+            raise EntryRefused(f"an audit entry is not plain JSON: {error}") from error
         finally:
             os.close(descriptor)
 
@@ -150,7 +157,7 @@ class AuditLog:
             "actor": actor[:MAX_TEXT],
             "action": action[:MAX_TEXT],
             "subject": subject[:MAX_TEXT],
-            "details": dict(details),
+            "details": {key: _cut(value) for key, value in details.items()},
             "previous": head.hash,
         }
         return AuditEntry(**fields, hash=_hash(fields))
@@ -212,6 +219,17 @@ def _parse(line: bytes) -> AuditEntry | None:
             if type(found["number"]) is int and all(isinstance(text, str) for text in texts):
                 return AuditEntry(**found)
     return None
+
+
+def _cut(value: Any) -> Any:
+    """Long texts from outside are cut, so that every entry can be written; what is nested is kept while it is short."""
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, Mapping):
+        return {str(key)[:MAX_TEXT]: _cut(one) for key, one in list(value.items())[:MAX_ITEMS]}
+    if isinstance(value, list | tuple):
+        return [_cut(one) for one in value[:MAX_ITEMS]]
+    return value
 
 
 def _hash_of(entry: AuditEntry) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspector.errors import AuditError
-from inspector.records.audit import AuditLog
+from inspector.records.audit import MAX_TEXT, AuditLog, EntryRefused
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class AuditWriter:
 
     def refuse(self, actor: str, action: str, subject: str, why: str) -> None:
         """Put a refusal on record: the first at once, repetitions of it once a minute with their number."""
-        key = (actor, action, subject)
+        key = (actor[:MAX_TEXT], action[:MAX_TEXT], subject[:MAX_TEXT])
         with self._changed:
             if key in self._refused:
                 self._refused[key] += 1
@@ -57,7 +57,7 @@ class AuditWriter:
                 self._left_out += 1
                 return
             self._refused[key] = 0
-            self._add(actor, f"refused {action}", subject, {"why": why})
+            self._add(key[0], f"refused {key[1]}", key[2], {"why": why[:MAX_TEXT]})
             self._changed.notify()
 
     def close(self, patience_s: float = 2.0) -> None:
@@ -97,6 +97,10 @@ class AuditWriter:
         for actor, action, subject, details in batch:
             try:
                 self._audit.append(actor, action, subject, details)
+            except EntryRefused as error:
+                log.error("an audit entry is left out: %s", error)
+                with self._changed:
+                    self._left_out += 1
             except AuditError as error:
                 log.error("audit entries wait in memory: %s", error)
                 return False

@@ -157,6 +157,8 @@ def _read_hello(requests: Iterator[bytes], context: grpc.ServicerContext) -> ins
         raise InvalidRequest("the first message must be hello, with line and camera: send it before any frame")
     if not is_sound_text(request.hello.client):
         raise InvalidRequest("hello.client has characters that do not print, or too many: send program and version")
+    if not is_sound_text(request.hello.line) or not is_sound_text(request.hello.camera):
+        raise InvalidRequest("hello.line or hello.camera is no name: send those of the line file")
     return request.hello
 
 

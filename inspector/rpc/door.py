@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NoReturn
 
 import grpc
 
@@ -25,11 +27,18 @@ def _unheard(who: str, what: str, subject: str, why: str) -> None:
 class Door:
     """Lets calls in, or raises AccessDenied or Overloaded."""
 
-    def __init__(self, tls: TlsFiles | None = None, calls_hz: float = 0.0, on_refused: Refused = _unheard) -> None:
-        """`calls_hz` of 0 does not bound how often a client calls."""
+    def __init__(
+        self,
+        tls: TlsFiles | None = None,
+        calls_hz: float = 0.0,
+        on_refused: Refused = _unheard,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`calls_hz` of 0 does not bound how often a client reads; cameras are bounded by their streams."""
         self._tls = tls
         self._pace = CallPace(calls_hz) if calls_hz else None
         self._on_refused = on_refused
+        self._now = now
 
     def camera(self, context: grpc.ServicerContext, line: str, camera: str) -> Identity | None:
         """Who streams as that camera; None on a port without TLS."""
@@ -47,35 +56,54 @@ class Door:
     def reader(self, context: grpc.ServicerContext, call: str) -> Identity | None:
         """Who reads inspections or pictures; None on a port without TLS."""
         who = self._enter(context, call, "")
+        self._keep_pace(context, who, call)
         if who is not None and who.role < Role.VIEWER:
             self._refuse(
                 context, who, call, "", f"the certificate of {who} has no role: reading needs viewer or a higher one"
             )
         return who
 
+    def known(self, context: grpc.ServicerContext, call: str) -> Identity | None:
+        """Any client whose certificate counts, whatever it may do; None on a port without TLS."""
+        return self._enter(context, call, "")
+
     def check(self, who: Identity | None) -> None:
-        """Raise AccessDenied if the certificate of a client that was let in counts no more."""
-        if who is not None and self._tls is not None and self._tls.is_revoked(who.serial):
-            raise AccessDenied(f"the certificate of {who} was revoked while it was connected")
+        """Raise AccessDenied if the certificate of a client that was let in counts no more. Reads memory only."""
+        if who is None or self._tls is None:
+            return
+        if self._tls.is_revoked(who.serial):
+            why = f"the certificate of {who} was revoked"
+        elif who.expires is not None and self._now() >= who.expires:
+            why = f"the certificate of {who} ended on {who.expires:%Y-%m-%d}: renew it"
+        else:
+            return
+        self._on_refused(who.name, "connection", "", why)
+        raise AccessDenied(why)
 
     def _enter(self, context: grpc.ServicerContext, call: str, subject: str) -> Identity | None:
-        who: Identity | None = None
-        if self._tls is not None:
-            try:
-                (pem,) = context.auth_context().get("x509_pem_cert", (b"",))
-                who = identity_of_certificate(bytes(pem))
-                self.check(who)
-            except AccessDenied as error:
-                self._refuse(context, who, call, subject, str(error))
-        if self._pace is not None:
-            try:
-                self._pace.check(_host(context) if who is None else who.name)
-            except Overloaded as error:
-                self._on_refused(_name(context, who), call, "", str(error))
-                raise
+        if self._tls is None:
+            return None
+        (pem,) = context.auth_context().get("x509_pem_cert", (b"",))
+        try:
+            who = identity_of_certificate(bytes(pem))
+        except AccessDenied as error:
+            self._refuse(context, None, call, subject, str(error))
+        self.check(who)
         return who
 
-    def _refuse(self, context: grpc.ServicerContext, who: Identity | None, call: str, subject: str, why: str) -> None:
+    def _keep_pace(self, context: grpc.ServicerContext, who: Identity | None, call: str) -> None:
+        """Raises Overloaded if this client reads too often; other clients, and every camera, are not concerned."""
+        if self._pace is None:
+            return
+        try:
+            self._pace.check(_host(context) if who is None else f"{who.name} ({who.serial:x})")
+        except Overloaded as error:
+            self._on_refused(_name(context, who), call, "", str(error))
+            raise
+
+    def _refuse(
+        self, context: grpc.ServicerContext, who: Identity | None, call: str, subject: str, why: str
+    ) -> NoReturn:
         self._on_refused(_name(context, who), call, subject, why)
         raise AccessDenied(why)
 

@@ -1,7 +1,8 @@
-"""A client that follows the verdicts of a line, over every outage of the connection, none missed and none twice."""
+"""A client that follows the verdicts of a line: after the first one none missed and none twice, over every outage."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from inspector.rpc.convert import WATCHING
 from inspector.v1 import inspection_pb2 as values
 from inspector.v1 import inspection_service_pb2 as api
 from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
+
+log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 _OPTIONS = [
@@ -102,6 +105,12 @@ class Follower:
                 return
             except SessionError as error:
                 self._on_state(str(error))
+                return
+            except (
+                Exception
+            ) as error:  # the thread's outermost edge: whoever watches must not take silence for a quiet line
+                log.exception("following line %s failed", self._line)
+                self._on_state(f"following failed: {error!r}")
                 return
             self._stopping.wait(RETRY_S)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError
 from inspector.rpc.door import Door
 from inspector.rpc.ports import Inspector, Pictures, Records
 from inspector.rpc.servicer import InspectionServicer
+from inspector.rpc.slots import Slots
+from inspector.rpc.status import as_status
 from inspector.tuning import tune_process
 from inspector.v1 import inspection_service_pb2 as api
 
@@ -56,6 +59,7 @@ class RpcServer:
         """
         tune_process()
         check_listen(host, secured=tls is not None)
+        self._door = door or Door(tls)
         self._servicer = InspectionServicer(
             inspector,
             records,
@@ -63,7 +67,7 @@ class RpcServer:
             max_streams=max_streams,
             max_watchers=MAX_WATCHERS,
             max_reads=MAX_READS,
-            door=door or Door(tls),
+            door=self._door,
             frames_hz=frames_hz,
         )
         # One call beyond every kind's bound still finds a thread, which refuses it with a message.
@@ -72,12 +76,13 @@ class RpcServer:
         self._server = grpc.server(
             self._pool, options=server_options(max_frame_bytes), maximum_concurrent_rpcs=calls, compression=None
         )
-        self._health = health.HealthServicer()
+        other = _Others(self._door)
+        self._health = _Health(other)
         for name in (health.OVERALL_HEALTH, SERVICE):
             self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         self._server.add_generic_rpc_handlers((_handlers(self._servicer),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        _add_reflection(self._server)
+        _add_reflection(self._server, other)
         self.port = _bind(self._server, host, port, tls)
         self.address = _address(host, self.port)
 
@@ -146,11 +151,53 @@ def _handlers(servicer: InspectionServicer) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
-def _add_reflection(server: grpc.Server) -> None:
-    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
+class _Others:
+    """Places for health and reflection, which any client whose certificate counts may ask: they must keep no camera out."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._slots = Slots("health and reflection calls", MAX_HEALTH_AND_REFLECTION, "end one")
+
+    @contextmanager
+    def one(self, context: grpc.ServicerContext, call: str) -> Iterator[None]:
+        with as_status(context):
+            self._door.known(context, call)
+            with self._slots.one():
+                yield
+
+
+class _Health(health.HealthServicer):  # type: ignore[misc]
+    def __init__(self, others: _Others) -> None:
+        super().__init__()
+        self._others = others
+
+    def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._others.one(context, "Check"):
+            return super().Check(request, context)
+
+    def Watch(self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None) -> Any:
+        place = ExitStack()
+        place.enter_context(self._others.one(context, "Watch"))
+        if not context.add_callback(place.close):
+            place.close()
+        return super().Watch(request, context, send_response_callback)
+
+
+class _Reflection(reflection.ReflectionServicer):  # type: ignore[misc]
+    def __init__(self, names: Sequence[str], others: _Others) -> None:
+        super().__init__(names)
+        self._others = others
+
+    def ServerReflectionInfo(self, requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with self._others.one(context, "ServerReflectionInfo"):
+            yield from super().ServerReflectionInfo(requests, context)
+
+
+def _add_reflection(server: grpc.Server, others: _Others) -> None:
+    servicer = _Reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), others)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     v1 = grpc.stream_stream_rpc_method_handler(
-        reflection.ReflectionServicer(names).ServerReflectionInfo,
+        servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

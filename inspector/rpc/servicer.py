@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import grpc
 
+from inspector.errors import InvalidRequest
 from inspector.part import Frame, Inspection
 from inspector.rpc import convert
 from inspector.rpc.camera_stream import CameraStreams
@@ -61,11 +62,16 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
     def Inspect(
         self, request_iterator: Iterator[bytes], context: grpc.ServicerContext
     ) -> Iterator[api.InspectResponse]:
-        with as_status(context), self._stream_slots.one():
-            yield from self._cameras.serve(request_iterator, context)
+        with as_status(context):
+            # Before a place is taken: whose certificate counts no more must not keep cameras out.
+            self._door.known(context, "stream")
+            with self._stream_slots.one():
+                yield from self._cameras.serve(request_iterator, context)
 
     def InspectFrame(self, request: api.InspectFrameRequest, context: grpc.ServicerContext) -> api.InspectFrameResponse:
         with as_status(context), self._read_slots.one():
+            if not convert.is_sound_text(request.line) or not convert.is_sound_text(request.camera):
+                raise InvalidRequest("line or camera is no name: send those of the line file")
             self._door.camera(context, request.line, request.camera)
             frame = convert.frame_of(request.frame, request.frame.data)
             # A session for the call: a trigger taken under a streaming camera's nose would give its part another verdict.

@@ -76,8 +76,10 @@ class StationRegisters:
             return None if number == before else (number, command, recipe_code)
 
     def answer(self, number: int, outcome: Outcome) -> None:
-        """Show what became of a command."""
+        """Show what became of the newest command; what comes late of an older one would hide its answer."""
         with self._lock:
+            if number != registers.unpack_control(bytes(self._control))[0]:
+                return
             self._answered = (number, outcome)
             self._pack_answer()
 

@@ -16,8 +16,9 @@ from typing import Any
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
+from inspector.access.identity import Role, identity_of_certificate
 from inspector.access.tls import TlsFiles, TlsMaterial
-from inspector.errors import ConfigError
+from inspector.errors import AccessDenied, ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,24 @@ PATIENCE_S = 5.0
 class MetricsServer:
     """Answers GET /metrics. At most eight clients at once, each for as long as five seconds without a word."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, tls: TlsFiles | None = None) -> None:
-        """Take the address. Raises ConfigError if it is not free, or beyond loopback without `tls`."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        tls: TlsFiles | None = None,
+        on_refused: Callable[[str, str, str, str], None] = lambda who, what, subject, why: None,
+    ) -> None:
+        """Take the address. Raises ConfigError if it is not free, or beyond loopback without `tls`.
+
+        With `tls` a client must show a certificate with a role; `on_refused` is called with who, what, on what and why else.
+        """
         if tls is None and not _is_loopback(host):
             raise ConfigError(
                 f'metrics may not be served on "{host}" without TLS: add the table [grpc.tls], whose certificates count here '
                 "too, or listen on 127.0.0.1"
             )
-        context = None if tls is None else _Context(tls)
+        context = None if tls is None else _Context(tls, on_refused)
         try:
             self._server = _Server((host, port), lambda: generate_latest(registry), context)
         except (OSError, OverflowError) as error:
@@ -60,8 +71,9 @@ class MetricsServer:
 class _Context:
     """Server-side TLS whose certificates are those of now: a renewal needs no restart."""
 
-    def __init__(self, tls: TlsFiles) -> None:
+    def __init__(self, tls: TlsFiles, on_refused: Callable[[str, str, str, str], None]) -> None:
         self._tls = tls
+        self._on_refused = on_refused
         self._made_of: TlsMaterial | None = None
         self._context: ssl.SSLContext
 
@@ -80,9 +92,22 @@ class _Context:
             self._context, self._made_of = context, material
         return self._context
 
-    def is_revoked(self, shown: ssl.SSLSocket) -> bool:
-        found: Any = shown.getpeercert()
-        return self._tls.is_revoked(int(found["serialNumber"], 16))
+    def lets_in(self, shown: ssl.SSLSocket, host: str) -> bool:
+        """Whether the client may read: its certificate counts, and has a role."""
+        der = shown.getpeercert(binary_form=True) or b""
+        try:
+            who = identity_of_certificate(ssl.DER_cert_to_PEM_cert(der).encode())
+        except AccessDenied as error:
+            self._on_refused(host, "metrics", "", str(error))
+            return False
+        if self._tls.is_revoked(who.serial):
+            why = f"the certificate of {who} was revoked"
+        elif who.role < Role.VIEWER:
+            why = f"the certificate of {who} has no role: reading needs viewer or a higher one"
+        else:
+            return True
+        self._on_refused(f"{who.name} at {host}", "metrics", "", why)
+        return False
 
 
 class _Server(ThreadingHTTPServer):
@@ -119,8 +144,7 @@ class _Server(ThreadingHTTPServer):
             super().finish_request(request, client_address)
             return
         with self._context.current().wrap_socket(request, server_side=True) as secured:
-            if self._context.is_revoked(secured):
-                log.warning("metrics refused to %s: its certificate was revoked", client_address[0])
+            if not self._context.lets_in(secured, str(client_address[0])):
                 return
             super().finish_request(secured, client_address)
 

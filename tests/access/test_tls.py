@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from plant import Plant, plant_in
+from rpc_line import wait_for
 
 from inspector.access.pace import MAX_CLIENTS, Bucket, CallPace
-from inspector.access.tls import LOOK_EVERY_S, TlsFiles, TlsPaths
+from inspector.access.tls import TlsFiles, TlsPaths
 from inspector.errors import AccessError, Overloaded
 
 
@@ -25,48 +26,53 @@ def plant(tmp_path: Path) -> Plant:
     return plant_in(tmp_path / "plant")
 
 
-def test_a_renewal_is_taken_up_within_a_second(plant: Plant) -> None:
-    clock = Clock()
-    files = TlsFiles(plant.paths, clock)
+def test_a_renewal_is_taken_up_when_it_is_looked_at(plant: Plant) -> None:
+    files = TlsFiles(plant.paths)
     before = files.material
     plant.authority.renew(plant.server.certificate)
     assert files.material is before
-    clock.now_s += LOOK_EVERY_S
+    files.look()
     assert files.material.certificate == plant.server.certificate.read_bytes() != before.certificate
     assert files.material.key == plant.server.key.read_bytes()
 
 
+def test_a_thread_looks_by_itself(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.access.tls.LOOK_EVERY_S", 0.01)
+    files = TlsFiles(plant.paths)
+    files.watch()
+    plant.authority.renew(plant.server.certificate)
+    wait_for(lambda: files.material.key == plant.server.key.read_bytes(), "the renewal")
+    files.close()
+
+
 def test_half_a_renewal_is_not_taken_up(plant: Plant, tmp_path: Path) -> None:
-    clock = Clock()
-    files = TlsFiles(plant.paths, clock)
+    files = TlsFiles(plant.paths)
     before = files.material
     shutil.copytree(plant.folder, tmp_path / "new")
     renewed = Plant(tmp_path / "new", type(plant.authority)(tmp_path / "new"), plant.server)
     new = renewed.authority.renew(tmp_path / "new" / "service.pem")
     shutil.copy(new.certificate, plant.server.certificate)
-    clock.now_s += LOOK_EVERY_S
+    files.look()
     assert files.material is before
     shutil.copy(new.key, plant.server.key)
-    clock.now_s += LOOK_EVERY_S
+    files.look()
     assert files.material.key == new.key.read_bytes()
 
 
 def test_a_file_that_vanished_changes_nothing(plant: Plant) -> None:
-    clock = Clock()
-    files = TlsFiles(plant.paths, clock)
+    files = TlsFiles(plant.paths)
     before = files.material
     plant.server.key.unlink()
-    clock.now_s += LOOK_EVERY_S
+    files.look()
     assert files.material is before
 
 
 def test_a_new_list_of_revoked_certificates_counts_soon(plant: Plant) -> None:
-    clock = Clock()
     camera = plant.camera("cam1", "cam1")
-    files = TlsFiles(plant.paths, clock)
+    files = TlsFiles(plant.paths)
     assert not files.is_revoked(camera.serial)
     plant.authority.revoke(camera.certificate)
-    clock.now_s += LOOK_EVERY_S
+    files.look()
     assert files.is_revoked(camera.serial)
 
 

@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(log: AuditLog) -> None:
     [
         pytest.param({"score": float("nan")}, "not plain JSON", id="not a number"),
         pytest.param({"what": object()}, "not plain JSON", id="no JSON value"),
-        pytest.param({"text": "x" * MAX_ENTRY_BYTES}, "too large", id="too large"),
+        pytest.param({"text": [["x" * 512] * 64] * 4}, "too large", id="too large"),
     ],
 )
 def test_what_cannot_be_an_entry_is_refused_and_leaves_no_trace(

@@ -127,7 +127,10 @@ VIOLATIONS = [
         [api.InspectRequest(hello=api.Hello(line="a", camera="nobody"))], "NOT_FOUND", "no camera", id="unknown camera"
     ),
     pytest.param(
-        [api.InspectRequest(hello=api.Hello(line="a", camera="c" * 3_000_000))], "NOT_FOUND", "no cam", id="huge name"
+        [api.InspectRequest(hello=api.Hello(line="a", camera="c" * 3_000_000))],
+        "INVALID_ARGUMENT",
+        "no name",
+        id="huge name",
     ),
     pytest.param([api.InspectRequest(hello=api.Hello())], "NOT_FOUND", "no camera", id="empty hello"),
     pytest.param(

@@ -6,20 +6,23 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from plant import Plant, plant_in
 from rpc_line import Camera, Line, Lines, wait_for
 
 from inspector.access.certificates import Issued
 from inspector.access.identity import Role
-from inspector.access.tls import LOOK_EVERY_S, TlsFiles
+from inspector.access.tls import TlsFiles
 from inspector.cameras.client import Answer, CameraClient
 from inspector.errors import ConfigError, SessionError
 from inspector.part import Frame, PixelFormat
 from inspector.rpc.door import Door
+from inspector.rpc.server import MAX_HEALTH_AND_REFLECTION
 from inspector.v1 import inspection_pb2 as pb
 from inspector.v1 import inspection_service_pb2 as api
 from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
@@ -31,10 +34,10 @@ class Gate:
     def __init__(self, lines: Lines, plant: Plant) -> None:
         self.plant = plant
         self.refused: list[tuple[str, str, str, str]] = []
-        self.now_s = 0.0
-        tls = TlsFiles(plant.paths, lambda: self.now_s)
-        door = Door(tls, 0.0, lambda *about: self.refused.append(about))
-        self.line: Line = lines.make(("cam1", "cam2"), tls=tls, door=door)  # type: ignore[arg-type]
+        self.tls = TlsFiles(plant.paths)
+        self.now = datetime.now(UTC)
+        door = Door(self.tls, 0.0, lambda *about: self.refused.append(about), lambda: self.now)
+        self.line: Line = lines.make(("cam1", "cam2"), tls=self.tls, door=door)  # type: ignore[arg-type]
 
     def stub(self, issued: Issued | None) -> InspectionServiceStub:
         return InspectionServiceStub(self.plant.channel(self.line.server.address, issued))
@@ -136,13 +139,54 @@ def test_a_revoked_camera_is_stopped_in_mid_stream_and_not_let_in_again(gate: Ga
     stream.frame(1)
     assert stream.inspection().trigger == 1
     gate.plant.authority.revoke(cell.certificate)
-    gate.now_s += LOOK_EVERY_S
+    gate.tls.look()
     stream.frame(2)
     code, message = stream.failure()
     assert code is grpc.StatusCode.PERMISSION_DENIED
     assert "was revoked" in message
     assert gate.stream(cell, "cam1").failure()[0] is grpc.StatusCode.PERMISSION_DENIED
     assert len(gate.line.pipeline.frames) == 1
+
+
+def test_a_certificate_that_ended_ends_the_stream_too(gate: Gate) -> None:
+    cell = gate.plant.authority.issue_camera("cell", "a", ["cam1"], days=1)
+    stream = gate.stream(cell, "cam1")
+    stream.read()
+    stream.frame(1)
+    assert stream.inspection().trigger == 1
+    gate.now += timedelta(days=2)
+    stream.frame(2)
+    code, message = stream.failure()
+    assert (code, "ended on" in message) == (grpc.StatusCode.PERMISSION_DENIED, True)
+
+
+def test_health_and_reflection_ask_for_a_certificate_that_counts_and_keep_no_camera_out(gate: Gate) -> None:
+    cell, revoked = gate.plant.camera("cell", "cam1"), gate.plant.camera("old", "cam1")
+    channel = gate.plant.channel(gate.line.server.address, gate.plant.user("viewer"))
+    watching = health_pb2_grpc.HealthStub(channel)
+    watches = [watching.Watch(health_pb2.HealthCheckRequest()) for _ in range(MAX_HEALTH_AND_REFLECTION + 8)]
+    codes = {
+        code_of(lambda watch=watch: [next(watch) for _ in range(2)]) for watch in watches[MAX_HEALTH_AND_REFLECTION:]
+    }
+    assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    stream = gate.stream(cell, "cam1")
+    assert stream.read().session.station == "s1"
+    for watch in watches:
+        watch.cancel()
+    gate.plant.authority.revoke(revoked.certificate)
+    gate.tls.look()
+    asking = health_pb2_grpc.HealthStub(gate.plant.channel(gate.line.server.address, revoked))
+    assert code_of(lambda: asking.Check(health_pb2.HealthCheckRequest())) is grpc.StatusCode.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("name", ["x" * 70_000, "a\nb"])
+def test_a_name_that_is_none_is_refused_before_it_goes_anywhere(gate: Gate, name: str) -> None:
+    cell = gate.plant.camera("cell", "cam1")
+    assert gate.stream(cell, name).failure()[0] is grpc.StatusCode.INVALID_ARGUMENT
+    stub = gate.stub(cell)
+    request = frame_request(camera=name)
+    assert code_of(lambda: stub.InspectFrame(request)) is grpc.StatusCode.INVALID_ARGUMENT
+    assert gate.refused == []
 
 
 def test_the_service_shows_its_renewed_certificate_without_a_restart(gate: Gate) -> None:
@@ -157,7 +201,7 @@ def test_the_service_shows_its_renewed_certificate_without_a_restart(gate: Gate)
     running = gate.stream(gate.plant.camera("cell", "cam1"), "cam1")
     running.read()
     gate.plant.authority.renew(gate.plant.server.certificate)
-    gate.now_s += LOOK_EVERY_S
+    gate.tls.look()
     new = shown()
     assert new != old
     assert new in gate.plant.server.certificate.read_text()

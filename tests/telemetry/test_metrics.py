@@ -21,7 +21,7 @@ from test_service import free_port, stream
 from toys import toy_bundle
 
 from inspector.access.certificates import Issued
-from inspector.access.tls import LOOK_EVERY_S, TlsFiles
+from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError
 from inspector.service import run_service
 from inspector.settings import LineSettings, load_line_file
@@ -212,8 +212,9 @@ class TestServer:
 
     def test_with_certificates_only_clients_of_the_plant_read(self, tmp_path: Path) -> None:
         plant, stranger = plant_in(tmp_path / "plant"), plant_in(tmp_path / "other")
-        now = [0.0]
-        server = MetricsServer("127.0.0.1", 0, CollectorRegistry(), TlsFiles(plant.paths, lambda: now[0]))
+        tls = TlsFiles(plant.paths)
+        refused: list[tuple[str, ...]] = []
+        server = MetricsServer("127.0.0.1", 0, CollectorRegistry(), tls, lambda *about: refused.append(about))
         server.start()
 
         def status(issued: Issued | None) -> int:
@@ -234,11 +235,13 @@ class TestServer:
             assert status(viewer) == 200
             assert status(None) == 0
             assert status(stranger.user("prometheus")) == 0
+            assert status(plant.camera("cell", "cam1")) == 0
+            assert "has no role" in refused[-1][3]
             plant.authority.renew(plant.server.certificate)
-            now[0] += LOOK_EVERY_S
+            tls.look()
             assert status(viewer) == 200
             plant.authority.revoke(viewer.certificate)
-            now[0] += LOOK_EVERY_S
+            tls.look()
             assert status(viewer) == 0
         finally:
             server.stop()
