@@ -14,13 +14,19 @@ from hypothesis import strategies as st
 from inspector.admission import RECENT_PARTS, Part, TriggerBook
 from inspector.deadlines import Deadlines
 from inspector.errors import TriggerOutOfRange
-from inspector.part import Inspection, Reason, Verdict
+from inspector.imaging.check import CheckSpec
+from inspector.imaging.locate import NoLocation
+from inspector.part import Inspection, Limits, Reason, Verdict
+from inspector.station import Recipe, Setup
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+SETUP = Setup(Recipe("r", "b@0", (), Limits(0.5, 0.5), 1, 1, 1, 10, NoLocation(), CheckSpec()), None)
+
+
 def part(trigger: int) -> Part:
-    return Part("c", trigger, "", None, NOW, 0.0, 1.0, None)
+    return Part("c", trigger, "", None, NOW, 0.0, 1.0, None, SETUP)
 
 
 def inspection(trigger: int) -> Inspection:

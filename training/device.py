@@ -4,7 +4,8 @@
 
 One choice holds for the process, as for torch's own default device, so that kinds need not hand it on. On CUDA features and
 scores are computed in float32 proper, not TensorFloat-32, and by algorithms that give the same result each time: the limit is
-set on these scores, and the exported graph is held to it. Only learning by steps (`training.loop`) uses half precision.
+set on these scores. The exported graph is held to what torch gives on the CPU, not to them. Only learning by steps
+(`training.loop`) uses half precision.
 """
 
 from __future__ import annotations

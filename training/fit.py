@@ -177,7 +177,8 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     drawn = plan.region_of_interest
     counts = None if drawn is None else region_of_interest(drawn, preparation)
     # The kind is handed the images to fit on, and no others.
-    to_fit = _indices(split, Role.FIT)
+    bare = LabelledImages(seen.dataset, split.entries, preparation, counts)
+    to_fit = [index for index in _indices(split, Role.FIT) if bare.shows_what_counts(index)]
     examples = _examples(split, to_fit, seen.dataset)
     images = LabelledImages(seen.dataset, split.entries, preparation, counts, examples)
     taught = images.only(to_fit)
@@ -189,6 +190,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     test_scores = score_images(network, images, tested, stage(progress, "Testing", len(tested))).scores
     test_parts = worst_images(split, dict(zip(tested, test_scores.tolist(), strict=True)), dataset)
     limits, basis, outlook = _set_limit(plan, parts, test_parts)
+    basis = _of_what_the_line_sees(basis, parts, split, seen.dataset)
     test = _test_result([split.entries[i] for i in tested], test_scores, limits.score)
     scored = list(zip(tested, test_scores, strict=True))
     scored += list(zip(parts.images, parts.scores, strict=True))
@@ -235,6 +237,16 @@ def _shares(plan: FitPlan, learns_from: LearnsFrom, defects_to_fit: float) -> Sp
     if plan.costs is not None and not shares.defects_to_calibrate:
         shares = replace(shares, defects_to_calibrate=_DEFECTS_TO_WEIGH)
     return shares
+
+
+def _of_what_the_line_sees(basis: LimitBasis, parts: ScoredParts, split: Split, dataset: Dataset) -> LimitBasis:
+    """No guarantee if some pictures were scored without areas to ignore: the line has no such areas and scores them whole."""
+    good = [index for index in parts.images if split.entries[index].label == GOOD]
+    filled = sum(has_ignored(dataset.sample(split.entries[index].path)) for index in good)
+    if not filled:
+        return basis
+    told = f"{filled} of {len(good)} pictures that set the limit were scored without areas to ignore, which the line judges."
+    return replace(basis, guaranteed=False, assumes=f"{basis.assumes} {told}".strip())
 
 
 def _set_limit(

@@ -246,8 +246,10 @@ def _plain(manifest: Manifest) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = _ADAPTER.dump_python(manifest, mode="json", warnings=False)
         if manifest.input.tiling is None:
-            # Bundles from before there were tiles keep the digest that records name them by.
+            # Bundles from before there were tiles, or lists of images, keep the digest that records name them by.
             del plain["input"]["tiling"]
+        if not manifest.image_list:
+            del plain["image_list"]
         json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         message = (

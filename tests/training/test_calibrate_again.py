@@ -46,7 +46,7 @@ def test_the_limit_is_proven_by_the_parts_collected(fitted_line: Line, collected
     assert manifest.basis.good_parts == 45  # two pictures of one part count once
     assert manifest.basis.escapes is not None
     assert manifest.basis.escapes.parts == 3
-    assert "fitted on none of these parts" in manifest.basis.assumes
+    assert "fitted on none of these pictures" in manifest.basis.assumes
     (change,) = manifest.history
     assert (change.what, change.parent, change.reason) == ("recalibrated", bundle.digest, "lot 7")
     assert change.details["old_limit"] == bundle.manifest.limits.score
@@ -95,7 +95,7 @@ def test_what_was_in_the_memory_when_the_limit_was_set_stays_there(
     fitted_line: Line, collected: Dataset, tmp_path: Path
 ) -> None:
     stamped = part(700).copy()
-    stamped[20:44, 20:24] = 250
+    stamped[16:48, 16:30] = 250
     extended = extend(fitted_line.bundle, [save(tmp_path / "a.png", stamped)], tmp_path / "1", "b1").bundle
     again = _recalibrate(extended, collected, tmp_path / "2").bundle
     assert "Since the limit was set" not in again.manifest.basis.statement

@@ -120,7 +120,8 @@ def _with_limit(line: Line, folder: Path, limit: float) -> Bundle:
     )
     changed = replace(manifest, name="other", limits=Limits(limit, min(limit, manifest.limits.region)), golden=golden)
     files = {image.file: line.bundle.read(image.file) for image in golden}
-    return write_bundle(folder, changed, line.bundle.read(MODEL_FILE), files)
+    other = {manifest.image_list: line.bundle.read(manifest.image_list)}
+    return write_bundle(folder, changed, line.bundle.read(MODEL_FILE), files, other=other)
 
 
 def test_a_bundle_that_lets_everything_pass_is_worse_and_the_page_shows_which(

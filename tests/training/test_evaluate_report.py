@@ -18,6 +18,7 @@ from training_pictures import part, save, write_parts
 from inspector.errors import ConfigError, DataError
 from inspector.inference.bundle import Bundle
 from training import cli
+from training.cli.screen import Bars
 from training.data.layouts import open_dataset
 from training.data.splits import Role, Split, SplitEntry, write_split
 from training.report.build import Plan, Report, build_report
@@ -282,14 +283,14 @@ def test_the_command_writes_page_and_json(
 def test_ctrl_c_leaves_no_report(
     fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
-    report = cli._Bars.__call__
+    report = Bars.__call__
 
-    def interrupt(self: cli._Bars, name: str, done: int, total: int) -> None:
+    def interrupt(self: Bars, name: str, done: int, total: int) -> None:
         report(self, name, done, total)
         if name == stage:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli._Bars, "__call__", interrupt)
+    monkeypatch.setattr(Bars, "__call__", interrupt)
     arguments = [
         fitted_line.bundle.path,
         fitted_line.dataset.root,

@@ -122,7 +122,7 @@ def test_a_limit_by_cost_is_not_held_to_a_promise(rejected: int, expected_rate: 
     images = [_image(f"g{i}", "good", 9.0 if i < rejected else 0.0, i) for i in range(100)]
     images += [_image("hit", "cut", 9.0, 200), _image("missed", "cut", 0.0, 201)]
     basis = _cost_basis(expected_rate)
-    data = DataCheck("x", "generic", 102, 102, "", "", "", None, "", (), (), ())
+    data = DataCheck("x", "generic", 102, 102, "", "", "", None, "", (), (), (), ())
     told = summary(count(Evaluation("x", LIMIT, images)), basis, data)
     assert told.promise_held is None
     assert told.question == "Is it worth its cost?"

@@ -65,14 +65,20 @@ def score_parts(
     progress: Progress,
 ) -> ScoredParts:
     """Score the parts that set the limit. `images` are those of the split, `taught` those of them to fit on, in order."""
-    calibration = [index for index, entry in enumerate(split.entries) if entry.role is Role.CALIBRATION]
+    calibration = [
+        index
+        for index, entry in enumerate(split.entries)
+        if entry.role is Role.CALIBRATION and images.shows_what_counts(index)
+    ]
     scored = score_images(network, images, calibration, stage(progress, "Setting the limit", len(calibration)))
     held_out = dict(zip(calibration, scored.scores.tolist(), strict=True))
     good = good_images(split, calibration)
     if good:
         maps = np.stack([scored.maps[calibration.index(index)] for index in good])
         return _scored(split, images.dataset, good, held_out, maps, cross_fitted=False)
-    numbers = [index for index, entry in enumerate(split.entries) if entry.role is Role.FIT]
+    numbers = [
+        index for index, entry in enumerate(split.entries) if entry.role is Role.FIT and images.shows_what_counts(index)
+    ]
     witnesses = images.only(good_images(split, range(len(split.entries)), Role.TEST)[:_WITNESSES])
     crossed, crossed_maps, shift = _cross_fit(taught, fitter, network, witnesses, seed, progress)
     scores = held_out | {numbers[image]: score for image, score in crossed.items()}

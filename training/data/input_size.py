@@ -55,7 +55,9 @@ def size_for(images: Sequence[Surveyed], pixels: int) -> InputSize:
     sides = [(w, h) for w in _steps(width) for h in _steps(height) if w * h <= max(pixels, STEP_PX * STEP_PX)]
     chosen = max(sides, key=lambda size: (min(size[0] / width, size[1] / height), size[0] * size[1]))
     whole = chosen == (_steps(width)[-1], _steps(height)[-1])
-    why = "nothing is enlarged" if whole else f"at most {pixels:,} pixels"
+    why = f"at most {pixels:,} pixels"
+    if whole:
+        why = "nothing is enlarged" if min(width, height) >= STEP_PX else "a side has one step at least"
     reason = f"the parts are {width} × {height} px, by the median, and sides are steps of {STEP_PX} px; {why}"
     return InputSize(*chosen, reason)
 

@@ -75,8 +75,8 @@ def _score_by_tiles(
             return dict(zip(network.outputs, (values.numpy() for values in see(seen)), strict=True))
 
         for done, image in enumerate(images, start=1):
-            ways = (tiles.judge(pixels, run) for pixels in data.without_ignored(image))
-            outputs = min(ways, key=lambda way: float(way[SCORE][0]))
+            ways = [tiles.judge(pixels, run) for pixels in data.without_ignored(image)]
+            outputs = ways[lowest(np.concatenate([way[SCORE] for way in ways]), [len(ways)])[0]]
             scores.append(outputs[SCORE])
             maps.append(thinned(outputs[MAP][0])[None])
             classes += [outputs[CLASS_SCORES]] if CLASS_SCORES in outputs else []

@@ -286,6 +286,7 @@ def _joined(first: Picture, second: Picture) -> Picture:
     """One picture that several inspections show, under one label."""
     return replace(
         first if first.areas else second,
+        areas=tuple(dict.fromkeys((*first.areas, *second.areas))),
         group=first.group or second.group,
         lot=first.lot or second.lot,
         inspections=(*first.inspections, *second.inspections),

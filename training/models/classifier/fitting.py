@@ -211,10 +211,16 @@ class ClassifierFitter:
         return [fold_of[self._data.part(image)] for image in images]
 
     def _task(self, images: Sequence[int]) -> str:
-        """Names these images and settings, for the state of the loop."""
-        known = [(self._data.entries[image].path, self._data.label(image)) for image in images]
+        """Names what is learned from, by content, and the settings: a state of other pictures or labels is not gone on with."""
+        digest = hashlib.sha256()
+        for image in images:
+            digest.update(hashlib.sha256(self._data.without_ignored(image)[0].tobytes()).digest())
+        digest.update(self._targets[torch.tensor(images)].numpy().tobytes())
+        if self._data.region_of_interest is not None:
+            digest.update(self._data.region_of_interest.tobytes())
         settings = replace(self._settings, checkpoint="")
-        return hashlib.sha256(repr((known, settings, self._data.preparation)).encode()).hexdigest()
+        digest.update(repr((self.classes, settings, self._data.preparation)).encode())
+        return digest.hexdigest()
 
 
 def _kept_stage(settings: ClassifierSettings) -> int | None:

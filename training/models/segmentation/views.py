@@ -121,7 +121,9 @@ def example_of(data: LabelledImages, image: int, classes: Sequence[str], unmarke
     if data.is_good(image):
         return Example((image, image), GOOD, 0, pixels, {}, taught)
     # A class that no image has as its main one is not taught: its marks are left out, neither that class nor background.
-    shares = {1 + classes.index(name): mask for name, mask in masks.items() if name in classes}
+    shares = {1 + classes.index(name): mask * taught for name, mask in masks.items() if name in classes}
+    if not any((share >= _MARKED_FROM).any() for share in shares.values()):
+        return None
     for name, mask in masks.items():
         if name not in classes:
             taught = taught & (mask == 0)
