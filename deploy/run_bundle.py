@@ -5,7 +5,6 @@ has a "tiling", run_tiled_bundle.py does it.
 """
 
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -29,5 +28,5 @@ for path in sys.argv[2:]:
     picture = resized(cv2.imread(path), width, height)
     images = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2RGB)
     score = session.run(["score"], {"images": images.reshape(1, height, width, channels)})[0][0]
-    verdict = "PASS" if score <= manifest["limits"]["score"] else "REJECT" if math.isfinite(score) else "UNKNOWN"
+    verdict = "PASS" if score <= manifest["limits"]["score"] else "REJECT" if score < float("inf") else "UNKNOWN"
     print(f"{path} {score:.4f} {verdict}")

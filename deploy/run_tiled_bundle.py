@@ -52,5 +52,5 @@ for path in sys.argv[2:]:
             tile = np.where(inside[..., None], tile, tile[inside].mean(0).round().astype(np.uint8))
             scores.append(session.run(["score"], {"images": tile[None]})[0][0])
     score = np.max(scores)
-    verdict = "PASS" if score <= manifest["limits"]["score"] else "REJECT" if np.isfinite(score) else "UNKNOWN"
+    verdict = "PASS" if score <= manifest["limits"]["score"] else "REJECT" if score < float("inf") else "UNKNOWN"
     print(f"{path} {score:.4f} {verdict}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from training_line import Line
@@ -95,7 +96,7 @@ def test_what_was_in_the_memory_when_the_limit_was_set_stays_there(
     fitted_line: Line, collected: Dataset, tmp_path: Path
 ) -> None:
     stamped = part(700).copy()
-    stamped[16:48, 16:30] = 250
+    cv2.circle(stamped, (32, 32), 9, 250, 2)
     extended = extend(fitted_line.bundle, [save(tmp_path / "a.png", stamped)], tmp_path / "1", "b1").bundle
     again = _recalibrate(extended, collected, tmp_path / "2").bundle
     assert "Since the limit was set" not in again.manifest.basis.statement

@@ -38,7 +38,7 @@ AREA = (slice(18, 44), slice(30, 58))
 """An area to ignore, and where stains lie in it."""
 KINDS: dict[str, Any] = {
     "memory-bank": BankSettings(bank_size=100, candidates=600),
-    "fast-bank": FastSettings(reduction=1.0, bank_size=100, candidates=600),
+    "fast-bank": FastSettings(bank_size=100, candidates=600),
     "guided": GuidedSettings(
         spec=GuidedSpec(heads=2, width=8), bank_size=100, candidates=600, good_cells=2000, defect_cells=1000
     ),

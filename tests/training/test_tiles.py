@@ -48,7 +48,7 @@ TILING = TilingSpec(64, 64, 32)
 PLAN = FitPlan(width_px=WIDTH_PX, height_px=HEIGHT_PX, tiling=TILING, seed=2)
 KINDS: dict[str, Any] = {
     "memory-bank": BankSettings(bank_size=150, candidates=2500),
-    "fast-bank": FastSettings(reduction=1.0, bank_size=150, candidates=2500),
+    "fast-bank": FastSettings(bank_size=150, candidates=2500),
     "guided": GuidedSettings(
         spec=GuidedSpec(heads=2, width=8), bank_size=150, candidates=2500, good_cells=3000, defect_cells=1000
     ),
