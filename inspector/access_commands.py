@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from inspector.errors import ConfigError
@@ -138,7 +138,7 @@ def list_certificates(folder: Folder) -> None:
     from inspector.access.certificates import CA_CERTIFICATE, REVOKED, names_of, read_certificate, revoked_serials
 
     revoked = revoked_serials(folder / REVOKED, folder / CA_CERTIFICATE)
-    table = Table("certificate", "may", "counts until", "days left", box=None)
+    table = Table("certificate", Column("may", overflow="fold"), "counts until", "days left", box=None)
     for path in sorted(folder.glob("*.pem")):
         if path.name in (REVOKED, CA_CERTIFICATE):
             continue

@@ -121,7 +121,8 @@ class Authority:
     def renew(self, certificate: Path, days: int = LEAF_DAYS, *, now: datetime | None = None) -> Issued:
         """The same certificate with a new key, serial and time, in place of the old files. Raises AccessError.
 
-        The old certificate is kept as NAME.SERIAL.pem: it counts until it ends, unless that file is given to `revoke`.
+        The old certificate is kept as NAME.DIGITS.pem, the first of its serial: it counts until it ends, unless that file is
+        given to `revoke`.
         """
         old = read_certificate(certificate)
         self._check_own(old, certificate)
@@ -129,7 +130,10 @@ class Authority:
             raise AccessError(f"{certificate} was revoked and is not renewed: issue another one if that was a mistake")
         usage, names = _says(old, certificate)
         # Whoever has the old key can use the old certificate until it ends: it must still be there to be revoked.
-        _write(certificate.with_name(f"{certificate.stem}.{old.serial_number:x}.pem"), read_bounded(certificate))
+        _write(
+            certificate.with_name(f"{certificate.stem}.{old.serial_number:040x}"[: len(certificate.stem) + 9] + ".pem"),
+            read_bounded(certificate),
+        )
         return self._write_leaf(certificate, old.subject, list(names), next(iter(usage)), days, now)
 
     def revoke(self, certificate: Path, *, now: datetime | None = None) -> Path:

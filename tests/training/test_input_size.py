@@ -43,7 +43,10 @@ def _images(*sizes: tuple[int, int]) -> list[Surveyed]:
 def test_size(sizes: list[tuple[int, int]], budget: int, chosen: tuple[int, int]) -> None:
     size = size_for(_images(*sizes), budget)
     assert (size.width_px, size.height_px) == chosen
-    assert (f"at most {budget:,} pixels" in size.reason) != ("nothing is enlarged" in size.reason)
+    reasons = (f"at most {budget:,} pixels", "nothing is enlarged", "a side has one step at least")
+    assert [reason in size.reason for reason in reasons].count(True) == 1
+    enlarged = any(side < STEP_PX for part in sizes for side in part)
+    assert not (enlarged and "nothing is enlarged" in size.reason)
 
 
 @given(st.integers(1, 9000), st.integers(1, 9000), st.integers(STEP_PX * STEP_PX, 1 << 22))
