@@ -1,8 +1,9 @@
 # Needs only Python 3.11 or newer and make. Every target makes .venv if it must; `make PYTHON=python3.12 …` chooses another Python.
 
 PYTHON ?= python3
-# Two workers take a third off the time; a file stays on one worker, so its servers and fixtures are made once.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Two workers; a file stays on one, so its servers and fixtures are made once. Files with slow tests come first, as
+# tests/conftest.py puts them.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 CHAOS_ARGS ?=
 # Such as `--quick` or `--only latency`.
 BENCH_ARGS ?=

@@ -8,6 +8,7 @@ import pytest
 from training_line import Line
 from training_pictures import write_parts
 
+from inspector.inference.bundle import MODEL_FILE
 from training.data.layouts import open_dataset
 from training.export import export_bundle
 from training.fit import FitPlan, fit
@@ -24,3 +25,10 @@ def fitted_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     outcome = fit(dataset, PLAN)
     bundle, parity = export_bundle(outcome.fitted, folder / "bundle", "blots-1")
     return Line(dataset, PLAN, outcome, bundle, parity)
+
+
+@pytest.fixture
+def exported(fitted_line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing a graph takes seconds: tests of what comes after it take the graph that there is."""
+    graph = fitted_line.bundle.read(MODEL_FILE)
+    monkeypatch.setattr("training.export.to_onnx", lambda network, shape: graph)

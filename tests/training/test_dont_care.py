@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from training_kinds import SMALL
 from training_line import Line
 from training_pictures import Pictures, part, save
 
@@ -24,27 +24,12 @@ from training.data.splits import Role, SplitEntry
 from training.data.training_set import LabelledImages
 from training.evaluate import evaluate
 from training.fit import fit
-from training.models.classifier.fitting import ClassifierSettings
-from training.models.fast_bank.fitting import FitSettings as FastSettings
-from training.models.guided.fitting import FitSettings as GuidedSettings
-from training.models.guided.network import GuidedSpec
-from training.models.memory_bank.fitting import FitSettings as BankSettings
 from training.models.registry import model_kind
 from training.models.scoring import score_images
-from training.models.segmentation.fitting import FitSettings as SegmentationSettings
 from training.report.masks import MaskWatch
 
 AREA = (slice(18, 44), slice(30, 58))
 """An area to ignore, and where stains lie in it."""
-KINDS: dict[str, Any] = {
-    "memory-bank": BankSettings(bank_size=100, candidates=600),
-    "fast-bank": FastSettings(bank_size=100, candidates=600),
-    "guided": GuidedSettings(
-        spec=GuidedSpec(heads=2, width=8), bank_size=100, candidates=600, good_cells=2000, defect_cells=1000
-    ),
-    "segmentation": SegmentationSettings(views=24, steps=60),
-    "classifier": ClassifierSettings(views=1),
-}
 
 
 def stained(seed: int) -> NDArray[np.uint8]:
@@ -119,11 +104,11 @@ def taught(*, region: NDArray[np.bool_] | None = None) -> Pictures:
     return data
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(SMALL))
 def test_neither_an_ignored_stain_nor_what_lies_outside_the_region_counts(tmp_path: Path, kind: str) -> None:
     region = np.ones((64, 64), np.bool_)
     region[:, :16] = False
-    network = model_kind(kind).begin(taught(region=region), KINDS[kind], lambda *told: None).fit(range(16))
+    network = model_kind(kind).begin(taught(region=region), SMALL[kind], lambda *told: None).fit(range(16))
     random = np.random.default_rng(0)
     outside = part(5000)
     outside[:, :16] = random.integers(0, 256, (64, 16))

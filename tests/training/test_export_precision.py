@@ -29,16 +29,22 @@ from training.exporting.parity import MAX_FLIPS, agree
 from training.exporting.reduce import Evidence, Loaders, Reduced, reduce_precision
 
 
+def reduced(line: Line, path: Path, name: str, precision: Precision) -> tuple[Bundle, Parity]:
+    """The line's model in less precision, from the float32 graph that there is."""
+    graph = line.bundle.read(MODEL_FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.export.to_onnx", lambda network, shape: graph)
+        return export_bundle(line.outcome.fitted, path, name, precision=precision)
+
+
 @pytest.fixture(scope="module")
 def int8(fitted_line: Line, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Parity]:
-    path = tmp_path_factory.mktemp("int8") / "bundle"
-    return export_bundle(fitted_line.outcome.fitted, path, "blots-8", precision=Precision.INT8)
+    return reduced(fitted_line, tmp_path_factory.mktemp("int8") / "bundle", "blots-8", Precision.INT8)
 
 
 @pytest.fixture(scope="module")
 def fp16(fitted_line: Line, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Parity]:
-    path = tmp_path_factory.mktemp("fp16") / "bundle"
-    return export_bundle(fitted_line.outcome.fitted, path, "blots-16", precision=Precision.FP16)
+    return reduced(fitted_line, tmp_path_factory.mktemp("fp16") / "bundle", "blots-16", Precision.FP16)
 
 
 def prepared(line: Line, data: bytes) -> np.ndarray:
@@ -126,6 +132,7 @@ def test_nan_weights_are_refused_by_name(fitted_line: Line, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("exported")
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP16])
 def test_a_conversion_that_fails_leaves_nothing(
     fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
@@ -142,6 +149,7 @@ def test_a_conversion_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("exported")
 def test_a_model_without_convolutions_says_so(
     fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +158,7 @@ def test_a_model_without_convolutions_says_so(
         export_bundle(fitted_line.outcome.fitted, tmp_path / "bundle", "x", precision=Precision.INT8)
 
 
+@pytest.mark.usefixtures("exported")
 def test_without_images_that_were_fitted_on_there_is_no_int8(fitted_line: Line, tmp_path: Path) -> None:
     fitted = fitted_line.outcome.fitted
     empty = replace(fitted.kept, taught=fitted.kept.taught[:0])
@@ -157,6 +166,7 @@ def test_without_images_that_were_fitted_on_there_is_no_int8(fitted_line: Line, 
         export_bundle(replace(fitted, kept=empty), tmp_path / "bundle", "x", precision=Precision.INT8)
 
 
+@pytest.mark.usefixtures("exported")
 def test_no_space_leaves_nothing(fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -167,6 +177,7 @@ def test_no_space_leaves_nothing(fitted_line: Line, tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("exported")
 def test_an_interrupt_leaves_nothing(fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

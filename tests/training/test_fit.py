@@ -159,13 +159,6 @@ def test_a_fitted_model_without_files_is_refused(tmp_path: Path) -> None:
         load_fitted(tmp_path)
 
 
-@pytest.fixture
-def exported(fitted_line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting takes seconds: tests of what comes after it take the graph that there is."""
-    graph = fitted_line.bundle.read(MODEL_FILE)
-    monkeypatch.setattr("training.export.to_onnx", lambda network, shape: graph)
-
-
 @pytest.mark.usefixtures("exported")
 def test_nothing_is_overwritten(fitted_line: Line) -> None:
     fitted = fitted_line.outcome.fitted

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_pictures import SIZE_PX, Pictures, part, save
+from training_pictures import SIZE_PX, Pictures, part
 
 from inspector.errors import ConfigError, DataError
-from inspector.inference.bundle import InputSpec, open_bundle
+from inspector.inference.bundle import InputSpec
 from inspector.inference.engine import Model
-from training.checkpoint import load_fitted, save_fitted
-from training.data.layouts import open_dataset
-from training.export import export_bundle
 from training.exporting.graph import to_onnx
-from training.fit import FitPlan, fit
 from training.models.registry import model_kind, read_settings
 from training.models.scoring import score_images
 from training.models.segmentation import SEGMENTATION
@@ -286,26 +281,6 @@ def test_folding_the_standardisation_changes_nothing() -> None:
     standard = [(x - m.view(1, -1, 1, 1)) * s.view(1, -1, 1, 1) for x, m, s in zip(levels, means, scales, strict=True)]
     with torch.no_grad():
         assert torch.allclose(folded(decoder, means, scales)(levels), decoder(standard), atol=1e-4)
-
-
-# From folder to bundle
-
-
-@pytest.mark.slow
-def test_a_folder_with_masks_becomes_a_bundle_that_outlines(tmp_path: Path) -> None:
-    for index in range(14):
-        save(tmp_path / "data" / "good" / f"{index:02d}.png", part(index))
-    for index in range(6):
-        pixels, mask = blotted(3000 + index)
-        save(tmp_path / "data" / "stain" / f"{index:02d}.png", pixels)
-        save(tmp_path / "data" / "ground_truth" / "stain" / f"{index:02d}_mask.png", mask)
-    plan = FitPlan(width_px=64, height_px=64, kind="segmentation", settings=FitSettings(views=16, steps=40))
-    outcome = fit(open_dataset(str(tmp_path / "data")), plan)
-    assert outcome.split.counts()["fit"]["stain"] == 3
-    save_fitted(outcome.fitted, tmp_path / "fitted")
-    export_bundle(load_fitted(tmp_path / "fitted"), tmp_path / "bundle", "stains-1")
-    manifest = open_bundle(tmp_path / "bundle").manifest
-    assert (manifest.model_kind, manifest.classes) == ("segmentation", ("stain",))
 
 
 def test_settings_are_read_and_checked() -> None:

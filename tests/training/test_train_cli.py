@@ -39,13 +39,6 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return 0
 
 
-@pytest.fixture
-def exported(fitted_line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting takes seconds: what is not about it takes the graph that there is, without the parity gate."""
-    graph = fitted_line.bundle.read(MODEL_FILE)
-    monkeypatch.setattr("training.export.to_onnx", lambda network, shape: graph)
-
-
 def test_fit_evaluate_and_export_in_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
