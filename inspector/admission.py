@@ -3,46 +3,89 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from inspector.decision.views import ViewState
 from inspector.errors import TriggerOutOfRange
-from inspector.part import Box, Frame, Inspection
-from inspector.station import Setup
+from inspector.part import Box, Frame, Inspection, Judgement, Reason, Scores, ViewResult
+from inspector.station import Setup, View
 
 RECENT_PARTS = 4096
 Reply = Callable[[Inspection], None]
 
 
 @dataclass(slots=True, eq=False)
-class Part:
-    """A part between its trigger and its verdict. The pipeline's lock guards `inspection` and `replies`.
+class Look:
+    """One view of a part between its trigger and its verdict. The pipeline's lock guards all that changes.
 
-    `setup` is what it is judged by, whatever the station changes to meanwhile. `frame_size` is (width, height) in pixels once
-    the frame is decoded, `region` where the part lies in it. `prepared_s` and `scored_s` say when the model's input and its
-    scores were there, 0 before that.
+    `came` says that its frame is there or was, `lost` why none will come. `frame_size` is (width, height) in pixels once the
+    frame is decoded, `region` where the part lies in it. `prepared_s` and `scored_s` say when the model's input and its scores
+    were there, 0 before that.
     """
 
+    view: View
     camera: str
+    frame: Frame | None = None
+    came: bool = False
+    lost: str = ""
+    frame_size: tuple[int, int] = (0, 0)
+    region: Box | None = None
+    prepared_s: float = 0.0
+    scored_s: float = 0.0
+    judgement: Judgement | None = None
+    scores: Scores | None = None
+
+    def take(self, frame: Frame | None) -> None:
+        """A frame came, or what was meant to be one."""
+        self.frame, self.came, self.lost = frame, True, ""
+
+    @property
+    def state(self) -> ViewState:
+        """What is known of it."""
+        return ViewState(self.view.name, self.judgement, self.came, self.lost)
+
+    @property
+    def result(self) -> ViewResult | None:
+        """What came of it, for the record of a part with several; None while that is open."""
+        if self.judgement is not None:
+            return self.as_judged(self.judgement)
+        return self.as_judged(Judgement(Reason.MISSING_VIEW, self.lost)) if self.lost else None
+
+    def as_judged(self, judgement: Judgement) -> ViewResult:
+        """What came of it, by this judgement."""
+        about = (judgement.reason, judgement.detail, judgement.score, judgement.limit)
+        return ViewResult(self.view.name, self.camera, self.view.bundle, *about)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A part between its trigger and its verdict. The pipeline's lock guards what changes.
+
+    `setup` is what it is judged by, whatever the station changes to meanwhile; `looks` are its views, in the recipe's order.
+    """
+
     trigger: int
     part_id: str
     capture_time: datetime | None
     receive_time: datetime
     received_s: float
     deadline_s: float
-    frame: Frame | None
     setup: Setup
+    looks: tuple[Look, ...]
     replies: list[Reply] = field(default_factory=list)
-    has_frame: bool = field(init=False)
-    frame_size: tuple[int, int] = (0, 0)
-    region: Box | None = None
     inspection: Inspection | None = None
-    prepared_s: float = 0.0
-    scored_s: float = 0.0
+    counted: bool = False
 
-    def __post_init__(self) -> None:
-        self.has_frame = self.frame is not None
+    def look_of(self, camera: str) -> Look:
+        """The view that a camera takes."""
+        return next(look for look in self.looks if look.camera == camera)
+
+    @property
+    def came(self) -> bool:
+        """Whether a frame of any view came."""
+        return any(look.came for look in self.looks)
 
     @property
     def done(self) -> bool:
@@ -50,20 +93,38 @@ class Part:
         return self.inspection is not None
 
 
-class TriggerBook:
-    """The numbering of one station and the parts it has in flight.
+@dataclass(slots=True)
+class Settled:
+    """A part that has its verdict, and the cameras whose frame of it has not come."""
 
-    The caller locks. A trigger below `next_trigger` was announced before: its part is in flight, or its inspection is
-    among the recent ones. `judging` counts the parts in flight that have a frame.
+    inspection: Inspection
+    missing: set[str] = field(default_factory=set)
+
+
+class TriggerBook:
+    """The numbering of one station, which all its cameras share, and the parts it has in flight.
+
+    The caller locks. A trigger below `next_trigger` was announced before, by this camera or by another: its part is in flight,
+    or its inspection is among the recent ones. `judging` counts the parts in flight of which a frame came.
     """
 
-    def __init__(self, station: str, next_trigger: int, max_gap: int, recent: list[Inspection]) -> None:
+    def __init__(
+        self, station: str, cameras: Sequence[str], next_trigger: int, max_gap: int, recent: list[Inspection]
+    ) -> None:
         self.station = station
         self.next_trigger = next_trigger
         self.max_gap = max_gap
         self.in_flight: dict[int, Part] = {}
         self.judging = 0
-        self._recent: OrderedDict[int, Inspection] = OrderedDict((i.trigger, i) for i in recent[-RECENT_PARTS:])
+        self._seen_to = dict.fromkeys(cameras, next_trigger)
+        self._recent = OrderedDict((i.trigger, Settled(i)) for i in recent[-RECENT_PARTS:])
+
+    def begin(self, camera: str) -> int:
+        """A camera's stream begins; returns the trigger to be sent next: of the first part that waits for it, or a new one."""
+        seen_to = self._seen_to[camera]
+        waiting = (t for t, part in self.in_flight.items() if t >= seen_to and not part.look_of(camera).came)
+        self._seen_to[camera] = min(waiting, default=self.next_trigger)
+        return self._seen_to[camera]
 
     def skipped(self, trigger: int) -> range:
         """The triggers between the expected one and this one; empty for the expected one and for one that comes again.
@@ -79,7 +140,17 @@ class TriggerBook:
             )
         return range(self.next_trigger, trigger)
 
-    def again(self, trigger: int) -> Part | Inspection | None:
+    def missed(self, camera: str, trigger: int) -> tuple[list[Part], list[Inspection]]:
+        """The parts before `trigger`, announced by others, that this camera was to show and is past: in flight, and settled."""
+        seen_to = self._seen_to[camera]
+        self._seen_to[camera] = max(seen_to, trigger + 1)
+        if trigger <= seen_to or seen_to == self.next_trigger:
+            return [], []
+        passed = [part for t, part in self.in_flight.items() if seen_to <= t < trigger]
+        settled = [self._recent[t].inspection for t in range(seen_to, trigger) if t in self._recent]
+        return [part for part in passed if not part.look_of(camera).came], settled
+
+    def again(self, trigger: int) -> Part | Settled | None:
         """What is known of a trigger that was announced before; None if it is new.
 
         Raises TriggerOutOfRange if it was judged so long ago that its inspection is no longer in memory.
@@ -99,16 +170,27 @@ class TriggerBook:
         assert part.trigger == self.next_trigger
         self.next_trigger += 1
         self.in_flight[part.trigger] = part
-        self.judging += part.has_frame
+        self.count(part)
+
+    def count(self, part: Part) -> None:
+        """A frame of a part in flight may have come."""
+        if part.came and not part.counted:
+            part.counted = True
+            self.judging += 1
 
     def restore(self, part: Part) -> None:
-        """A part that was in flight when the service died: it has its number and no verdict yet."""
+        """A part that was in flight when the service died: it has its number and no verdict yet, and is no longer judged."""
+        for look in part.looks:
+            look.came = True
         self.in_flight[part.trigger] = part
 
     def leave(self, inspection: Inspection) -> None:
         """The part has its verdict."""
         part = self.in_flight.pop(inspection.trigger, None)
-        self.judging -= part is not None and part.has_frame
-        self._recent[inspection.trigger] = inspection
+        missing: set[str] = set()
+        if part is not None:
+            self.judging -= part.counted
+            missing = {look.camera for look in part.looks if not look.came}
+        self._recent[inspection.trigger] = Settled(inspection, missing)
         if len(self._recent) > RECENT_PARTS:
             self._recent.popitem(last=False)

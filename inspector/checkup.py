@@ -18,8 +18,8 @@ from inspector.access.tls import TlsFiles
 from inspector.decision.dimensions import check_dimensions, read_dimensions
 from inspector.errors import AccessError, ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
 from inspector.imaging.locate import location_from_dict
+from inspector.models import load_model
 from inspector.records.store import Store
-from inspector.service import load_model
 from inspector.settings import (
     EXAMPLE,
     Address,
@@ -27,6 +27,7 @@ from inspector.settings import (
     LineSettings,
     Problem,
     StationTable,
+    ViewTable,
     parse_address,
     read_line_file,
 )
@@ -174,31 +175,45 @@ def _check_recipes(reading: LineReading, settings: LineSettings, notes: list[str
         key = f"recipe.{name}"
         if name not in used and reading.is_sound("station"):
             notes.append(f"{key}: no station uses it")
-        if not reading.is_sound("recipe", name, "location"):
-            continue
-        if recipe.location is not None:
-            try:
-                location_from_dict(recipe.location, settings.path.parent)
-            except ConfigError as error:
-                yield Problem(settings.path, f"{key}.location", str(error), EXAMPLE)
-                continue
-        if not reading.is_sound("inference") or not reading.is_sound("recipe", name, "bundle"):
-            continue
+        for view, table in recipe.by_view.items():
+            within = ("view", view) if view else ()
+            yield from _check_view(reading, settings, (name, *within), table, recipe.deadline_ms, notes)
+
+
+def _check_view(
+    reading: LineReading,
+    settings: LineSettings,
+    place: tuple[str, ...],
+    view: ViewTable,
+    deadline_ms: int,
+    notes: list[str],
+) -> Iterator[Problem]:
+    """Of the table `[recipe.PLACE]`."""
+    key = ".".join(("recipe", *place))
+    if not reading.is_sound("recipe", *place, "location"):
+        return
+    if view.location is not None:
         try:
-            model = load_model(settings, recipe)
-        except InspectorError as error:
-            yield Problem(
-                settings.path, f"{key}.bundle", str(error), "name a bundle that passes `inspector bundle verify`"
-            )
-            continue
-        try:
-            # Raw where another key of the file is at fault.
-            if reading.is_sound("recipe", name, "dimensions") and (dimensions := read_dimensions(recipe.dimensions)):
-                check_dimensions(dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+            location_from_dict(view.location, settings.path.parent)
         except ConfigError as error:
-            yield Problem(settings.path, f"{key}.dimensions", str(error), EXAMPLE)
-        basis = model.bundle.manifest.basis.statement
-        notes.append(f"{key}: bundle {model.bundle.label} reproduces its golden images here; {basis}")
-        fitted = model.bundle.manifest.input.location
-        if recipe.location is not None and dict(recipe.location) != dict(fitted):
-            notes.append(f"{key}: warning: parts are located differently from how the bundle was fitted ({fitted})")
+            yield Problem(settings.path, f"{key}.location", str(error), EXAMPLE)
+            return
+    if not reading.is_sound("inference") or not reading.is_sound("recipe", *place, "bundle"):
+        return
+    try:
+        model = load_model(settings, view, deadline_ms)
+    except InspectorError as error:
+        step = "name a bundle that passes `inspector bundle verify`"
+        yield Problem(settings.path, f"{key}.bundle", str(error), step)
+        return
+    try:
+        # Raw where another key of the file is at fault.
+        if reading.is_sound("recipe", *place, "dimensions") and (dimensions := read_dimensions(view.dimensions)):
+            check_dimensions(dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+    except ConfigError as error:
+        yield Problem(settings.path, f"{key}.dimensions", str(error), EXAMPLE)
+    basis = model.bundle.manifest.basis.statement
+    notes.append(f"{key}: bundle {model.bundle.label} reproduces its golden images here; {basis}")
+    fitted = model.bundle.manifest.input.location
+    if view.location is not None and dict(view.location) != dict(fitted):
+        notes.append(f"{key}: warning: parts are located differently from how the bundle was fitted ({fitted})")

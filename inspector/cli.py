@@ -159,7 +159,9 @@ def top(
     tls = _client_tls(ca, cert)
     settings = [load_line_file(path) for path in line_files]
     views = [
-        LineView(s.file.line.name, str(s.grpc_listen), [(one.name, one.camera) for one in s.file.station])
+        LineView(
+            s.file.line.name, str(s.grpc_listen), [(one.name, tuple(one.by_view.values())) for one in s.file.station]
+        )
         for s in settings
     ]
     followers = []
@@ -275,7 +277,7 @@ def bundle_verify(
     """Prove that a bundle is untouched and scores its golden images here as recorded."""
     from inspector.inference.bundle import open_bundle
     from inspector.inference.signature import check_trust
-    from inspector.service import prove_bundle
+    from inspector.models import prove_bundle
 
     bundle = open_bundle(path)
     if signature := check_trust(bundle, trust or []):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Protocol
 
 from inspector.errors import GoldenMismatch, InspectorError, Overloaded
-from inspector.inference.self_test import SelfTest
 from inspector.pipeline import Pipeline
 from inspector.signalling.commands import Answer, Command, Fault, Outcome, PlcWatch, Request, Why
 from inspector.station import Setup
@@ -61,12 +60,13 @@ class ControlDesk:
         self,
         pipeline: Pipeline,
         setups: Mapping[str, Mapping[str, Setup]],
-        check: Callable[[str], SelfTest],
+        check: Callable[[str], int],
         teller: Teller,
         note: Note,
         remembered: Path,
     ) -> None:
-        """`setups` are by station and recipe. `check` proves the model of a recipe again, or raises InspectorError."""
+        """`setups` are by station and recipe. `check` proves the models of a recipe again: how many images were
+        looked at; it raises InspectorError if they do not hold."""
         self._pipeline = pipeline
         self._setups = setups
         self._check = check
@@ -82,7 +82,7 @@ class ControlDesk:
         self._thread = threading.Thread(target=self._work, name="control", daemon=True)
         self._checks: list[threading.Thread] = []
         for station in setups:
-            if pipeline.setup_of(station).batcher is None:
+            if not pipeline.setup_of(station).is_usable:
                 self._show(station, Fault.NO_BUNDLE)
         self._thread.start()
 
@@ -152,7 +152,7 @@ class ControlDesk:
         if command is Command.STOP:
             self._pipeline.run_station(station, False)
         elif command is Command.START:
-            if self._pipeline.setup_of(station).batcher is None:
+            if not self._pipeline.setup_of(station).is_usable:
                 return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
             self._pipeline.run_station(station, True)
         elif command is Command.CHANGE_RECIPE:
@@ -170,14 +170,14 @@ class ControlDesk:
         if not found:
             return Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
         with self._lock:
-            if found[0].batcher is None or found[0].recipe.name in self._withdrawn:
+            if not found[0].is_usable or found[0].recipe.name in self._withdrawn:
                 return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
             self._pipeline.change_recipe(station, found[0])
         self._remember()
         return Outcome(Answer.DONE)
 
     def _acknowledge(self, station: str) -> Outcome:
-        if self._pipeline.setup_of(station).batcher is None or not self._pipeline.journal_works:
+        if not self._pipeline.setup_of(station).is_usable or not self._pipeline.journal_works:
             return Outcome(Answer.REFUSED, Why.FAULT_PERSISTS)
         self._show(station, Fault.NONE)
         return Outcome(Answer.DONE)
@@ -185,7 +185,7 @@ class ControlDesk:
     def _begin_check(self, request: Request, *, resets: bool) -> Outcome | None:
         """Look at the golden images in a thread of its own, which answers when it is done."""
         recipe = self._pipeline.setup_of(request.station).recipe.name
-        if self._setups[request.station][recipe].batcher is None:
+        if not self._setups[request.station][recipe].is_usable:
             return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
         with self._lock:
             self._checking.add(request.station)
@@ -212,7 +212,7 @@ class ControlDesk:
     def _prove(self, recipe: str, resets: bool) -> Outcome:
         """Look at the golden images of a recipe: without success nobody judges by it, with it and `resets` they do again."""
         try:
-            test = self._check(recipe)
+            checked = self._check(recipe)
         except Overloaded as error:
             log.warning("the golden images of recipe %s were not all judged: %s", recipe, error)
             return Outcome(Answer.FAILED, Why.BUSY)
@@ -230,7 +230,7 @@ class ControlDesk:
                 self._withdrawn.discard(recipe)
                 for station in self._judging_by(recipe):
                     self._pipeline.change_recipe(station, self._setups[station][recipe])
-        return Outcome(Answer.DONE, checked=len(test.checks))
+        return Outcome(Answer.DONE, checked=checked)
 
     def _judging_by(self, recipe: str) -> list[str]:
         return [station for station in self._setups if self._pipeline.setup_of(station).recipe.name == recipe]
@@ -242,7 +242,7 @@ class ControlDesk:
             concerned = self._judging_by(recipe)
             for station in concerned:
                 active = self._pipeline.setup_of(station)
-                self._pipeline.change_recipe(station, Setup(active.recipe, None, fault))
+                self._pipeline.change_recipe(station, Setup(active.recipe, {}, fault))
         for station in concerned:
             self._show(station, Fault.CHECK_FAILED)
 

@@ -9,6 +9,7 @@
     │   ├── BundleUntrusted    not signed by a key that the line trusts
     │   └── GoldenMismatch     this machine does not reproduce the recorded scores
     ├── EngineError            a provider is missing, or the model raised
+    │   ├── TooLate            the part would not be judged by its deadline
     │   └── Interrupted        nobody waits for the scores of this part any more
     ├── SessionError           a camera client broke the protocol
     │   ├── UnknownCamera      no station of this line has that camera
@@ -82,6 +83,10 @@ class GoldenMismatch(BundleError):
 
 class EngineError(InspectorError):
     """An execution provider is missing, or the model raised."""
+
+
+class TooLate(EngineError):
+    """More is offered than can be judged: this part would not be by its deadline."""
 
 
 class Interrupted(EngineError):

@@ -50,6 +50,7 @@ class Reason(enum.IntEnum):
     JOURNAL_FAILED = 25
     INTERNAL_ERROR = 26
     STATION_STOPPED = 27
+    OVERLOADED = 28
 
     @property
     def verdict(self) -> Verdict:
@@ -176,7 +177,8 @@ class Finding:
     """One located defect, in pixels of the frame as received.
 
     `length_px` is the largest distance between two of its points and `centre_px` (x, y) the mean of them, for models that
-    outline defects, else None; `size` is there where the recipe gives the scale.
+    outline defects, else None; `size` is there where the recipe gives the scale. `view` says in whose frame, empty if the part
+    has only one.
     """
 
     defect_class: str
@@ -186,6 +188,7 @@ class Finding:
     length_px: float | None = None
     centre_px: tuple[float, float] | None = None
     size: Millimetres | None = None
+    view: str = ""
 
 
 def strongest_class(verdict: Verdict, findings: tuple[Finding, ...]) -> str:
@@ -197,7 +200,7 @@ def strongest_class(verdict: Verdict, findings: tuple[Finding, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The outcome for one part, before it has a place in the line's sequence."""
+    """The outcome for one part or one view of it, before it has a place in the line's sequence."""
 
     reason: Reason
     detail: str = ""
@@ -216,12 +219,28 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewResult:
+    """What came of one view of a part that has several; `reason` and the rest are of this view alone."""
+
+    view: str
+    camera: str
+    bundle: str
+    reason: Reason
+    detail: str = ""
+    score: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """The record of one part's verdict: the same on every output.
 
     `sequence` counts the verdicts of the line without gaps, `station_sequence` those of the station (shown to the PLC). Times
     are aware UTC datetimes; `receive_time` and `decide_time` are never None. `bundle` is "name@first 12 digits of digest".
-    `latency_ms` runs from receipt of the frame to the verdict, on the monotonic clock.
+    `latency_ms` runs from receipt of the first frame to the verdict, on the monotonic clock.
+
+    Of a part with several views `camera`, `score` and `limit` are those of `view`, which decided, `bundle` stands for the
+    bundles of all, and `views` says what came of each by then; with one view both are empty.
     """
 
     line: str
@@ -243,6 +262,8 @@ class Inspection:
     receive_time: datetime
     decide_time: datetime
     latency_ms: float
+    view: str = ""
+    views: tuple[ViewResult, ...] = ()
 
     @property
     def name(self) -> str:

@@ -17,31 +17,43 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.admission import Part, Reply, TriggerBook
+from inspector.admission import Look, Part, Reply, Settled, TriggerBook
 from inspector.backlog import RECONNECT_S, Backlog
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
-from inspector.errors import CameraBusy, ConfigError, EngineError, FrameError, JournalError, SessionError, UnknownCamera
-from inspector.imaging.archive import archive, heat_map_png
+from inspector.decision.views import decide, decide_at_deadline
+from inspector.errors import (
+    CameraBusy,
+    ConfigError,
+    EngineError,
+    FrameError,
+    JournalError,
+    Overloaded,
+    SessionError,
+    TooLate,
+    UnknownCamera,
+)
 from inspector.imaging.check import check_exposure, check_sharpness
 from inspector.imaging.decode import DecodeLimits, decode
 from inspector.imaging.locate import locate
 from inspector.imaging.normalise import normalise
+from inspector.inference.batching import Batcher
+from inspector.keeping import Keeping
 from inspector.meter import Meter
-from inspector.part import Frame, ImageKind, Inspection, Judgement, Reason, Scores, Verdict
+from inspector.part import Frame, Inspection, Judgement, Reason, Scores, Verdict
 from inspector.records.entries import Admission
 from inspector.records.evidence import EvidenceWriter
 from inspector.records.journal import Journal
 from inspector.settlement import Settlement
 from inspector.signalling.signal import Signal, StationReading, StationState
-from inspector.station import SessionInfo, Setup, Station
+from inspector.station import Recipe, SessionInfo, Setup, Station
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +61,8 @@ log = logging.getLogger(__name__)
 STUCK_S = 1.0
 # Skipped triggers entered under one hold of the lock: some 0.3 ms.
 ENTERED_AT_ONCE = 32
+# Parts of a station without a verdict beyond which no more are taken in; only counters that run wild come so far.
+MAX_OWED = 20_000
 # How long the verdicts of parts without a frame may still keep the PLC's pace when the time to stop is over.
 LAST_WORDS_S = 0.2
 
@@ -73,12 +87,13 @@ class Pipeline:
         self.line = line
         self._journal = journal
         self._signals = signals
-        self._evidence = evidence
+        self._keeping = Keeping(journal, evidence)
         self._decode_limits = decode_limits
         self.meter = meter or Meter()
         self._clock = clock
         self._now = now
-        self._stations = {station.camera: station for station in stations}
+        self._stations = {station.name: station for station in stations}
+        self._by_camera = {camera: station for station in stations for camera in station.cameras.values()}
         self._setups = {station.name: station.setups[station.first] for station in stations}
         self._stopped = {station.name for station in stations if station.stopped}
         self._lock = threading.Lock()
@@ -89,7 +104,8 @@ class Pipeline:
             mark = state.stations.get(station.name)
             recent = [i for i in state.recent if i.station == station.name]
             first = mark.next_trigger if mark else 1
-            self._books[station.name] = TriggerBook(station.name, first, station.max_gap, recent)
+            cameras = list(station.cameras.values())
+            self._books[station.name] = TriggerBook(station.name, cameras, first, station.max_gap, recent)
         self._settlement = Settlement(
             line,
             journal,
@@ -115,19 +131,18 @@ class Pipeline:
         for admission in self._journal.state.unsettled:
             station, setup = self._owing(admission)
             part = Part(
-                camera=admission.camera,
                 trigger=admission.trigger,
                 part_id=admission.part_id,
                 capture_time=admission.capture_time,
                 receive_time=admission.receive_time,
                 received_s=now_s - max(0.0, (now - admission.receive_time).total_seconds()),
                 deadline_s=now_s,
-                frame=None,
                 setup=setup,
+                looks=_looks(station, setup),
             )
             if admission.station in self._books:
                 self._books[admission.station].restore(part)
-            owed.append(partial(self._settle, station, part, restarted))
+            owed.append(partial(self._settle, station, part, restarted, part.looks[0]))
         self._backlog.tell(owed, pause_s=RECONNECT_S)
         self._started = True
         self._show_states()
@@ -146,7 +161,7 @@ class Pipeline:
             self._idle.wait_for(lambda: not any(book.in_flight for book in self._books.values()), timeout=drain_s)
             left = [(s, part) for s in self._stations.values() for part in self._books[s.name].in_flight.values()]
         stopped = Judgement(Reason.SERVICE_STOPPING, "the service was stopped before the part was judged")
-        self._backlog.tell([partial(self._settle, station, part, stopped) for station, part in left])
+        self._backlog.tell([partial(self._settle, station, part, stopped, part.looks[0]) for station, part in left])
         self._backlog.close(max(LAST_WORDS_S, until_s - self._clock()))
         self._deadlines.close()
 
@@ -171,11 +186,12 @@ class Pipeline:
                     "or give this camera its own name in the line file"
                 )
             self._streaming[camera] = client
-            next_trigger = self._books[station.name].next_trigger
+            next_trigger = self._books[station.name].begin(camera)
         try:
             recipe = self._setups[station.name].recipe
             max_bytes = self._decode_limits.max_frame_bytes
-            yield SessionInfo(station.name, recipe.name, recipe.bundle, recipe.deadline_ms, max_bytes, next_trigger)
+            about = (station.name, recipe.name, recipe.bundle, recipe.deadline_ms, max_bytes, next_trigger)
+            yield SessionInfo(*about, station.view_of(camera))
         finally:
             with self._lock:
                 del self._streaming[camera]
@@ -188,30 +204,30 @@ class Pipeline:
         JournalError if verdicts can no longer be kept.
         """
         station = self._station_of(camera)
-        part, answers = self._admit(station, frame.trigger, frame.part_id, frame.capture_time, frame, reply)
-        if part is None:
-            return answers
+        admitted = self._admit(station, camera, frame.trigger, frame.part_id, frame.capture_time, frame, reply)
+        part, look = admitted.part, admitted.look
+        if part is None or look is None:
+            return admitted.answers
         try:
-            model_input = self._see(station, part, frame)
+            model_input = self._see(part, look, frame)
         except FrameError as error:
-            self._settle(station, part, Judgement(error.reason, str(error)))
+            self._judged(station, part, look, Judgement(error.reason, str(error)))
         except Exception:  # noqa: BLE001 told with its traceback by _log_fault
             self._log_fault("prepared", station, part)
-            self._settle(
-                station, part, Judgement(Reason.INTERNAL_ERROR, "preparing the image failed; the log has the fault")
-            )
+            fault = "preparing the image failed; the log has the fault"
+            self._judged(station, part, look, Judgement(Reason.INTERNAL_ERROR, fault))
         else:
-            part.prepared_s = self._clock()
-            self._infer(station, part, model_input)
-        return answers
+            look.prepared_s = self._clock()
+            self._infer(station, part, look, model_input)
+        return admitted.answers
 
     def submit_fault(self, camera: str, trigger: int, part_id: str, reason: Reason, detail: str, reply: Reply) -> int:
         """As `submit`, for a trigger whose frame cannot even be described; it is UNKNOWN with that reason."""
         station = self._station_of(camera)
-        part, answers = self._admit(station, trigger, part_id, None, None, reply)
-        if part is not None:
-            self._settle(station, part, Judgement(reason, detail))
-        return answers
+        admitted = self._admit(station, camera, trigger, part_id, None, None, reply)
+        if admitted.part is not None and admitted.look is not None:
+            self._judged(station, admitted.part, admitted.look, Judgement(reason, detail))
+        return admitted.answers
 
     def subscribe(self, on_inspection: Callable[[Inspection], None]) -> Callable[[], None]:
         """Call `on_inspection` with every verdict from now on, in sequence; it may only enqueue. Returns the end of it."""
@@ -262,56 +278,122 @@ class Pipeline:
     def _admit(
         self,
         station: Station,
+        camera: str,
         trigger: int,
         part_id: str,
         capture_time: datetime | None,
         frame: Frame | None,
         reply: Reply,
-    ) -> tuple[Part | None, int]:
-        """Enter a new part, and the skipped ones before it; None if it came before, or was refused and has its verdict.
+    ) -> _Admitted:
+        """Enter a new part, and the skipped ones before it, or find the part whose other views came before.
 
-        Also returns how often `reply` is called in all. Only one stream at a time submits for a station.
+        Only one stream at a time submits for a camera.
         """
-        receive_time, received_s = self._now(), self._clock()
         setup = self._setups[station.name]
+        receive_time, received_s = self._now(), self._clock()
         deadline_s = received_s + setup.recipe.deadline_ms / 1000
+        view = station.view_of(camera)
+        in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
 
         def new(number: int) -> Part:
+            about = (part_id, capture_time) if number == trigger else ("", None)
+            part = Part(number, *about, receive_time, received_s, deadline_s, setup, _looks(station, setup), [reply])
+            look = part.look_of(camera)
             if number == trigger:
-                about = (part_id, capture_time, receive_time, received_s, deadline_s, frame, setup)
+                look.take(frame)
             else:
-                about = ("", None, receive_time, received_s, deadline_s, None, setup)
-            return Part(station.camera, number, *about, [reply])
+                look.lost = _skipped_by(trigger, number)
+            return part
 
-        lost: list[Part] = []
+        entered: list[Part] = []
+        missed: list[Part] = []
+        told: list[Inspection] = []
         refusal: Judgement | None = None
         part = known = None
         while part is None and known is None:
             with self._lock:
                 book = self._books[station.name]
                 known = book.again(trigger)
-                if isinstance(known, Part):
-                    known.replies.append(reply)
-                elif known is None:
+                if known is None:
                     skipped = book.skipped(trigger)
-                    if not lost:  # once some are entered, all of them get their verdict
-                        self._refuse_if_full()
-                    lost += [self._enter(station, book, new(number)) for number in skipped[:ENTERED_AT_ONCE]]
+                    if not entered:  # once some are entered, all of them get their verdict
+                        self._refuse_if_full(book)
+                if not (entered or missed or told):
+                    missed, told = book.missed(camera, trigger)
+                    for one in missed:
+                        one.look_of(camera).lost = _skipped_by(trigger, one.trigger)
+                        one.replies.append(reply)
+                if known is None:
+                    entered += [self._enter(station, book, new(number)) for number in skipped[:ENTERED_AT_ONCE]]
                     if len(skipped) <= ENTERED_AT_ONCE:
-                        refusal = self._refusal(station, setup, book.judging)
+                        refusal = self._refusal(station, setup, view, book.judging, in_time)
                         part = self._enter(station, book, new(trigger))
-        gap = f"was skipped: trigger {trigger} came next, so this part passed without a frame"
-        verdicts = [Judgement(Reason.TRIGGER_GAP, f"trigger {p.trigger} {gap}") for p in lost]
-        self._backlog.tell([partial(self._settle, station, p, v) for p, v in zip(lost, verdicts, strict=True)])
-        if isinstance(known, Inspection):
-            reply(known)
-        if part is not None and refusal is not None:
-            self._settle(station, part, refusal)
-        elif part is not None:
-            self._deadlines.add(part)
-        return (None if refusal is not None else part), 1 + len(lost)
+                elif isinstance(known, Part):
+                    known.replies.append(reply)
+        self._tell_skipped(station, missed + entered)
+        for inspection in told:
+            reply(inspection)
+        answers = 1 + len(missed) + len(told) + len(entered)
+        if isinstance(known, Settled):
+            with self._lock:
+                is_late_view = camera in known.missing
+                known.missing.discard(camera)
+            if is_late_view and frame is not None and frame.data:
+                self._keeping.keep_late_view(known.inspection, list(station.cameras).index(view), view, frame)
+            reply(known.inspection)
+            return _Admitted(None, None, answers)
+        if isinstance(known, Part):
+            return _Admitted(known, self._join(station, camera, known, part_id, frame), answers)
+        assert part is not None
+        if refusal is not None:
+            self._settle(station, part, refusal, part.look_of(camera))
+            return _Admitted(None, None, answers)
+        self._deadlines.add(part)
+        return _Admitted(part, part.look_of(camera), answers)
 
-    def _refuse_if_full(self) -> None:
+    def _join(self, station: Station, camera: str, part: Part, part_id: str, frame: Frame | None) -> Look | None:
+        """A frame of a part that others announced: its view, or None if it comes again or too late."""
+        look = part.look_of(camera)
+        with self._lock:
+            if look.came or part.done:
+                return None
+            look.take(frame)
+            self._books[station.name].count(part)
+            mixed = part_id and part.part_id and part_id != part.part_id
+            part.part_id = part.part_id or part_id
+        if mixed:
+            fault = f"view {look.view.name} is of part {part_id}, and this trigger's other view of {part.part_id}"
+            step = "the cameras do not count the same parts: number triggers by one counter"
+            self._settle(station, part, Judgement(Reason.FRAME_INVALID, f"{fault}; {step}"), look)
+            return None
+        batcher = part.setup.batchers.get(look.view.name)
+        if batcher is not None and not batcher.has_time(part.deadline_s):
+            self._judged(station, part, look, _overloaded(batcher, part.setup))
+            return None
+        return look
+
+    def _tell_skipped(self, station: Station, parts: Sequence[Part]) -> None:
+        """Parts that a camera did not show: those that no other view can come of have their verdict, the rest a deadline."""
+        over = []
+        for part in parts:
+            with self._lock:
+                outcome = decide([look.state for look in part.looks])
+                crowded = len(self._books[station.name].in_flight) > station.max_in_flight + station.max_gap
+            if outcome is None and crowded:
+                outcome = 0, Judgement(Reason.TRIGGER_GAP, next(look.lost for look in part.looks if look.lost))
+            if outcome is not None:
+                place, judgement = outcome
+                over.append(partial(self._settle, station, part, judgement, part.looks[place]))
+            else:
+                self._deadlines.add(part)
+        self._backlog.tell(over)
+
+    def _refuse_if_full(self, book: TriggerBook) -> None:
+        if len(book.in_flight) > MAX_OWED:
+            raise Overloaded(
+                f"{len(book.in_flight)} parts of station {book.station} wait for their verdict: the camera counts faster than "
+                "a PLC can be told; number every part once"
+            )
         if self._settlement.full:
             raise JournalError(
                 "the journal takes no more verdicts: free space on its disk; parts are rejected until then"
@@ -322,135 +404,142 @@ class Pipeline:
         self._note_admission(station, part)
         return part
 
-    def _refusal(self, station: Station, setup: Setup, in_flight: int) -> Judgement | None:
+    def _refusal(self, station: Station, setup: Setup, view: str, in_flight: int, in_time: bool) -> Judgement | None:
         if self._stopping:
             return Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
         if station.name in self._stopped:
             return Judgement(Reason.STATION_STOPPED, "the station was told to stop; start it to judge parts")
-        if setup.batcher is None:
+        if not setup.is_usable:
             return Judgement(Reason.NOT_READY, setup.fault or "the station has no bundle")
         if in_flight >= station.max_in_flight:
             return Judgement(Reason.QUEUE_FULL, f"{in_flight} parts are in flight, the most is {station.max_in_flight}")
-        return None
+        return None if in_time else _overloaded(setup.batchers[view], setup)
 
     def _note_admission(self, station: Station, part: Part) -> None:
         """So that the part gets a verdict even if this process dies now. A failing journal is told by the settlement."""
+        camera = next((look.camera for look in part.looks if look.came or look.lost), part.looks[0].camera)
         try:
             self._journal.admit(
-                Admission(station.name, part.camera, part.trigger, part.part_id, part.receive_time, part.capture_time)
+                Admission(station.name, camera, part.trigger, part.part_id, part.receive_time, part.capture_time)
             )
         except JournalError as error:
             log.debug("admission of trigger %d not journalled: %s", part.trigger, error)
 
     # --------------------------------------------------------------------------------------------- 2. see the image
 
-    def _see(self, station: Station, part: Part, frame: Frame) -> NDArray[np.uint8]:
+    def _see(self, part: Part, look: Look, frame: Frame) -> NDArray[np.uint8]:
         """Frame → model input, uint8 (height, width, channels). Raises FrameError with the reason for UNKNOWN."""
-        recipe = part.setup.recipe
+        view = look.view
+        if view.name and frame.view not in ("", view.name):
+            raise FrameError(
+                Reason.FRAME_INVALID,
+                f'a frame of view "{frame.view}" came from the camera of view "{view.name}": give the frame that name or none',
+            )
         image = decode(frame, self._decode_limits)
-        part.frame_size = (image.width_px, image.height_px)
-        check_exposure(image, recipe.check)
-        part.region = locate(image, recipe.location)
-        check_sharpness(image, part.region, recipe.check)
-        return normalise(image, part.region, recipe.width_px, recipe.height_px, recipe.channels)
+        look.frame_size = (image.width_px, image.height_px)
+        check_exposure(image, view.check)
+        look.region = locate(image, view.location)
+        check_sharpness(image, look.region, view.check)
+        return normalise(image, look.region, view.width_px, view.height_px, view.channels)
 
     # ----------------------------------------------------------------------------------------------------- 3. infer
 
-    def _infer(self, station: Station, part: Part, model_input: NDArray[np.uint8]) -> None:
-        assert part.setup.batcher is not None
-        taken = part.setup.batcher.submit(
+    def _infer(self, station: Station, part: Part, look: Look, model_input: NDArray[np.uint8]) -> None:
+        taken = part.setup.batchers[look.view.name].submit(
             model_input,
-            lambda outcome: self._decide(station, part, outcome),
+            lambda outcome: self._decide(station, part, look, outcome),
             lambda: part.done,
+            part.deadline_s,
         )
         if not taken:
-            self._settle(station, part, Judgement(Reason.QUEUE_FULL, "the model's queue is full"))
+            self._judged(station, part, look, Judgement(Reason.QUEUE_FULL, "the model's queue is full"))
 
     # ---------------------------------------------------------------------------------------------------- 4. decide
 
-    def _decide(self, station: Station, part: Part, outcome: Scores | EngineError) -> None:
-        part.scored_s = self._clock()
+    def _decide(self, station: Station, part: Part, look: Look, outcome: Scores | EngineError) -> None:
+        look.scored_s = self._clock()
         if isinstance(outcome, EngineError):
-            self._settle(station, part, Judgement(Reason.MODEL_FAILED, str(outcome)))
+            reason = Reason.OVERLOADED if isinstance(outcome, TooLate) else Reason.MODEL_FAILED
+            self._judged(station, part, look, Judgement(reason, str(outcome)))
             return
         try:
-            assert part.region is not None
-            recipe = part.setup.recipe
-            judgement = judge(outcome, recipe.limits, part.region, recipe.classes, recipe.dimensions)
+            assert look.region is not None
+            view = look.view
+            judgement = judge(outcome, view.limits, look.region, view.classes, view.dimensions)
         except Exception:  # noqa: BLE001 told with its traceback by _log_fault
             self._log_fault("decided", station, part)
             judgement = Judgement(Reason.INTERNAL_ERROR, "the decision failed; the log has the fault")
-        self._settle(station, part, judgement, outcome)
+        self._judged(station, part, look, judgement, outcome)
+
+    def _judged(
+        self, station: Station, part: Part, look: Look, judgement: Judgement, scores: Scores | None = None
+    ) -> None:
+        """A view has its judgement; so has the part, if that decides it."""
+        look.scores = scores
+        if len(part.looks) == 1:
+            look.judgement = judgement
+            self._settle(station, part, judgement, look)
+            return
+        with self._lock:
+            look.judgement = judgement
+            outcome = None if part.done else decide([one.state for one in part.looks])
+        if outcome is not None:
+            place, of_part = outcome
+            self._settle(station, part, of_part, part.looks[place])
+        elif part.done:
+            self._settle(station, part, judgement, look)
 
     def _expire(self, part: Part) -> None:
-        """The deadline came first."""
-        self._settle(self._stations[part.camera], part, self._too_late(part))
-
-    @staticmethod
-    def _too_late(part: Part) -> Judgement:
-        budget_ms = part.setup.recipe.deadline_ms
-        return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {budget_ms} ms of receipt")
+        """The deadline came first. Of many parts without a frame the verdicts keep the PLC's pace."""
+        station = self._station_of(part.looks[0].camera)
+        place, judgement = decide_at_deadline([look.state for look in part.looks], part.setup.recipe.deadline_ms)
+        settle = partial(self._settle, station, part, judgement, part.looks[place])
+        if part.came:
+            settle()
+        else:
+            self._backlog.tell([settle])
 
     # ---------------------------------------------------------------------------------------------------- 5. settle
 
-    def _settle(self, station: Station, part: Part, judgement: Judgement, scores: Scores | None = None) -> None:
-        """Make `judgement` the part's verdict on every output, unless it already has one."""
+    def _settle(self, station: Station, part: Part, judgement: Judgement, look: Look) -> None:
+        """Make `judgement`, which `look` decided, the part's verdict on every output, unless it already has one."""
         score = judgement.score
         with self._lock:
             won = part.inspection is None
             if won:
                 if judgement.verdict is not Verdict.UNKNOWN and self._clock() >= part.deadline_s:
-                    judgement, scores = self._too_late(part), None
-                recipe = part.setup.recipe
-                inspection, kept = self._settlement.enter(part, judgement, station.name, recipe.name, recipe.bundle)
+                    judgement = _too_late(part)
+                inspection, kept = self._settlement.enter(part, look, judgement, station.name)
                 part.inspection = inspection
                 if station.name in self._books:
                     self._books[station.name].leave(inspection)
                 self._idle.notify_all()
                 replies, part.replies = part.replies, []
-                frame, part.frame = part.frame, None
+                frames = [(one, one.frame) for one in part.looks]
+                for one in part.looks:
+                    one.frame = None
         if won:
-            self._tell_apart(part, inspection)
+            self._tell_apart(part, look, inspection)
         else:
             assert part.inspection is not None
-            inspection, kept, replies, frame = part.inspection, False, [], None
+            inspection, kept, replies, frames = part.inspection, False, [], []
         if score is not None and inspection.score is None:
-            self._note_late_score(inspection, score)
+            self._keeping.note_late_score(inspection, score)
         for reply in replies:
             try:
                 reply(inspection)
             except Exception:  # the verdict stands on every other output; the other clients must hear of it too
                 log.exception("%s could not be answered", inspection.name)
-        if kept and frame is not None:
-            self._keep_evidence(part, frame, inspection, scores)
+        if kept:
+            self._keeping.keep(inspection, [(one, frame) for one, frame in frames if frame is not None])
 
-    def _tell_apart(self, part: Part, inspection: Inspection) -> None:
+    def _tell_apart(self, part: Part, look: Look, inspection: Inspection) -> None:
         """Count the part and, with --verbose, log it; the signal is out already."""
-        self.meter.settled(part, inspection, self._clock())
+        self.meter.settled(part, look, inspection, self._clock())
         if log.isEnabledFor(logging.DEBUG):
             about = {"station": inspection.station, "trigger": inspection.trigger, "part_id": inspection.part_id}
             about |= {"verdict": inspection.verdict.name, "reason": inspection.reason.name, "score": inspection.score}
             log.debug("%s", inspection.name, extra={**about, "latency_ms": round(inspection.latency_ms, 3)})
-
-    # ------------------------------------------------------------------------------- 6. after the signal: the evidence
-
-    def _keep_evidence(self, part: Part, frame: Frame, inspection: Inspection, scores: Scores | None) -> None:
-        region, frame_size = part.region, part.frame_size
-        jobs: list[tuple[ImageKind, Callable[[], tuple[bytes, str]]]] = [(ImageKind.FRAME, lambda: archive(frame))]
-        size_bytes = len(frame.data)
-        if inspection.verdict is Verdict.REJECT and scores is not None and scores.anomaly_map is not None and region:
-            anomaly_map, limit = scores.anomaly_map, part.setup.recipe.limits.region
-            size_bytes += anomaly_map.nbytes
-            jobs.append(
-                (ImageKind.HEAT_MAP, lambda: (heat_map_png(anomaly_map, limit, region, frame_size), "image/png"))
-            )
-        self._evidence.submit(inspection.sequence, size_bytes, jobs)
-
-    def _note_late_score(self, inspection: Inspection, score: float) -> None:
-        try:
-            self._journal.late_score(inspection.sequence, score)
-        except JournalError as error:
-            log.debug("late score %.4g of trigger %d not journalled: %s", score, inspection.trigger, error)
 
     def _log_fault(self, what: str, station: Station, part: Part) -> None:
         """With its traceback, but not for every part that has the same fault: at the first, second, fourth, eighth, …"""
@@ -468,12 +557,11 @@ class Pipeline:
             return [
                 StationReading(
                     station.name,
-                    station.camera,
+                    {camera: camera in self._streaming for camera in station.cameras.values()},
                     self._state(station),
                     self._setups[station.name].recipe.name,
                     self._setups[station.name].recipe.bundle,
                     len(self._books[station.name].in_flight),
-                    station.camera in self._streaming,
                 )
                 for station in self._stations.values()
             ]
@@ -484,15 +572,14 @@ class Pipeline:
         return self._clock() - self._deadlines.last_tick_s
 
     def _station_named(self, name: str) -> Station:
-        for station in self._stations.values():
-            if station.name == name:
-                return station
-        raise ConfigError(f'line "{self.line}" has no station "{name}": correct the name or the line file')
+        if name not in self._stations:
+            raise ConfigError(f'line "{self.line}" has no station "{name}": correct the name or the line file')
+        return self._stations[name]
 
     def _station_of(self, camera: str) -> Station:
-        station = self._stations.get(camera)
+        station = self._by_camera.get(camera)
         if station is None:
-            known = ", ".join(sorted(self._stations))
+            known = ", ".join(sorted(self._by_camera))
             raise UnknownCamera(
                 f'line "{self.line}" has no camera "{camera}"; it has {known}: correct the name or the line file'
             )
@@ -500,11 +587,11 @@ class Pipeline:
 
     def _owing(self, admission: Admission) -> tuple[Station, Setup]:
         """The station that owes a verdict since before the restart, under the name that it had then, and its recipe."""
-        for station in self._stations.values():
-            if station.name == admission.station:
-                return station, self._setups[station.name]
-        nameless = Setup(replace(next(iter(self._setups.values())).recipe, name="", bundle="", classes=()), None)
-        return Station(admission.station, admission.camera, {"": nameless}, ""), nameless
+        if admission.station in self._stations:
+            return self._stations[admission.station], self._setups[admission.station]
+        view = replace(next(iter(self._setups.values())).recipe.views[0], name="", bundle="", classes=())
+        nameless = Setup(Recipe("", 1, (view,)), {})
+        return Station(admission.station, {"": admission.camera}, {"": nameless}, ""), nameless
 
     def _show_states(self) -> None:
         for station in self._stations.values():
@@ -515,8 +602,36 @@ class Pipeline:
     def _state(self, station: Station) -> StationState:
         if self._stopping:
             return StationState.STOPPING
-        if self._setups[station.name].batcher is None or not self._settlement.works:
+        if not self._setups[station.name].is_usable or not self._settlement.works:
             return StationState.FAULT
         if station.name in self._stopped:
             return StationState.STOPPED
         return StationState.READY if self._started else StationState.NOT_READY
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A part and the view of it that is to be judged now, if any; `answers` as of `submit`."""
+
+    part: Part | None
+    look: Look | None
+    answers: int
+
+
+def _looks(station: Station, setup: Setup) -> tuple[Look, ...]:
+    return tuple(Look(view, station.cameras[view.name]) for view in setup.recipe.views)
+
+
+def _skipped_by(trigger: int, number: int) -> str:
+    return f"trigger {number} was skipped: trigger {trigger} came next, so this part passed without a frame"
+
+
+def _overloaded(batcher: Batcher, setup: Setup) -> Judgement:
+    waiting, budget_ms = batcher.waiting, setup.recipe.deadline_ms
+    return Judgement(
+        Reason.OVERLOADED, f"{waiting} parts wait for the model: this one would not be judged within {budget_ms} ms"
+    )
+
+
+def _too_late(part: Part) -> Judgement:
+    return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {part.setup.recipe.deadline_ms} ms of receipt")

@@ -97,7 +97,11 @@ def inspection_card(labelled: Labelled) -> Table:
         "part",
         f"{_plain(i.part_id) or '–'}, trigger {i.trigger} of station {_plain(i.station)}, camera {_plain(i.camera)}",
     )
-    card.add_row("score / limit", _score(i))
+    card.add_row("score / limit", _score(i) + (f" (view {_plain(i.view)})" if i.view else ""))
+    for one in i.views:
+        limit = "" if one.score is None else f", {one.score:.4f} / {one.limit:.4f}"
+        about = f"{one.reason.name}{limit}, camera {_plain(one.camera)}, {_plain(one.bundle) or '–'}"
+        card.add_row(f"view {_plain(one.view)}", about + (f": {_plain(one.detail)}" if one.detail else ""))
     if stored.late_score is not None:
         card.add_row("late score", f"{stored.late_score:.4f} (after the deadline: changed nothing)")
     for finding in i.findings:
@@ -111,7 +115,8 @@ def inspection_card(labelled: Labelled) -> Table:
             if image.sha256
             else f"lost: {image.lost_reason}"
         )
-        card.add_row(image.kind.name.lower().replace("_", " "), _plain(kept))
+        of_view = f" of {_plain(image.view)}" if image.view else ""
+        card.add_row(image.kind.name.lower().replace("_", " ") + of_view, _plain(kept))
     for label in labelled.history:
         counts = "" if label in labelled.current else " (no longer counts)"
         card.add_row("label", _plain(_label(label)) + counts)

@@ -9,44 +9,22 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from inspector import __version__
 from inspector.access.tls import TlsFiles
-from inspector.control import REMEMBERED_FILE, ControlDesk, StationMemory, read_memory
-from inspector.decision.dimensions import check_dimensions
+from inspector.control import REMEMBERED_FILE, ControlDesk, read_memory
 from inspector.errors import (
     AuditError,
-    BundleError,
-    ConfigError,
-    EngineError,
-    FrameError,
     InspectorError,
     StoreUnavailable,
 )
-from inspector.imaging.archive import unarchive
-from inspector.imaging.check import CheckSpec
-from inspector.imaging.decode import DecodeLimits, decode
-from inspector.imaging.locate import locate
-from inspector.imaging.location_spec import LocationSpec, NoLocation, location_from_dict
-from inspector.imaging.normalise import normalise
-from inspector.inference.batching import Batcher
-from inspector.inference.bundle import Bundle, open_bundle
-from inspector.inference.choice import AUTO, choose_engine
-from inspector.inference.engine import Engine
-from inspector.inference.queued import QueuedEngine
-from inspector.inference.remote import RemoteEngine
-from inspector.inference.self_test import SelfTest, self_test
-from inspector.inference.signature import check_trust
-from inspector.part import Limits
+from inspector.imaging.decode import DecodeLimits
+from inspector.models import load_models, prove_again, queue_models, setup_of, station_of
 from inspector.pipeline import Pipeline
 from inspector.records.audit import AUDIT_FILE, AuditLog
 from inspector.records.auditing import AuditWriter
@@ -62,9 +40,8 @@ from inspector.records.store import Store
 from inspector.registrar import Registrar
 from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
-from inspector.settings import LineSettings, ModbusTable, RecipeTable, StationTable
+from inspector.settings import LineSettings, ModbusTable
 from inspector.signalling.modbus import ModbusSignal, PlcControl
-from inspector.station import Recipe, Setup, Station
 from inspector.telemetry.collector import LineCollector, Sources
 from inspector.telemetry.server import MetricsServer
 
@@ -72,92 +49,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
 HANG_UP_S = 0.5
-MAX_HELD_BYTES = 512 << 20
-"""Of pictures that are judged by tiles, by the parts in flight of one station: 10 grey ones of 25 megapixels, 3 in colour."""
-PROVIDER_CHOICES = "provider-choices.json"
 # A thread that computes gives way to one that answers a camera after this long (CPython's default is 5 ms).
 SWITCH_INTERVAL_S = 0.0005
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A bundle that passed its self-test on this machine, ready to judge parts located by `location`."""
-
-    bundle: Bundle
-    location: LocationSpec
-    engine: Engine
-    test: SelfTest
-
-
-def load_model(settings: LineSettings, recipe: RecipeTable) -> Model:
-    """Open and self-test the bundle of a recipe, and warm it up. If the line trusts keys, one of them must have signed it.
-
-    Raises BundleError or EngineError if it may not go live here, ConfigError if the recipe's location is wrong.
-    """
-    inference = settings.file.inference
-    bundle = open_bundle(settings.resolve(recipe.bundle))
-    check_trust(bundle, settings.trusted_keys)
-    if inference.oip:
-        engine, test = prove_remote(bundle, inference.oip, recipe.deadline_ms)
-    else:
-        kept = settings.data_dir / PROVIDER_CHOICES
-        engine, test = prove_bundle(bundle, inference.provider, inference.threads, kept)
-    engine.warm_up(inference.max_batch)
-    if recipe.location is None:
-        location = location_from_dict(bundle.manifest.input.location, bundle.path)
-    else:
-        location = location_from_dict(recipe.location, settings.path.parent)
-    return Model(bundle, location, engine, test)
-
-
-def prove_bundle(
-    bundle: Bundle, provider: str = "CPU", threads: int = 0, kept: Path | None = None
-) -> tuple[Engine, SelfTest]:
-    """An engine whose golden images gave their recorded scores and verdicts here; BundleError or EngineError if not.
-
-    `provider` of "auto" takes the fastest that does so, and keeps the choice in the file `kept`.
-    """
-    prepare = _golden_preparation(bundle)
-
-    def prove(name: str) -> tuple[Engine, SelfTest]:
-        engine = Engine(bundle, provider=name, threads=threads)
-        return engine, _golden_test(engine, prepare)
-
-    if provider == AUTO:
-        return choose_engine(bundle, prove, threads, kept)
-    return prove(provider)
-
-
-def prove_remote(bundle: Bundle, host: str, timeout_ms: int) -> tuple[Engine, SelfTest]:
-    """An engine on the inference server at `host`, which serves the bundle's graph under the bundle's name; proved as here."""
-    engine = RemoteEngine(bundle, host, bundle.manifest.name, timeout_ms)
-    prepare = _golden_preparation(bundle)
-    test = _golden_test(engine, prepare)
-    by_score = sorted(bundle.manifest.golden, key=lambda image: image.score)
-    # The best and the worst part: a model that scores everything low, or everything high, fails one of them.
-    engine.prove_with([(prepare(bundle.read(image.file)), image.score) for image in (by_score[0], by_score[-1])])
-    return engine, test
-
-
-def _golden_preparation(bundle: Bundle) -> Callable[[bytes], NDArray[np.uint8]]:
-    location = location_from_dict(bundle.manifest.input.location, bundle.path)
-    return functools.partial(_prepare_golden, bundle, location)
-
-
-def _golden_test(engine: Engine, prepare: Callable[[bytes], NDArray[np.uint8]]) -> SelfTest:
-    try:
-        return self_test(engine, prepare)
-    except FrameError as error:
-        raise BundleError(
-            f"a golden image of bundle {engine.bundle.label} cannot be read: {error}; export it again"
-        ) from error
-
-
-def _prepare_golden(bundle: Bundle, location: LocationSpec, data: bytes) -> NDArray[np.uint8]:
-    """A golden picture file → model input, by the same steps as a frame of the line."""
-    image = decode(unarchive(data), DecodeLimits())
-    spec = bundle.manifest.input
-    return normalise(image, locate(image, location), spec.width_px, spec.height_px, spec.channels)
 
 
 class Service:
@@ -183,7 +76,7 @@ class Service:
             tls.watch()
             stack.callback(tls.close)
         try:
-            models, faults = _load_models(settings)
+            loaded = load_models(settings)
         except InspectorError as error:
             audit.note("did not start the line", file.line.name, {"why": str(error)})
             raise
@@ -206,11 +99,11 @@ class Service:
         images.discard_unfinished()
         evidence = EvidenceWriter(images, journal)
         # Every station may fill its own bound; the model's queue is never the tighter one.
-        waiting = sum(station.max_in_flight for station in file.station)
-        batchers = {name: _batcher(m.engine, file.inference.max_batch, waiting) for name, m in models.items()}
-        setups = {name: _setup(name, file.recipe[name], models, batchers, faults) for name in {**models, **faults}}
+        waiting = sum(station.max_in_flight * len(station.by_view) for station in file.station)
+        queues = queue_models(loaded, file.inference, waiting)
+        setups = {name: setup_of(name, table, loaded, queues) for name, table in file.recipe.items() if name in loaded}
         memory = read_memory(settings.data_dir / REMEMBERED_FILE)
-        stations = [_station(table, setups, models, memory.get(table.name)) for table in file.station]
+        stations = [station_of(table, setups, loaded, memory.get(table.name)) for table in file.station]
         decode_limits = DecodeLimits(file.grpc.max_frame_mib << 20, file.grpc.max_pixels)
         self.pipeline = Pipeline(
             file.line.name,
@@ -222,7 +115,7 @@ class Service:
             pass_sampling=file.records.pass_sampling,
         )
         by_station = {station.name: station.setups for station in stations}
-        check = functools.partial(_check_queued, models, batchers)
+        check = functools.partial(prove_again, loaded, queues)
         remembered = settings.data_dir / REMEMBERED_FILE
         plc.desk = ControlDesk(self.pipeline, by_station, check, modbus, audit.note, remembered)
         stack.callback(plc.desk.close)
@@ -232,8 +125,7 @@ class Service:
         stack.callback(RecordsHealth(journal, forwarder, evidence).stop)
         stack.callback(_stop_forwarder, forwarder)
         stack.callback(_stop_evidence, evidence)
-        for batcher in batchers.values():
-            stack.callback(batcher.close)
+        stack.callback(queues.close)
         self.server = RpcServer(
             self.pipeline,
             store,
@@ -248,20 +140,21 @@ class Service:
         )
         stack.callback(self.server.stop, HANG_UP_S)
         running = {
-            name: (batcher, models[name].bundle.label, models[name].engine.provider)
-            for name, batcher in batchers.items()
+            "/".join(filter(None, key)): (queues.batchers[key], model.bundle.label, model.engine.provider)
+            for key, model in loaded.models.items()
         }
         sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
-        stack.callback(Registrar(open_store, [m.bundle for m in models.values()], recipes).stop)
+        stack.callback(Registrar(open_store, loaded.bundles, recipes).stop)
         stack.callback(RetentionKeeper(images, open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)
         self.pipeline.start()
         self.server.start()
         self._serve_metrics(settings, stack, tls, audit, sources)
-        used = {recipe: model.bundle.label for recipe, model in models.items()}
-        audit.note("started the line", file.line.name, {"version": __version__, "bundles": used, "refused": faults})
+        used = {"/".join(filter(None, key)): model.bundle.label for key, model in loaded.models.items()}
+        about = {"version": __version__, "bundles": used, "refused": dict(loaded.faults)}
+        audit.note("started the line", file.line.name, about)
         stack.callback(audit.note, "stopped the line", file.line.name)
 
     def _serve_metrics(
@@ -297,13 +190,6 @@ class _Plc:
             on_watch=lambda station, watch: self.desk.tell_watch(station, watch),
             timeout_s=table.plc_timeout_ms / 1000,
         )
-
-
-def _check_queued(models: Mapping[str, Model], batchers: Mapping[str, Batcher], recipe: str) -> SelfTest:
-    """Prove the model of a recipe again while it judges parts: through its queue, one image at a time."""
-    model = models[recipe]
-    queued = QueuedEngine(batchers[recipe], model.bundle, model.engine.provider)
-    return self_test(queued, _golden_preparation(model.bundle))
 
 
 def _open_audit_log(settings: LineSettings) -> AuditLog:
@@ -371,91 +257,3 @@ def open_journal(settings: LineSettings, store: Store) -> Journal:
             "the line starts without its quality database, the journal keeps the records until it answers: %s", error
         )
     return Journal.open(folder, line, first_sequence=first_sequence, stations=marks)
-
-
-def _load_models(settings: LineSettings) -> tuple[dict[str, Model], dict[str, str]]:
-    """Models by recipe, and why those that are missing were refused; raises if none is left."""
-    models: dict[str, Model] = {}
-    refused: dict[str, InspectorError] = {}
-    for name in dict.fromkeys(name for station in settings.file.station for name in (station.recipe, *station.recipes)):
-        recipe = settings.file.recipe[name]
-        try:
-            model = load_model(settings, recipe)
-            if recipe.dimensions is not None:
-                check_dimensions(recipe.dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
-            models[name] = model
-            log.info("recipe %s: bundle %s reproduces its golden images", name, models[name].bundle.label)
-        except (BundleError, EngineError, ConfigError) as error:
-            refused[name] = error
-            log.error("recipe %s cannot be used, its stations give UNKNOWN: %s", name, error)
-    if not models:
-        raise next(iter(refused.values()))
-    return models, {name: str(error) for name, error in refused.items()}
-
-
-def _batcher(engine: Engine, max_batch: int, waiting: int) -> Batcher:
-    return Batcher(engine, max_batch, waiting, judge_until=None if engine.tiles is None else engine.judge_until)
-
-
-def most_in_flight(wanted: int, engine: Engine) -> int:
-    """Parts of one station that may be in flight: each holds its frame and what the model gets of it until its verdict."""
-    if engine.tiles is None:
-        return wanted
-    height, width, channels = engine.image_shape
-    return min(wanted, max(2, MAX_HELD_BYTES // (2 * height * width * channels)))
-
-
-def _setup(
-    name: str,
-    recipe: RecipeTable,
-    models: Mapping[str, Model],
-    batchers: Mapping[str, Batcher],
-    faults: Mapping[str, str],
-) -> Setup:
-    """A recipe as stations judge by it, with its model if that may be used."""
-    model = models.get(name)
-    check = recipe.check
-    spec = model.bundle.manifest.input if model else None
-    judged_by = Recipe(
-        name=name,
-        bundle=model.bundle.label if model else "",
-        classes=model.bundle.manifest.classes if model else (),
-        limits=model.bundle.manifest.limits if model else Limits(0.0, 0.0),
-        width_px=spec.width_px if spec else 1,
-        height_px=spec.height_px if spec else 1,
-        channels=spec.channels if spec else 1,
-        deadline_ms=recipe.deadline_ms,
-        location=model.location if model else NoLocation(),
-        check=CheckSpec(check.min_mean, check.max_saturated_share, check.min_sharpness),
-        dimensions=recipe.dimensions,
-    )
-    return Setup(judged_by, batchers.get(name), faults.get(name, ""))
-
-
-def _station(
-    table: StationTable, setups: Mapping[str, Setup], models: Mapping[str, Model], told: StationMemory | None
-) -> Station:
-    """A station as it was last told to be, or else as the line file says."""
-    own = {name: setups[name] for name in (table.recipe, *table.recipes)}
-    engines = [models[name].engine for name in own if name in models]
-    first = table.recipe
-    if told is not None and told.recipe in own:
-        first = told.recipe
-    elif told is not None:
-        log.warning(
-            "station %s was told recipe %s, which is no longer its own: it begins with %s",
-            table.name,
-            told.recipe,
-            first,
-        )
-    return Station(
-        name=table.name,
-        camera=table.camera,
-        setups=own,
-        first=first,
-        max_in_flight=min(most_in_flight(table.max_in_flight, engine) for engine in engines)
-        if engines
-        else table.max_in_flight,
-        max_gap=table.max_gap,
-        stopped=told is not None and told.stopped,
-    )

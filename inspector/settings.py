@@ -10,12 +10,13 @@ import difflib
 import ipaddress
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.errors import ConfigError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from inspector.access.tls import TlsPaths
 
 MAX_LINE_FILE_BYTES = 1 << 20
+MAX_VIEWS = 16
 EXAMPLE = "deploy/line.example.toml in the source shows every key"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -166,23 +168,46 @@ class InferenceTable(_Table):
     provider: Literal["CPU", "CUDA", "TensorRT", "OpenVINO", "auto"] = "CPU"
     oip: Annotated[str, AfterValidator(_address_or_none)] = ""
     threads: int = Field(default=0, ge=0, le=256)
+    workers: int = Field(default=1, ge=1, le=64)
     max_batch: int = Field(default=2, ge=1, le=256)
     trust: list[str] = Field(default=[], max_length=16)
 
 
+def _one_of(value: str, several: object, what: str, table: str) -> str:
+    """`value`, which must be given exactly if `several` is not."""
+    if not value and not several:
+        raise PydanticCustomError("missing", "is missing")
+    if value and several:
+        raise ValueError(f"give either {what} or {table}, not both")
+    return value
+
+
 class StationTable(_Table):
-    """`[[station]]`: one camera and what it inspects. `unit` is the Modbus unit id of its register block.
+    """`[[station]]`: a camera, or one for each view, and what is inspected. `unit` is the Modbus unit id of its registers.
 
     It begins with `recipe`; a PLC may change to one of `recipes`, whose models are loaded too.
     """
 
     name: Name
-    camera: Name
+    cameras: dict[Name, Name] = Field(default={}, max_length=MAX_VIEWS)
+    camera: Annotated[str, AfterValidator(lambda value: _name(value) if value else value)] = Field(
+        default="", validate_default=True
+    )
     recipe: Name
     recipes: list[Name] = Field(default=[], max_length=64)
     unit: int = Field(ge=1, le=247)
     max_in_flight: int = Field(default=32, ge=1, le=1000)
     max_gap: int = Field(default=1000, ge=1, le=5000)
+
+    @field_validator("camera")
+    @classmethod
+    def _camera_or_cameras(cls, value: str, info: ValidationInfo) -> str:
+        return _one_of(value, info.data.get("cameras", True), "camera", "cameras")
+
+    @property
+    def by_view(self) -> dict[str, str]:
+        """The camera of each view; the only view has no name."""
+        return dict(self.cameras) or {"": self.camera}
 
 
 class CheckTable(_Table):
@@ -193,14 +218,37 @@ class CheckTable(_Table):
     min_sharpness: float = Field(default=0.0, ge=0.0)
 
 
-class RecipeTable(_Table):
-    """`[recipe.NAME]`: what is inspected and how."""
+class ViewTable(_Table):
+    """`[recipe.NAME.view.VIEW]`: how one of several views is judged."""
 
     bundle: str = Field(min_length=1)
+    location: dict[str, Any] | None = None
+    check: CheckTable = CheckTable()
+    dimensions: Dimensions | None = None
+
+
+class RecipeTable(_Table):
+    """`[recipe.NAME]`: what is inspected and how; with tables `view` each of them has its own bundle and the rest."""
+
+    view: dict[Name, ViewTable] = Field(default={}, max_length=MAX_VIEWS)
+    bundle: str = Field(default="", validate_default=True)
     deadline_ms: int = Field(default=500, ge=1, le=60_000)
     location: dict[str, Any] | None = None
     check: CheckTable = CheckTable()
     dimensions: Dimensions | None = None
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundle_or_views(cls, value: str, info: ValidationInfo) -> str:
+        return _one_of(value, info.data.get("view", True), "bundle", "tables view")
+
+    @property
+    def by_view(self) -> dict[str, ViewTable]:
+        """How each view is judged; the only view has no name."""
+        if self.view:
+            return dict(self.view)
+        about = {key: getattr(self, key) for key in ViewTable.model_fields}
+        return {"": ViewTable.model_construct(**about)}
 
 
 class LineFile(_Table):
@@ -415,13 +463,15 @@ def _keys_beside(where: list[str]) -> list[str]:
     below = {"dimensions": Dimensions, "limit": DimensionLimit, "zone": Zone}
     if where[0] == "recipe" and (named := [below[part] for part in where[2:-1] if part in below]):
         return [field.name for field in fields(named[-1])]
+    if where[0] == "recipe" and "view" in where[2:-1]:
+        tables["recipe"] = ViewTable
     table = CheckTable if "check" in where[:-1] else tables.get(where[0], LineFile)
     return list(table.model_fields)
 
 
 def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
     """Faults that no single key shows, among the keys that are sound."""
-    for key in ("name", "camera", "unit"):
+    for key in ("name", "unit"):
         seen: dict[object, str] = {}
         for index, station in enumerate(parsed.station):
             if not reading.is_sound("station", index, key):
@@ -441,6 +491,7 @@ def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterat
                 if name not in parsed.recipe:
                     fact = f"there is no [recipe.{name}]; known recipes: {', '.join(sorted(parsed.recipe))}"
                     yield Problem(path, f"station.{index}.recipes.{place}", fact, "name one of them or add the recipe")
+    yield from _views_and_cameras(path, reading, parsed)
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
     for name in ("grpc", "modbus", "metrics"):
@@ -449,6 +500,43 @@ def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterat
             yield Problem(path, f"{name}.listen", f'"{listen}" is also {taken[listen]}.listen', "choose another port")
         elif listen:
             taken[listen] = name
+
+
+def _views_and_cameras(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Every view has one camera, every camera one view."""
+    seen: dict[str, str] = {}
+    for index, station in enumerate(parsed.station):
+        if not reading.is_sound("station", index, "camera") or not reading.is_sound("station", index, "cameras"):
+            continue
+        key = "cameras" if station.cameras else "camera"
+        name = getattr(station, "name", str(index))
+        for view, camera in station.by_view.items():
+            if camera in seen:
+                fact = f'"{camera}" is also that of station "{seen[camera]}"'
+                yield Problem(
+                    path, ".".join(filter(None, ("station", str(index), key, view))), fact, "give every view its own"
+                )
+            seen.setdefault(camera, name)
+        for recipe_name in dict.fromkeys((getattr(station, "recipe", ""), *getattr(station, "recipes", ()))):
+            recipe = parsed.recipe.get(recipe_name)
+            if recipe is None or not reading.is_sound("recipe", recipe_name, "view"):
+                continue
+            if set(station.by_view) != set(recipe.by_view):
+                fact = f"[recipe.{recipe_name}] {_views(recipe.view)}, and the station {_views(station.cameras)}"
+                yield Problem(
+                    path, f"station.{index}.{key}", fact, 'give a camera for each, as cameras = { VIEW = "CAMERA" }'
+                )
+    for recipe_name, recipe in parsed.recipe.items():
+        for key in ("location", "check", "dimensions"):
+            if recipe.view and key in recipe.model_fields_set:
+                fact = "stands beside tables view, each of which has its own"
+                yield Problem(
+                    path, f"recipe.{recipe_name}.{key}", fact, f"move it into [recipe.{recipe_name}.view.VIEW.{key}]"
+                )
+
+
+def _views(named: Collection[str]) -> str:
+    return f"has the views {', '.join(named)}" if named else "has one view without a name"
 
 
 def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:

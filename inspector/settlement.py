@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from inspector.admission import Part
+from inspector.admission import Look, Part
 from inspector.errors import JournalError
 from inspector.part import Inspection, Judgement, Reason, Verdict
 from inspector.records.evidence import is_sampled
@@ -64,10 +64,13 @@ class Settlement:
         """Whether so many verdicts wait for the journal that no more parts may be taken in."""
         return len(self._unwritten) >= MAX_UNWRITTEN
 
-    def enter(
-        self, part: Part, judgement: Judgement, station: str, recipe: str, bundle: str
-    ) -> tuple[Inspection, bool]:
-        """Make `judgement` the part's inspection on every output. Returns it, and whether its images are kept."""
+    def enter(self, part: Part, look: Look, judgement: Judgement, station: str) -> tuple[Inspection, bool]:
+        """Make `judgement`, which `look` decided, the part's inspection on every output.
+
+        Returns it, and whether its images are kept.
+        """
+        recipe = part.setup.recipe
+        results = [one.result or (one.as_judged(judgement) if one is look else None) for one in part.looks]
         if not self._write_waiting():
             detail = "the verdict could not be journalled"
             judgement = Judgement(Reason.JOURNAL_FAILED, detail, judgement.score, judgement.limit)
@@ -75,7 +78,7 @@ class Settlement:
         inspection = Inspection(
             line=self._line,
             station=station,
-            camera=part.camera,
+            camera=look.camera,
             sequence=self._next_sequence,
             station_sequence=station_sequence,
             trigger=part.trigger,
@@ -86,15 +89,17 @@ class Settlement:
             score=judgement.score,
             limit=judgement.limit,
             findings=judgement.findings,
-            recipe=recipe,
-            bundle=bundle,
+            recipe=recipe.name,
+            bundle=recipe.bundle,
             capture_time=part.capture_time,
             receive_time=part.receive_time,
             decide_time=self._now(),
             latency_ms=(self._clock() - part.received_s) * 1000,
+            view=look.view.name if len(part.looks) > 1 else "",
+            views=tuple(one for one in results if one is not None) if len(part.looks) > 1 else (),
         )
         sampled = inspection.verdict is not Verdict.PASS or is_sampled(inspection.sequence, self._pass_sampling)
-        kept = part.frame is not None and sampled
+        kept = sampled and any(one.frame is not None for one in part.looks)
         inspection = self._write(inspection, kept)
         self._next_sequence += 1
         self._next_station_sequence[station] = station_sequence + 1

@@ -26,7 +26,7 @@ _STYLES = {Verdict.PASS: "green", Verdict.REJECT: "bold red", Verdict.UNKNOWN: "
 class StationView:
     """One station as far as it was followed. Times on the monotonic clock."""
 
-    camera: str = ""
+    cameras: tuple[str, ...] = ()
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     times_s: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
@@ -42,12 +42,12 @@ class StationView:
 class LineView:
     """What a follower told of one line. May be told and shown from different threads."""
 
-    def __init__(self, name: str, target: str, stations: Iterable[tuple[str, str]] = ()) -> None:
-        """`stations` are (name, camera) that are known before they judge anything."""
+    def __init__(self, name: str, target: str, stations: Iterable[tuple[str, tuple[str, ...]]] = ()) -> None:
+        """`stations` are (name, cameras) that are known before they judge anything."""
         self.name, self.target = name, target
         self._lock = threading.Lock()
         self._state = "connecting"
-        self._stations = {station: StationView(camera) for station, camera in stations}
+        self._stations = {station: StationView(cameras) for station, cameras in stations}
         self._rejects: deque[Seen] = deque(maxlen=LAST_REJECTS)
 
     def tell_state(self, state: str) -> None:
@@ -59,7 +59,8 @@ class LineView:
         """Count one verdict."""
         with self._lock:
             station = self._stations.setdefault(seen.station, StationView())
-            station.camera = seen.camera
+            if seen.camera not in station.cameras:
+                station.cameras = (*station.cameras, seen.camera)
             station.verdicts[seen.verdict] += 1
             station.times_s.append(now_s)
             station.latencies_ms.append(seen.latency_ms)
@@ -90,7 +91,7 @@ class LineView:
             last = "never" if math.isinf(silent_s) else f"{silent_s:.0f} s ago"
             table.add_row(
                 Text(_plain(name)),
-                Text(_plain(station.camera)),
+                Text(_plain(", ".join(station.cameras))),
                 f"{station.rate_hz(now_s):.1f}",
                 *counts,
                 _percentile(latencies, 0.5),

@@ -4,142 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from toys import TOY_LIMIT, toy_png
+from toy_line import SIZE, Line, check_agreement, open_line
+from toys import toy_png
 
 from inspector.backlog import PAUSE_S
-from inspector.errors import CameraBusy, EngineError, JournalError, SessionError, TriggerOutOfRange, UnknownCamera
-from inspector.imaging.check import CheckSpec
-from inspector.imaging.decode import DecodeLimits
-from inspector.imaging.locate import NoLocation
-from inspector.inference.batching import Batcher
-from inspector.part import Frame, Inspection, Limits, PixelFormat, Reason, Scores, Verdict
-from inspector.pipeline import Pipeline
+from inspector.errors import CameraBusy, JournalError, SessionError, TriggerOutOfRange, UnknownCamera
+from inspector.part import Frame, Inspection, PixelFormat, Reason, Verdict
 from inspector.records.entries import Admission
-from inspector.records.evidence import EvidenceWriter
-from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
 from inspector.settlement import Settlement
 from inspector.signalling.signal import StationState
-from inspector.signalling.simulated import Published, SimulatedSignal, StationSet
-from inspector.station import Recipe, Setup, Station
-
-SIZE = 32
-
-
-class BrightnessEngine:
-    """Scores mean / 255; can be held, and can fail."""
-
-    def __init__(self) -> None:
-        self.open = threading.Event()
-        self.open.set()
-        self.entered = threading.Event()
-        self.fails = False
-        self.broken_score = False
-
-    def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
-        self.entered.set()
-        assert self.open.wait(10)
-        if self.fails:
-            raise EngineError("the toy fails")
-        maps = batch[:, :, :, 0].astype(np.float32) / 255
-        return [Scores(float("nan") if self.broken_score else float(m.mean()), m) for m in maps]
-
-
-@dataclass
-class Line:
-    """A pipeline with its twins, and the replies that a camera got."""
-
-    pipeline: Pipeline
-    engine: BrightnessEngine
-    signal: SimulatedSignal
-    journal: Journal
-    images: ImageStore
-    evidence: EvidenceWriter
-    replies: list[Inspection] = field(default_factory=list)
-    arrived: threading.Condition = field(default_factory=threading.Condition)
-
-    def reply(self, inspection: Inspection) -> None:
-        with self.arrived:
-            self.replies.append(inspection)
-            self.arrived.notify_all()
-
-    def send(self, trigger: int, value: int = 20, **changes: object) -> None:
-        data = toy_png(value, SIZE)
-        frame = {
-            "trigger": trigger,
-            "pixel_format": PixelFormat.PNG,
-            "width_px": 0,
-            "height_px": 0,
-            "stride_bytes": 0,
-            "data": data,
-        }
-        self.pipeline.submit("cam", Frame(**{**frame, **changes}), self.reply)  # type: ignore[arg-type]
-
-    def wait_replies(self, count: int) -> list[Inspection]:
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.replies) >= count, 10), (
-                f"{len(self.replies)} of {count} replies"
-            )
-            return list(self.replies)
-
-    def published(self) -> list[Inspection]:
-        return [call.inspection for call in self.signal.calls if isinstance(call, Published)]
-
-    def states(self) -> list[StationState]:
-        return [call.state for call in self.signal.calls if isinstance(call, StationSet)]
-
-
-Open = Callable[..., Line]
-
-
-@contextmanager
-def open_line(folder: Path, **changes: object) -> Iterator[Line]:
-    engine = BrightnessEngine()
-    journal = Journal.open(folder / "journal", "line", segment_bytes=1 << 16)
-    images = ImageStore(folder / "images")
-    evidence = EvidenceWriter(images, journal)
-    signal = SimulatedSignal()
-    recipe = Recipe(
-        name="toy",
-        bundle="toy@0123456789ab",
-        classes=("anomaly",),
-        limits=Limits(TOY_LIMIT, TOY_LIMIT),
-        width_px=SIZE,
-        height_px=SIZE,
-        channels=1,
-        deadline_ms=int(str(changes.pop("deadline_ms", 5000))),
-        location=NoLocation(),
-        check=CheckSpec(min_mean=8.0),
-    )
-    batcher = Batcher(engine, max_batch=4, max_waiting=64)
-    setup = Setup(recipe, changes.pop("batcher", batcher), str(changes.pop("fault", "")))  # type: ignore[arg-type]
-    setups = {"toy": setup, "other": replace(setup, recipe=replace(recipe, name="other", limits=Limits(0.01, 0.01)))}
-    station = {"name": "s", "camera": "cam", "setups": setups, "first": "toy", "max_in_flight": 8, "max_gap": 100}
-    pipeline = Pipeline(
-        "line",
-        [Station(**{**station, **changes})],  # type: ignore[arg-type]
-        journal,
-        [signal],
-        evidence,
-        decode_limits=DecodeLimits(1 << 20, 1 << 20),
-    )
-    try:
-        yield Line(pipeline, engine, signal, journal, images, evidence)
-    finally:
-        engine.open.set()
-        pipeline.stop(5)
-        batcher.close()
-        evidence.stop(5)
-        journal.close()
 
 
 @pytest.fixture
@@ -147,16 +26,6 @@ def line(tmp_path: Path) -> Iterator[Line]:
     with open_line(tmp_path) as opened:
         opened.pipeline.start()
         yield opened
-
-
-def check_agreement(line: Line, triggers: list[int]) -> None:
-    """Exactly one verdict per trigger, the same in reply, signal and journal, in one gapless sequence."""
-    published = line.published()
-    assert sorted(i.trigger for i in published) == triggers
-    assert [i.sequence for i in published] == list(range(1, len(triggers) + 1))
-    assert [i.station_sequence for i in published] == list(range(1, len(triggers) + 1))
-    assert list(line.journal.replay(0)) == published
-    assert {i.trigger: i for i in line.replies} == {i.trigger: i for i in published}
 
 
 def test_dark_parts_pass_and_bright_ones_are_rejected_with_finding_and_evidence(line: Line) -> None:
@@ -394,7 +263,7 @@ def test_a_journal_that_fails_at_the_start_shows_fault_and_at_the_stop_stopping(
 
 
 def test_without_a_bundle_every_part_is_unknown_and_the_station_says_fault(tmp_path: Path) -> None:
-    with open_line(tmp_path, batcher=None, fault="bundle tiles-7 is refused") as line:
+    with open_line(tmp_path, batchers={}, fault="bundle tiles-7 is refused") as line:
         line.pipeline.start()
         line.send(1)
         told = line.wait_replies(1)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
@@ -19,6 +20,7 @@ from inspector import __version__
 from inspector.checkup import check_line
 from inspector.cli import app
 from inspector.errors import BundleError, InspectorError, StoreUnavailable
+from inspector.part import Frame, PixelFormat
 from inspector.records.store import Store
 from inspector.reports import inspection_table, not_passed
 from inspector.service import open_journal, run_service
@@ -91,6 +93,89 @@ def stream(settings: LineSettings, parts: list[tuple[int, int, str]]) -> list[va
                 came.append(next(call).inspection)
         requests.put(None)
     return came
+
+
+def test_two_cameras_see_one_part(tmp_path: Path) -> None:
+    """Two streams, two bundles with limits of their own; PLC, replies and database agree, `inspector show` tells the views."""
+    from pymodbus.client import ModbusTcpClient
+
+    from inspector.cameras.client import Answer, CameraClient
+
+    toy_bundle(tmp_path / "top", name="top")
+    toy_bundle(tmp_path / "side", name="side", limit=0.2, classes=("dent",))
+    path = tmp_path / "line.toml"
+    path.write_text(
+        f"""
+[line]
+name = "l1"
+[grpc]
+listen = "127.0.0.1:{free_port()}"
+[modbus]
+listen = "127.0.0.1:{free_port()}"
+[[station]]
+name = "s1"
+cameras = {{ top = "c1", side = "c2" }}
+unit = 1
+recipe = "toy"
+[recipe.toy]
+deadline_ms = 5000
+[recipe.toy.view.top]
+bundle = "top"
+[recipe.toy.view.side]
+bundle = "side"
+"""
+    )
+    checked = check_line(path)
+    assert not checked.problems
+    assert any(note.startswith("recipe.toy.view.side: bundle side@") for note in checked.notes)
+    settings = load_line_file(path)
+    answers: dict[tuple[str, int], values.Inspection | None] = {}
+
+    def frame(value: int) -> Frame:
+        return Frame(0, PixelFormat.PNG, 0, 0, 0, toy_png(value))
+
+    def note(camera: str) -> Callable[[Answer], None]:
+        return lambda answer: answers.update({(camera, answer.trigger): answer.inspection})
+
+    target = str(settings.grpc_listen)
+    with (
+        run_service(settings),
+        CameraClient(target, "l1", "c1", note("c1")) as top,
+        CameraClient(target, "l1", "c2", note("c2")) as side,
+    ):
+        assert (top.session.view, side.session.view) == ("top", "side")
+        assert top.session.bundle.startswith("top+side@")
+        for seen_by_top, seen_by_side in ((20, 20), (100, 20), (20, 100), (240, 20)):
+            top.send(frame(seen_by_top))
+            side.send(frame(seen_by_side))
+        assert top.wait_answered(20)
+        assert side.wait_answered(20)
+        plc = ModbusTcpClient(settings.modbus_listen.host, port=settings.modbus_listen.port)
+        assert plc.connect()
+        block = unpack_block(plc.read_holding_registers(0, count=STATION_BLOCK_SIZE, device_id=1).registers)
+        plc.close()
+    verdicts = {trigger: told.verdict for (camera, trigger), told in answers.items() if told and camera == "c1"}
+    assert verdicts == {1: 1, 2: 1, 3: 2, 4: 2}, "each view by its own limit"
+    assert {key: told and told.name for key, told in answers.items() if key[0] == "c2"} == {
+        ("c2", trigger): told and told.name for (camera, trigger), told in answers.items() if camera == "c1"
+    }
+    assert (block.state, block.bundle, block.sequence) == (1, "top+side", 4)
+    store = Store(settings.database_url)
+    rows = {stored.inspection.trigger: stored for stored in store.after("l1", 0, 10)}
+    store.close()
+    assert {t: (int(row.inspection.verdict), row.inspection.view) for t, row in rows.items() if t > 2} == {
+        3: (2, "side"),
+        4: (2, "top"),
+    }
+    rejected = rows[3]
+    assert [(v.view, v.camera, v.bundle[:5]) for v in rejected.inspection.views if v.view == "side"] == [
+        ("side", "c2", "side@")
+    ]
+    assert {image.view for image in rejected.images} <= {"top", "side"}
+    number = f"#{rejected.inspection.sequence}"
+    shown = CliRunner().invoke(app, ["show", number, "--line", str(path)], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    assert "view side" in shown.output
 
 
 def test_camera_plc_and_database_agree(settings: LineSettings) -> None:

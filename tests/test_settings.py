@@ -45,6 +45,84 @@ def test_the_example_holds() -> None:
     assert load_line_file(example).file.station[0].camera == "cam1"
 
 
+SEEN = """
+[line]
+name = "l1"
+[[station]]
+name = "s1"
+cameras = { top = "c1", side = "c2" }
+unit = 1
+recipe = "r"
+[recipe.r.view.top]
+bundle = "bundles/top"
+[recipe.r.view.side]
+bundle = "bundles/side"
+check = { min_sharpness = 0.5 }
+"""
+
+
+def test_a_station_has_a_camera_for_each_view(tmp_path: Path) -> None:
+    file = load_line_file(written(tmp_path, SEEN)).file
+    assert file.station[0].by_view == {"top": "c1", "side": "c2"}
+    views = file.recipe["r"].by_view
+    assert {name: (view.bundle, view.check.min_sharpness) for name, view in views.items()} == {
+        "top": ("bundles/top", 0.0),
+        "side": ("bundles/side", 0.5),
+    }
+    alone = load_line_file(written(tmp_path, GOOD)).file
+    assert (alone.station[0].by_view, alone.recipe["r"].by_view[""].bundle) == ({"": "c1"}, "bundles/r")
+
+
+MANY = "".join(f'[recipe.r.view.v{n}]\nbundle = "b"\n' for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        pytest.param(SEEN.replace(', side = "c2"', ""), "station.0.cameras", "has the views top, side", id="no camera"),
+        pytest.param(SEEN.replace("c2", "c1"), "station.0.cameras.side", "is also that of", id="one camera, two views"),
+        pytest.param(SEEN.replace("c2", "c 2"), "station.0.cameras.side", "letters, digits", id="no name"),
+        pytest.param(
+            SEEN.replace("side =", '"" ='), "station.0.cameras.", "letters, digits", id="a view without a name"
+        ),
+        pytest.param(
+            SEEN.replace("unit", 'camera = "c3"\nunit'), "station.0.camera", "not both", id="camera and cameras"
+        ),
+        pytest.param(
+            SEEN.replace("[recipe.r.view.top]", '[recipe.r]\nbundle = "b"\n[recipe.r.view.top]'),
+            *("recipe.r.bundle", "not both"),
+            id="bundle and views",
+        ),
+        pytest.param(
+            SEEN.replace("[recipe.r.view.top]", '[recipe.r.location]\nkind = "none"\n[recipe.r.view.top]'),
+            *("recipe.r.location", "each of which has its own"),
+            id="a location for all views",
+        ),
+        pytest.param(
+            SEEN.replace('cameras = { top = "c1", side = "c2" }', 'camera = "c1"'),
+            *("station.0.camera", "and the station has one view without a name"),
+            id="one camera for two views",
+        ),
+        pytest.param(
+            GOOD.replace('camera = "c1"', 'cameras = { top = "c1", side = "c2" }'),
+            *("station.0.cameras", "has one view without a name, and the station has the views"),
+            id="two cameras for one view",
+        ),
+        pytest.param(
+            SEEN.replace('bundle = "bundles/top"', ""), "recipe.r.view.top.bundle", "is missing", id="no bundle"
+        ),
+        pytest.param(SEEN.replace("bundle =", "bundel ="), "recipe.r.view.top.bundel", 'mean "bundle"', id="typo"),
+        pytest.param(SEEN + MANY, "recipe.r.view", "at most 16", id="too many views"),
+        pytest.param(
+            SEEN.replace('cameras = { top = "c1", side = "c2" }', ""), "station.0.camera", "missing", id="none"
+        ),
+    ],
+)
+def test_views_and_cameras_that_do_not_match_are_told(tmp_path: Path, text: str, key: str, says: str) -> None:
+    told = {problem.key: str(problem) for problem in read_line_file(written(tmp_path, text)).problems}
+    assert says in told[key], told
+
+
 @pytest.mark.parametrize(
     ("text", "key", "says"),
     [

@@ -34,7 +34,7 @@ def seen(sequence: int, reason: Reason = Reason.WITHIN_LIMITS, latency_ms: float
 
 
 def test_rates_latencies_and_last_rejects_are_shown() -> None:
-    view = LineView("line1", "127.0.0.1:50051", [("s1", "cam1"), ("s2", "cam2")])
+    view = LineView("line1", "127.0.0.1:50051", [("s1", ("cam1",)), ("s2", ("cam2",))])
     view.tell_state("")
     for number in range(1, 101):
         reason = Reason.SCORE_ABOVE_LIMIT if number % 25 == 0 else Reason.WITHIN_LIMITS
@@ -71,6 +71,8 @@ def test_text_from_outside_is_shown_as_text() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_it_fits_the_terminal(width: int) -> None:
-    view = LineView("a-line-with-quite-a-long-name", "line1.plant.local:50051", [("station-with-a-name", "camera-1")])
+    view = LineView(
+        "a-line-with-quite-a-long-name", "line1.plant.local:50051", [("station-with-a-name", ("camera-1",))]
+    )
     view.tell(seen(1, Reason.SCORE_ABOVE_LIMIT, part_id="x" * 100), 0.0)
     assert all(len(line) <= width for line in shown(screen([view], 1.0), width).splitlines())

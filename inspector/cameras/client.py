@@ -135,16 +135,26 @@ class CameraClient:
             self._check()
             return self._has_room()
 
-    def send(self, frame: Frame) -> int:
+    def send(self, frame: Frame, trigger: int | None = None) -> int:
         """Number the part that passes now and send its frame; returns the trigger (that of `frame` is not looked at).
 
+        `trigger` is the part's number where something counts for all cameras of the station, as parts with several views need
+        it; numbers left out are parts that this camera did not see. Without it parts are counted here, from where the service
+        stands.
+
         Never waits: if there is no room, or no connection by its deadline, the part keeps its number but its frame is not
-        sent, and so it will be UNKNOWN. Raises SessionError if the service refused this camera for good.
+        sent, and so it will be UNKNOWN. Raises SessionError if the service refused this camera for good, or `trigger` was
+        passed already.
         """
         with self._sending:
             with self._state:
                 self._check()
-                shown = self._ledger.enter(frame.part_id, time.monotonic_ns())
+                if trigger is not None and trigger < self._ledger.next_trigger:
+                    raise SessionError(
+                        f"trigger {trigger} came after {self._ledger.next_trigger - 1}: the counter of this station ran "
+                        "backwards or was started anew; let it go on from there"
+                    )
+                shown = self._ledger.enter(frame.part_id, time.monotonic_ns(), trigger)
                 if self._has_room():
                     self._ledger.hold(shown, replace(frame, trigger=shown.trigger))
                 given_up = self._ledger.overdue()
@@ -272,7 +282,7 @@ class CameraClient:
     def _fetch(self, link: Connection, shown: Shown) -> str:
         """Ask again for the verdict of a trigger that the service knows; a repeat needs no pixels. Returns why not, if not."""
         if shown.sent_on is None and shown.frame is not None:
-            return "another client used this trigger number while this camera was not connected"
+            return "this trigger had its verdict before its frame was sent: other cameras, or another client, went on meanwhile"
         if not self._fetches:
             return "the service no longer has this part in memory; its record has the verdict"
         link.put(_announcement(shown.trigger, shown.part_id))

@@ -37,11 +37,11 @@ class Ledger:
     def __iter__(self) -> Iterator[Shown]:
         return iter(list(self._unanswered.values()))
 
-    def enter(self, part_id: str, shown_ns: int) -> Shown:
-        """Give the next number to a part that passes now."""
-        shown = Shown(self.next_trigger, part_id, shown_ns, None)
+    def enter(self, part_id: str, shown_ns: int, trigger: int | None = None) -> Shown:
+        """Give the next number to a part that passes now, or a later one that something else counted."""
+        shown = Shown(self.next_trigger if trigger is None else trigger, part_id, shown_ns, None)
         self._unanswered[shown.trigger] = shown
-        self.next_trigger += 1
+        self.next_trigger = shown.trigger + 1
         return shown
 
     def hold(self, shown: Shown, frame: Frame) -> None:

@@ -1,18 +1,19 @@
-"""Takes model inputs from all cameras, scores whatever waits as one batch, and answers each part exactly once."""
+"""Takes model inputs from all cameras, scores them in the order of their deadlines, and answers each part exactly once."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import EngineError, Interrupted
+from inspector.errors import EngineError, Interrupted, TooLate
+from inspector.inference.schedule import RunTimes, Schedule, Turn
 from inspector.part import Scores
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 OnDone = Callable[[Scores | EngineError], None]
 JudgeUntil = Callable[[NDArray[np.uint8], Callable[[], bool]], Scores]
 """Scores one picture, uint8 (h, w, c), in many runs; raises Interrupted once the function says that nobody waits for it."""
+
+FOR_EVER = float("inf")
 
 
 class InferringEngine(Protocol):
@@ -32,7 +35,7 @@ class InferringEngine(Protocol):
 class BatchCounts:
     """What a batcher has done since it started.
 
-    `scored` + `failed` + `skipped` parts have left it; `callback_errors` are callers' callbacks that raised.
+    `scored` + `failed` + `skipped` + `hopeless` parts have left it; `callback_errors` are callers' callbacks that raised.
     """
 
     batches: int = 0
@@ -40,17 +43,18 @@ class BatchCounts:
     failed: int = 0
     skipped: int = 0
     callback_errors: int = 0
+    hopeless: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Item:
     model_input: NDArray[np.uint8]
     on_done: OnDone
     skip: Callable[[], bool]
 
 
 class Batcher:
-    """One worker thread before one engine.
+    """A model before which parts wait, on a device that it shares with other models.
 
     It never waits to fill a batch: a lone part is scored at once, and parts that arrive during a run form the next
     batch. Running the model in the caller's thread when the worker is idle would save the hop to the worker, but the
@@ -60,84 +64,98 @@ class Batcher:
     """
 
     def __init__(
-        self, engine: InferringEngine, max_batch: int, max_waiting: int, *, judge_until: JudgeUntil | None = None
+        self,
+        engine: InferringEngine,
+        max_batch: int,
+        max_waiting: int,
+        *,
+        judge_until: JudgeUntil | None = None,
+        device: Device | None = None,
     ) -> None:
-        """Start the worker. `max_batch` bounds a run, `max_waiting` the parts that wait for one (both ≥ 1).
+        """`max_batch` bounds a run, `max_waiting` the parts that wait for one (both ≥ 1). Without `device`, on one of its own.
 
         With `judge_until`, which asks between the runs that one picture takes whether anybody still waits for it, parts are
-        scored one by one by that, in the order they came: a part past its deadline gives way to the next after one run.
+        scored one by one by that: a part past its deadline gives way after one run, and any to a more urgent one of another
+        model.
         """
         if max_batch < 1 or max_waiting < 1:
             raise ValueError(f"got max_batch {max_batch} and max_waiting {max_waiting}, expected both at least 1")
+        self.max_batch = max_batch if judge_until is None else 1
+        self.gives_way = judge_until is not None
+        self.times = RunTimes()
         self._engine = engine
-        self._max_batch = max_batch if judge_until is None else 1
         self._judge_until = judge_until
         self._max_waiting = max_waiting
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._submit_lock = threading.Lock()
+        self._owns_device = device is None
+        self._device = device or Device()
         self._closed = False
-        self._batches = self._scored = self._failed = self._skipped = self._callback_errors = 0
-        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
-        self._worker.start()
+        self._waiting = self._running = 0
+        self._batches = self._scored = self._failed = self._skipped = self._callback_errors = self._hopeless = 0
 
-    def submit(self, model_input: NDArray[np.uint8], on_done: OnDone, skip: Callable[[], bool]) -> bool:
+    def submit(
+        self, model_input: NDArray[np.uint8], on_done: OnDone, skip: Callable[[], bool], deadline_s: float = FOR_EVER
+    ) -> bool:
         """Queue one model input, uint8 (h, w, c); False if `max_waiting` parts wait already or the batcher is closed.
 
-        After True, exactly one of two things happens: `on_done` is called once, in the worker thread, with the scores
-        or with why there are none; or `skip()`, asked right before the part would be scored, returns true (its verdict
-        is settled already) and nothing more is called. Both must be quick and must not raise. `model_input` must not
-        change until then.
+        After True, exactly one of two things happens: `on_done` is called once, mostly in a worker's thread, with the scores
+        or with why there are none (TooLate: it would not be in time for `deadline_s`, on the monotonic clock); or `skip()`,
+        asked whenever a run begins, returns true (its verdict is settled already) and nothing more is called. Both must be
+        quick and must not raise; `skip` must take no lock. `model_input` must not change until then.
         """
-        with self._submit_lock:
-            if self._closed or self._queue.qsize() >= self._max_waiting:
+        with self._device.changed:
+            if self._closed or self._waiting >= self._max_waiting:
                 return False
-            self._queue.put(_Waiting(model_input, on_done, skip))
+            self._waiting += 1
+            self._device.schedule.add(self, deadline_s, _Item(model_input, on_done, skip))
+            self._device.changed.notify_all()
             return True
+
+    def has_time(self, deadline_s: float) -> bool:
+        """Whether a part that came now could be expected to be scored by then."""
+        return self._device.has_time(self, deadline_s)
 
     @property
     def waiting(self) -> int:
-        """Parts that wait for the worker now."""
-        return self._queue.qsize()
+        """Parts that wait for a worker now."""
+        return self._waiting
 
     @property
     def counts(self) -> BatchCounts:
         """What has been done so far."""
-        return BatchCounts(self._batches, self._scored, self._failed, self._skipped, self._callback_errors)
+        done = (self._batches, self._scored, self._failed, self._skipped, self._callback_errors, self._hopeless)
+        return BatchCounts(*done)
 
     def close(self) -> None:
-        """Let the running batch finish, answer every waiting part with EngineError, and end the worker. Idempotent."""
-        with self._submit_lock:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        if threading.current_thread() is not self._worker:
-            self._worker.join()
+        """Let what runs finish, answer every waiting part with EngineError, and end a device of its own. Idempotent."""
+        with self._device.changed:
+            self._closed = True
+            left = self._device.schedule.take_out(lambda one: one.judge is self)
+            self._waiting -= len(left)
+        stopped = "the model was stopped before it scored this part; start the service again"
+        for one in left:
+            self._answer(one.item, EngineError(stopped))
+        if not self._device.is_worker():
+            with self._device.changed:
+                self._device.changed.wait_for(lambda: not self._running)
+        if self._owns_device:
+            self._device.close()
 
-    def _work(self) -> None:
-        ended = False
-        while not ended:
-            batch, ended = self._take()
-            if self._closed:
-                self._refuse(batch)
-                continue
-            if wanted := [part for part in batch if not self._is_settled(part)]:
-                self._score(wanted)
+    # Called by the device's workers.
 
-    def _take(self) -> tuple[list[_Waiting], bool]:
-        """What waits, up to `max_batch`, waiting for the first only; and whether this was the last."""
-        batch: list[_Waiting] = []
-        try:
-            item = self._queue.get()
-            while item is not None:
-                batch.append(item)
-                if len(batch) == self._max_batch:
-                    return batch, False
-                item = self._queue.get_nowait()
-        except Empty:
-            return batch, False
-        return batch, True
+    def leave(self, parts: int) -> None:
+        """Some of the waiting parts were taken out to be run or given up. The device's lock is held."""
+        self._waiting -= parts
 
-    def _is_settled(self, part: _Waiting) -> bool:
+    def begin(self) -> None:
+        """A run begins. The device's lock is held."""
+        self._running += 1
+
+    def end(self) -> None:
+        """A run ended. The device's lock is held."""
+        self._running -= 1
+
+    def is_settled(self, part: _Item) -> bool:
+        """Whether nobody waits for this part any more; counted where it is so."""
         try:
             settled = part.skip()
         except Exception:  # a caller's mistake must not stop the line: score the part
@@ -147,13 +165,20 @@ class Batcher:
         self._skipped += settled
         return settled
 
-    def _refuse(self, parts: list[_Waiting]) -> None:
-        for part in parts:
-            self._answer(part, EngineError("the model was stopped before it scored this part; start the service again"))
+    def give_up(self, part: _Item) -> None:
+        """The part would be late."""
+        self._hopeless += 1
+        self._answer(part, TooLate("more is offered than can be judged in time: this part would have been late"))
 
-    def _score(self, parts: list[_Waiting]) -> None:
+    def score(self, parts: list[_Item], give_way: Callable[[], float]) -> None:
+        """Run the model for these parts, answer them, and note how long it took.
+
+        `give_way` is called between the runs that one picture takes; it lets more urgent parts go first and says how many
+        seconds that took.
+        """
+        begun_s = time.monotonic()
         self._batches += 1
-        result = self._infer(parts)
+        result, elsewhere_s = self._infer(parts, give_way)
         if isinstance(result, Interrupted):
             return  # `skip` said so: nothing more is called
         if isinstance(result, EngineError):
@@ -162,37 +187,147 @@ class Batcher:
                 return
             # One poisonous part must not take down its neighbours.
             for part in parts:
-                self._score([part])
+                self.score([part], give_way)
             return
+        self.times.note(len(parts), time.monotonic() - begun_s - elsewhere_s)
         for part, scores in zip(parts, result, strict=True):
             self._answer(part, scores)
 
-    def _infer(self, parts: list[_Waiting]) -> list[Scores] | EngineError:
+    def _infer(self, parts: list[_Item], give_way: Callable[[], float]) -> tuple[list[Scores] | EngineError, float]:
+        elsewhere_s = 0.0
+
+        def is_over(part: _Item) -> bool:
+            nonlocal elsewhere_s
+            elsewhere_s += give_way()
+            return self.is_settled(part)
+
         try:
             if self._judge_until is not None:
                 (part,) = parts
-                return [self._judge_until(part.model_input, lambda: self._is_settled(part))]
+                return [self._judge_until(part.model_input, lambda: is_over(part))], elsewhere_s
             inputs = [part.model_input for part in parts]
             # A batch of one is a view: no copy for the lone camera.
             scores = self._engine.infer(inputs[0][None] if len(inputs) == 1 else np.stack(inputs))
             if len(scores) != len(parts):
-                return EngineError(
-                    f"the model gave {len(scores)} scores for {len(parts)} parts; export the bundle again"
-                )
+                fault = f"the model gave {len(scores)} scores for {len(parts)} parts; export the bundle again"
+                return EngineError(fault), elsewhere_s
         except EngineError as error:
-            return error
+            return error, elsewhere_s
         except Exception as error:  # the worker's outermost edge: whatever it was, each part gets an answer
             log.exception("inference raised an unexpected error")
-            return EngineError(f"inference raised {type(error).__name__}: {error}; see the log for the traceback")
-        return scores
+            told = f"inference raised {type(error).__name__}: {error}; see the log for the traceback"
+            return EngineError(told), elsewhere_s
+        return scores, elsewhere_s
 
-    def _answer(self, part: _Waiting, result: Scores | EngineError) -> None:
-        if isinstance(result, EngineError):
-            self._failed += 1
-        else:
+    def _answer(self, part: _Item, result: Scores | EngineError) -> None:
+        if isinstance(result, Scores):
             self._scored += 1
+        elif not isinstance(result, TooLate):
+            self._failed += 1
         try:
             part.on_done(result)
         except Exception:  # the worker's outermost edge: the next part must still be scored
             self._callback_errors += 1
             log.exception("the callback of a scored part raised")
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A thread of a device. `free_s` is when its run is expected to end; a time that is past while it is idle."""
+
+    thread: threading.Thread = field(init=False)
+    free_s: float = 0.0
+
+
+class Device:
+    """The processor before which models take turns: each of its workers runs one batch at a time, the most urgent first.
+
+    A batch is not stopped once it runs (but see `Batcher`, pictures that are judged by tiles): a recipe's budget must cover
+    the longest run of any model beside its own.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        if workers < 1:
+            raise ValueError(f"got {workers} workers, expected at least 1")
+        self.changed = threading.Condition(threading.Lock())
+        self.schedule: Schedule[Batcher, _Item] = Schedule()
+        self._closing = False
+        self._workers = [_Worker() for _ in range(workers)]
+        for number, worker in enumerate(self._workers):
+            arguments, name = (worker,), f"inference-{number}"
+            worker.thread = threading.Thread(target=self._work, args=arguments, name=name, daemon=True)
+            worker.thread.start()
+
+    def has_time(self, batcher: Batcher, deadline_s: float) -> bool:
+        """Whether a part for `batcher` that came now could be expected to be scored by then."""
+        with self.changed:
+            free_s = [worker.free_s for worker in self._workers]
+            return self.schedule.has_time(batcher, deadline_s, time.monotonic(), free_s)
+
+    def is_worker(self) -> bool:
+        """Whether the caller is one of the device's own threads."""
+        current = threading.current_thread()
+        return any(worker.thread is current for worker in self._workers)
+
+    def close(self) -> None:
+        """End the workers, once nothing waits. Idempotent; its batchers are closed first."""
+        with self.changed:
+            self._closing = True
+            self.changed.notify_all()
+        if not self.is_worker():
+            for worker in self._workers:
+                worker.thread.join()
+
+    def _work(self, worker: _Worker) -> None:
+        others = [one for one in self._workers if one is not worker]
+        while True:
+            with self.changed:
+                worker.free_s = 0.0
+                self.changed.wait_for(lambda: len(self.schedule) or self._closing)
+                if not len(self.schedule):
+                    return
+                self._drop_settled()
+                turn = self.schedule.next_turn(time.monotonic(), [one.free_s for one in others])
+                self._note_taken(turn, worker)
+            self._run(turn, worker)
+
+    def _drop_settled(self) -> None:
+        """Take out whom nobody waits for any more, so that nobody is refused because of them. Caller holds the lock."""
+        for one in self.schedule.take_out(lambda one: one.judge.is_settled(one.item)):
+            one.judge.leave(1)
+
+    def _note_taken(self, turn: Turn[Batcher, _Item], worker: _Worker) -> None:
+        """Caller holds the lock."""
+        for one in (*turn.batch, *turn.hopeless):
+            one.judge.leave(1)
+        if turn.batch:
+            batcher = turn.batch[0].judge
+            batcher.begin()
+            worker.free_s = time.monotonic() + batcher.times.expect_s(len(turn.batch))
+
+    def _run(self, turn: Turn[Batcher, _Item], worker: _Worker) -> None:
+        for one in turn.hopeless:
+            one.judge.give_up(one.item)
+        if not turn.batch:
+            return
+        batcher, deadline_s = turn.batch[0].judge, turn.batch[0].deadline_s
+        try:
+            batcher.score([one.item for one in turn.batch], lambda: self._give_way(deadline_s, worker))
+        finally:
+            with self.changed:
+                batcher.end()
+                self.changed.notify_all()
+
+    def _give_way(self, deadline_s: float, worker: _Worker) -> float:
+        """Run what is more urgent than a part with this deadline; returns how many seconds that took."""
+        begun_s = time.monotonic()
+        while True:
+            with self.changed:
+                before_s = worker.free_s
+                self._drop_settled()
+                turn = self.schedule.urgent_turn(time.monotonic(), deadline_s)
+                self._note_taken(turn, worker)
+            self._run(turn, worker)
+            if not turn.batch:
+                return time.monotonic() - begun_s
+            worker.free_s = before_s + time.monotonic() - begun_s

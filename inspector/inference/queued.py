@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import EngineError, Overloaded
+from inspector.errors import EngineError, Overloaded, TooLate
 from inspector.inference.batching import Batcher
 from inspector.inference.bundle import Bundle
 from inspector.part import Scores
 
 PATIENCE_S = 30.0
+# An image that could wait for ever would never have its turn on a busy line, and one that is urgent would delay parts.
+TURN_S = 1.0
 
 
 class QueuedEngine:
@@ -36,10 +39,13 @@ class QueuedEngine:
             answers.append(outcome)
             answered.set()
 
-        if not self._batcher.submit(image, note, partial(bool, False)):
-            raise Overloaded("too many parts wait for the model: look at the golden images again when fewer do")
+        many = "too many parts wait for the model: look at the golden images again when fewer do"
+        if not self._batcher.submit(image, note, partial(bool, False), time.monotonic() + TURN_S):
+            raise Overloaded(many)
         if not answered.wait(PATIENCE_S):
             raise Overloaded(f"the model gave no answer within {PATIENCE_S:.0f} s: look at the service's log")
+        if isinstance(answers[0], TooLate):
+            raise Overloaded(many)
         if isinstance(answers[0], EngineError):
             raise answers[0]
         return answers[0]

@@ -111,7 +111,10 @@ def _store_inspections(connection: Connection, names: _Names, line_id: int, sett
         table.c.line_id == line_id, table.c.sequence.between(min(numbers), max(numbers))
     )
     known = {sequence: (trigger, decided) for sequence, trigger, decided in connection.execute(query)}
-    rows, findings, repeated, conflicting = [], [], 0, 0
+    rows: list[Row] = []
+    findings: list[Row] = []
+    views: list[Row] = []
+    repeated = conflicting = 0
     for inspection in (s.inspection for s in settled):
         this = (inspection.trigger, to_microseconds(inspection.decide_time))
         if inspection.sequence in known:
@@ -124,11 +127,14 @@ def _store_inspections(connection: Connection, names: _Names, line_id: int, sett
         known[inspection.sequence] = this
         rows.append(_inspection_row(names, line_id, inspection))
         findings += _finding_rows(names, line_id, inspection)
+        views += _view_rows(names, line_id, inspection)
     if rows:
         connection.execute(sa.insert(table), rows)
         _raise_marks(connection, rows)
     if findings:
         connection.execute(sa.insert(schema.findings), findings)
+    if views:
+        connection.execute(sa.insert(schema.inspection_views), views)
     return Applied(len(rows), repeated, conflicting)
 
 
@@ -171,9 +177,29 @@ def _finding_rows(names: _Names, line_id: int, inspection: Inspection) -> list[R
             "height_px": finding.box.height_px,
             "area_px": finding.area_px,
             "score": finite_or_none(finding.score),
+            "view": finding.view or None,
             **_dimensions(finding),
         }
         for number, finding in enumerate(inspection.findings)
+    ]
+
+
+def _view_rows(names: _Names, line_id: int, inspection: Inspection) -> list[Row]:
+    return [
+        {
+            "line_id": line_id,
+            "sequence": inspection.sequence,
+            "number": number,
+            "view": one.view,
+            "camera_id": names.id(schema.cameras, one.camera, line_id=line_id),
+            "bundle_id": names.id(schema.bundles, one.bundle, column="label"),
+            "reason": int(one.reason),
+            "detail": clean(one.detail, DETAIL_LENGTH) or None,
+            "score": finite_or_none(one.score),
+            "score_limit": finite_or_none(one.limit),
+            "is_decisive": one.view == inspection.view,
+        }
+        for number, one in enumerate(inspection.views)
     ]
 
 
@@ -209,23 +235,28 @@ def _raise_marks(connection: Connection, rows: Iterable[Row]) -> None:
 
 
 def _store_evidence(connection: Connection, line_id: int, entries: Sequence[Evidence]) -> None:
-    newest = {entry.sequence: entry for entry in entries}
+    newest = {(entry.sequence, entry.late_view): entry for entry in entries}
     if not newest:
         return
     ids = _store_pictures(connection, newest.values())
-    rows = [
-        {
-            "line_id": line_id,
-            "sequence": entry.sequence,
-            "number": number,
-            "kind": int(image.kind),
-            "picture_id": ids.get(image.sha256),
-            "lost_reason": clean(image.lost_reason) or None,
-        }
-        for entry in newest.values()
-        for number, image in enumerate(entry.images)
-    ]
-    _replace(connection, schema.inspection_images, line_id, list(newest), rows)
+    for late_view in sorted({place for _, place in newest}):
+        first = schema.LATE_VIEW * late_view
+        block = {sequence: entry for (sequence, place), entry in newest.items() if place == late_view}
+        rows = [
+            {
+                "line_id": line_id,
+                "sequence": sequence,
+                "number": first + number,
+                "kind": int(image.kind),
+                "picture_id": ids.get(image.sha256),
+                "lost_reason": clean(image.lost_reason) or None,
+                "view": image.view or None,
+            }
+            for sequence, entry in block.items()
+            for number, image in enumerate(entry.images)
+        ]
+        within = schema.inspection_images.c.number.between(first, first + schema.LATE_VIEW - 1)
+        _replace(connection, schema.inspection_images, line_id, list(block), rows, within)
 
 
 def _store_pictures(connection: Connection, entries: Iterable[Evidence]) -> dict[str, int]:
@@ -271,10 +302,15 @@ def _store_late_scores(connection: Connection, line_id: int, entries: Sequence[L
 
 
 def _replace(
-    connection: Connection, table: sa.Table, line_id: int, sequences: Sequence[int], rows: Sequence[Row]
+    connection: Connection,
+    table: sa.Table,
+    line_id: int,
+    sequences: Sequence[int],
+    rows: Sequence[Row],
+    *within: sa.ColumnElement[bool],
 ) -> None:
     for chunk in chunks(sequences):
-        connection.execute(sa.delete(table).where(table.c.line_id == line_id, table.c.sequence.in_(chunk)))
+        connection.execute(sa.delete(table).where(table.c.line_id == line_id, table.c.sequence.in_(chunk), *within))
     if rows:
         connection.execute(sa.insert(table), rows)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict, ViewResult
 from inspector.records.entries import (
     Admission,
     Entry,
@@ -124,8 +124,9 @@ def _to_dict(entry: Entry | SegmentHeader) -> dict[str, Any]:
     if isinstance(entry, Admission):
         return {"k": "admit", **_admission_to_dict(entry)}
     if isinstance(entry, Evidence):
-        images = [[int(i.kind), i.sha256, i.media_type, i.size_bytes, i.lost_reason] for i in entry.images]
-        return {"k": "evidence", "seq": _number(entry.sequence), "at": to_microseconds(entry.time), "images": images}
+        images = [_image_to_list(image) for image in entry.images]
+        data = {"k": "evidence", "seq": _number(entry.sequence), "at": to_microseconds(entry.time), "images": images}
+        return data | {"late": entry.late_view} if entry.late_view else data
     if isinstance(entry, LateScore):
         return {"k": "late", "seq": _number(entry.sequence), "score": float(entry.score)}
     return {
@@ -188,6 +189,13 @@ def _settled_to_dict(entry: Settled) -> dict[str, Any]:
         data["capt"] = to_microseconds(i.capture_time)
     if i.findings:
         data["find"] = [_finding_to_list(f) for f in i.findings]
+        # Where all are of one view that needs no name, which is nearly always, this is left out.
+        if any(f.view for f in i.findings):
+            data["findv"] = [f.view for f in i.findings]
+    if i.view:
+        data["view"] = i.view
+    if i.views:
+        data["views"] = [_view_to_list(v) for v in i.views]
     if entry.evidence_expected:
         data["ev"] = 1
     return data
@@ -206,14 +214,29 @@ def _finding_to_list(f: Finding) -> list[Any]:
     return known
 
 
-def _finding_of(values: Sequence[Any]) -> Finding:
+def _view_to_list(v: ViewResult) -> list[Any]:
+    score, limit = (None if x is None else float(x) for x in (v.score, v.limit))
+    return [v.view, v.camera, v.bundle, int(v.reason), v.detail, score, limit]
+
+
+def _view_of(values: Sequence[Any]) -> ViewResult:
+    view, camera, bundle, reason, *rest = values
+    return ViewResult(view, camera, bundle, Reason(reason), *rest)
+
+
+def _image_to_list(image: StoredImage) -> list[Any]:
+    known = [int(image.kind), image.sha256, image.media_type, image.size_bytes, image.lost_reason]
+    return [*known, image.view] if image.view else known
+
+
+def _finding_of(values: Sequence[Any], view: str) -> Finding:
     name, x, y, width, height, area, score, *measured = values
     box = Box(x, y, width, height)
     if not measured:
-        return Finding(name, box, area, score)
+        return Finding(name, box, area, score, view=view)
     length, centre_x, centre_y, *millimetres = measured
     size = Millimetres(*millimetres) if millimetres else None
-    return Finding(name, box, area, score, length, (centre_x, centre_y), size)
+    return Finding(name, box, area, score, length, (centre_x, centre_y), size, view)
 
 
 def _optional_time(data: Mapping[str, Any], key: str) -> datetime | None:
@@ -232,7 +255,9 @@ def _decode_admission(data: Mapping[str, Any]) -> Admission:
 
 
 def _decode_settled(data: Mapping[str, Any]) -> Settled:
-    findings = tuple(_finding_of(values) for values in data.get("find", ()))
+    told = data.get("find", ())
+    views = data.get("findv") or [""] * len(told)
+    findings = tuple(_finding_of(values, view) for values, view in zip(told, views, strict=True))
     inspection = Inspection(
         line=data["line"],
         station=data["st"],
@@ -253,16 +278,18 @@ def _decode_settled(data: Mapping[str, Any]) -> Settled:
         receive_time=from_microseconds(data["recv"]),
         decide_time=from_microseconds(data["dec"]),
         latency_ms=data["ms"],
+        view=data.get("view", ""),
+        views=tuple(_view_of(values) for values in data.get("views", ())),
     )
     return Settled(inspection, "ev" in data)
 
 
 def _decode_evidence(data: Mapping[str, Any]) -> Evidence:
     images = tuple(
-        StoredImage(ImageKind(kind), sha256, media_type, size, lost)
-        for kind, sha256, media_type, size, lost in data["images"]
+        StoredImage(ImageKind(kind), sha256, media_type, size, lost, *view)
+        for kind, sha256, media_type, size, lost, *view in data["images"]
     )
-    return Evidence(data["seq"], images, from_microseconds(data["at"]))
+    return Evidence(data["seq"], images, from_microseconds(data["at"]), data.get("late", 0))
 
 
 def _decode_late(data: Mapping[str, Any]) -> LateScore:

@@ -31,22 +31,30 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A picture of an inspection; if it was lost, `lost_reason` says why and `sha256` is empty."""
+    """A picture of an inspection; if it was lost, `lost_reason` says why and `sha256` is empty.
+
+    `view` says which view of the part it shows, empty if the part has only one.
+    """
 
     kind: ImageKind
     sha256: str
     media_type: str
     size_bytes: int
     lost_reason: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All pictures of one inspection. A second entry for the same inspection replaces the first."""
+    """All pictures that an inspection was judged by or, with `late_view`, those of a view that came after its verdict.
+
+    `late_view` is the view's place in the recipe, from 1. A second entry for the same replaces the first.
+    """
 
     sequence: int
     images: tuple[StoredImage, ...]
     time: datetime
+    late_view: int = 0
 
 
 @dataclass(frozen=True, slots=True)

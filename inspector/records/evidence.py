@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.errors import ImageStoreError, JournalError
 from inspector.part import ImageKind
@@ -17,7 +17,8 @@ from inspector.records.entries import StoredImage
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
 
-Job = tuple[ImageKind, Callable[[], tuple[bytes, str]]]
+Job = tuple[ImageKind, str, Callable[[], tuple[bytes, str]]]
+"""A picture's kind, the view that it shows, and how to get its file's bytes and media type."""
 
 LOST_IN_CRASH = "process died before the picture was stored"
 LOST_AT_STOP = "service stopped"
@@ -44,9 +45,9 @@ def is_sampled(sequence: int, share: float) -> bool:
     return (x ^ (x >> 31)) < share * 2**64
 
 
-def lost_image(kind: ImageKind, reason: str) -> StoredImage:
+def lost_image(kind: ImageKind, reason: str, view: str = "") -> StoredImage:
     """A picture that there is no more, and why."""
-    return StoredImage(kind, "", "", 0, reason)
+    return StoredImage(kind, "", "", 0, reason, view)
 
 
 def record_missing_evidence(journal: Journal) -> int:
@@ -65,6 +66,7 @@ class _Waiting:
     sequence: int
     size_bytes: int
     jobs: Sequence[Job]
+    late_view: int
 
 
 class EvidenceWriter:
@@ -82,7 +84,7 @@ class EvidenceWriter:
         self._stored = 0
         self._lost: Counter[str] = Counter()
         self._note_lock = threading.Lock()
-        self._unnoted: deque[tuple[int, Sequence[StoredImage]]] = deque()
+        self._unnoted: deque[tuple[int, Sequence[StoredImage], int]] = deque()
         self._given_up = 0
         self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
         self._thread.start()
@@ -107,11 +109,11 @@ class EvidenceWriter:
         """Pixels that wait to be stored."""
         return self._waiting_bytes
 
-    def submit(self, sequence: int, size_hint: int, jobs: Sequence[Job]) -> None:
+    def submit(self, sequence: int, size_hint: int, jobs: Sequence[Job], late_view: int = 0) -> None:
         """Have the pictures of a settled inspection stored. Never blocks, never raises.
 
-        `size_hint` is how many bytes the jobs keep in memory. Each job gives a picture's kind and how to get its file
-        bytes and media type. What finds no room is noted as lost.
+        `size_hint` is how many bytes the jobs keep in memory. What finds no room is noted as lost. See `Evidence` for
+        `late_view`.
         """
         size = size_hint + _OVERHEAD_BYTES
         with self._condition:
@@ -120,10 +122,10 @@ class EvidenceWriter:
                 reason = LOST_IN_QUEUE
             if not reason:
                 self._waiting_bytes += size
-                self._queue.append(_Waiting(sequence, size, jobs))
+                self._queue.append(_Waiting(sequence, size, jobs, late_view))
                 self._condition.notify()
                 return
-        self._lose(sequence, jobs, reason)
+        self._lose(sequence, jobs, reason, late_view)
 
     def stop(self, drain_s: float) -> int:
         """Store what waits for up to `drain_s` seconds, note the rest as lost; returns for how many inspections."""
@@ -136,7 +138,7 @@ class EvidenceWriter:
             self._queue.clear()
             self._condition.notify()
         for waiting in left:
-            self._lose(waiting.sequence, waiting.jobs, LOST_AT_STOP)
+            self._lose(waiting.sequence, waiting.jobs, LOST_AT_STOP, waiting.late_view)
         self._thread.join(max(1.0, deadline - time.monotonic()))
         return len(left)
 
@@ -150,8 +152,8 @@ class EvidenceWriter:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         self._measure()
         while (waiting := self._take()) is not None:
-            images = [self._store(kind, job) for kind, job in waiting.jobs]
-            self._note(waiting.sequence, images)
+            images = [self._store(*job) for job in waiting.jobs]
+            self._note(waiting.sequence, images, waiting.late_view)
             self._done(waiting)
 
     def _measure(self) -> None:
@@ -174,45 +176,45 @@ class EvidenceWriter:
             self._waiting_bytes -= waiting.size_bytes
             self._condition.notify_all()
 
-    def _store(self, kind: ImageKind, job: Callable[[], tuple[bytes, str]]) -> StoredImage:
+    def _store(self, kind: ImageKind, view: str, job: Callable[[], tuple[bytes, str]]) -> StoredImage:
         try:
             data, media_type = job()
             image = self._images.put(data, kind, media_type)
         except ImageStoreError as error:
-            return self._count_lost(kind, _reason(error), error)
+            return self._count_lost(kind, view, _reason(error), error)
         except Exception as error:  # noqa: BLE001 - the edge of the worker: one bad picture must not cost the next
             _log.exception("picture could not be encoded")
-            return self._count_lost(kind, f"could not be encoded: {type(error).__name__}", error)
+            return self._count_lost(kind, view, f"could not be encoded: {type(error).__name__}", error)
         self._stored += 1
-        return image
+        return replace(image, view=view) if view else image
 
-    def _count_lost(self, kind: ImageKind, reason: str, error: Exception) -> StoredImage:
+    def _count_lost(self, kind: ImageKind, view: str, reason: str, error: Exception) -> StoredImage:
         self._lost[reason] += 1
         if self._lost[reason] & (self._lost[reason] - 1) == 0:
             # The first, second, fourth, eighth … of each kind: a full disk must not fill itself with log lines.
             _log.error("%d pictures lost (%s): %s", self._lost[reason], reason, error)
-        return lost_image(kind, reason)
+        return lost_image(kind, reason, view)
 
-    def _lose(self, sequence: int, jobs: Sequence[Job], reason: str) -> None:
+    def _lose(self, sequence: int, jobs: Sequence[Job], reason: str, late_view: int) -> None:
         with self._condition:
             self._lost[reason] += len(jobs)
-        self._note(sequence, [lost_image(kind, reason) for kind, _ in jobs])
+        self._note(sequence, [lost_image(kind, reason, view) for kind, view, _ in jobs], late_view)
 
-    def _note(self, sequence: int, images: Sequence[StoredImage]) -> None:
+    def _note(self, sequence: int, images: Sequence[StoredImage], late_view: int) -> None:
         """Write into the journal; what it does not take now is tried again with the next. Touches memory only."""
         with self._note_lock:
-            if self._try_note(sequence, images):
+            if self._try_note(sequence, images, late_view):
                 while self._unnoted and self._try_note(*self._unnoted[0]):
                     self._unnoted.popleft()
                 return
             if len(self._unnoted) == _MAX_UNNOTED:
                 self._unnoted.popleft()
                 self._given_up += 1
-            self._unnoted.append((sequence, images))
+            self._unnoted.append((sequence, images, late_view))
 
-    def _try_note(self, sequence: int, images: Sequence[StoredImage]) -> bool:
+    def _try_note(self, sequence: int, images: Sequence[StoredImage], late_view: int) -> bool:
         try:
-            self._journal.evidence(sequence, images)
+            self._journal.evidence(sequence, images, late_view=late_view)
         except JournalError as error:
             if not self._unnoted:
                 _log.error("pictures of verdict %d wait for the journal: %s", sequence, error)

@@ -164,9 +164,9 @@ class Journal:
             self._append(payload, crc)
             self._ledger.note(entry)
 
-    def evidence(self, sequence: int, images: Sequence[StoredImage]) -> None:
-        """Write which pictures a settled inspection has. JournalError."""
-        self._note_after(sequence, Evidence(sequence, tuple(images), datetime.now(UTC)))
+    def evidence(self, sequence: int, images: Sequence[StoredImage], *, late_view: int = 0) -> None:
+        """Write which pictures a settled inspection has; see `Evidence` for `late_view`. JournalError."""
+        self._note_after(sequence, Evidence(sequence, tuple(images), datetime.now(UTC), late_view))
 
     def late_score(self, sequence: int, score: float) -> None:
         """Write the score of an inspection that was settled without it. JournalError."""

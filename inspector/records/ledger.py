@@ -92,7 +92,8 @@ class Ledger:
             self._take(entry)
             self._raise_mark(entry.station, entry.trigger + 1, 1)
         elif isinstance(entry, Evidence):
-            self.awaiting.pop(entry.sequence, None)
+            if not entry.late_view:
+                self.awaiting.pop(entry.sequence, None)
         else:
             assert isinstance(entry, LateScore)
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from inspector.errors import NotFound, PageTokenInvalid
-from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict, ViewResult
 from inspector.records import schema
 from inspector.records.applying import chunks
 from inspector.records.codec import from_microseconds, to_microseconds
@@ -255,13 +255,14 @@ def complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredIns
     numbers = numbered((row.line_id, row.sequence) for row in rows)
     findings = _grouped(connection, _FINDINGS, schema.findings, numbers)
     images = _grouped(connection, _IMAGES, schema.inspection_images, numbers)
+    views = _grouped(connection, _VIEWS, schema.inspection_views, numbers)
     late = _grouped(connection, sa.select(schema.late_scores), schema.late_scores, numbers)
     found = []
     for row in rows:
         key = row.line_id, row.sequence
         pictures = tuple(_image(image) for image in images[key])
         late_score = late[key][0].score if late[key] else None
-        found.append(StoredInspection(_inspection(row, findings[key]), pictures, late_score))
+        found.append(StoredInspection(_inspection(row, findings[key], views[key]), pictures, late_score))
     return found
 
 
@@ -275,6 +276,11 @@ def numbered(keys: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
 
 _FINDINGS = sa.select(schema.findings, schema.classes.c.name).join(
     schema.classes, schema.classes.c.id == schema.findings.c.class_id
+)
+_VIEWS = (
+    sa.select(schema.inspection_views, schema.cameras.c.name.label("camera"), schema.bundles.c.label.label("bundle"))
+    .join(schema.cameras, schema.cameras.c.id == schema.inspection_views.c.camera_id)
+    .join(schema.bundles, schema.bundles.c.id == schema.inspection_views.c.bundle_id)
 )
 _IMAGES = sa.select(
     schema.inspection_images,
@@ -300,7 +306,7 @@ def _grouped(
     return groups
 
 
-def _inspection(row: Row[Any], findings: Sequence[Row[Any]]) -> Inspection:
+def _inspection(row: Row[Any], findings: Sequence[Row[Any]], views: Sequence[Row[Any]]) -> Inspection:
     return Inspection(
         line=row.line,
         station=row.station,
@@ -321,6 +327,11 @@ def _inspection(row: Row[Any], findings: Sequence[Row[Any]]) -> Inspection:
         receive_time=from_microseconds(row.receive_us),
         decide_time=from_microseconds(row.decide_us),
         latency_ms=row.latency_us / 1000,
+        view=next((v.view for v in views if v.is_decisive), ""),
+        views=tuple(
+            ViewResult(v.view, v.camera, v.bundle, Reason(v.reason), v.detail or "", v.score, v.score_limit)
+            for v in views
+        ),
     )
 
 
@@ -329,14 +340,14 @@ def _finding(row: Row[Any]) -> Finding:
     box = Box(row.x_px, row.y_px, row.width_px, row.height_px)
     centre = None if row.centre_x_px is None else (row.centre_x_px, row.centre_y_px)
     size = None if row.length_mm is None else Millimetres(row.length_mm, row.area_mm2, row.x_mm, row.y_mm)
-    return Finding(row.name, box, row.area_px, score, row.length_px, centre, size)
+    return Finding(row.name, box, row.area_px, score, row.length_px, centre, size, row.view or "")
 
 
 def _image(row: Row[Any]) -> StoredImage:
-    kind = ImageKind(row.kind)
+    kind, view = ImageKind(row.kind), row.view or ""
     if row.sha256 is None:
-        return StoredImage(kind, "", "", 0, row.lost_reason or "")
+        return StoredImage(kind, "", "", 0, row.lost_reason or "", view)
     if row.removed_us is not None:
         removed = f"removed by retention ({row.removed_reason}) on {from_microseconds(row.removed_us):%Y-%m-%d}"
-        return StoredImage(kind, "", row.media_type, row.size_bytes, removed)
-    return StoredImage(kind, bytes(row.sha256).hex(), row.media_type, row.size_bytes)
+        return StoredImage(kind, "", row.media_type, row.size_bytes, removed, view)
+    return StoredImage(kind, bytes(row.sha256).hex(), row.media_type, row.size_bytes, view=view)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -31,7 +32,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003")
+VERSIONS = ("0001", "0002", "0003", "0004")
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -177,6 +178,26 @@ findings = Table(
     Column("area_mm2", Double),
     Column("x_mm", Double),
     Column("y_mm", Double),
+    Column("view", Text),
+    sqlite_with_rowid=False,
+)
+
+# What came of each view of a part that has several; parts with one view have no row here. `is_decisive` marks the view whose
+# score, limit and camera the inspection shows.
+inspection_views = Table(
+    "inspection_views",
+    metadata,
+    Column("line_id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("view", Text, nullable=False),
+    Column("camera_id", ForeignKey("cameras.id"), nullable=False),
+    Column("bundle_id", ForeignKey("bundles.id"), nullable=False),
+    Column("reason", SmallInteger, nullable=False),
+    Column("detail", Text),
+    Column("score", Double),
+    Column("score_limit", Double),
+    Column("is_decisive", Boolean, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -202,7 +223,8 @@ pictures = Table(
     Column("removed_reason", Text),
 )
 
-# Which pictures an inspection has; without `picture_id` the picture was lost, for `lost_reason`.
+# Which pictures an inspection has; without `picture_id` the picture was lost, for `lost_reason`. `number` counts those that it
+# was judged by from 0, and those of a view that came after its verdict from `LATE_VIEW` times the view's place.
 inspection_images = Table(
     "inspection_images",
     metadata,
@@ -212,8 +234,10 @@ inspection_images = Table(
     Column("kind", SmallInteger, nullable=False),
     Column("picture_id", ForeignKey("pictures.id"), index=True),
     Column("lost_reason", Text),
+    Column("view", Text),
     sqlite_with_rowid=False,
 )
+LATE_VIEW = 1000
 
 # What people said of parts: rows are only ever added, and the newest of an author counts. `picture_sha256` is the picture
 # that it is said of, NULL for the part as a whole. Retention keeps the pictures of labelled parts.

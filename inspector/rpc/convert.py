@@ -11,7 +11,7 @@ from typing import cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inspector.errors import InvalidRequest
-from inspector.part import Finding, Frame, Inspection, PixelFormat, Reason, Verdict
+from inspector.part import Finding, Frame, Inspection, PixelFormat, Reason, Verdict, ViewResult
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.station import SessionInfo
 from inspector.v1 import inspection_pb2, inspection_service_pb2
@@ -192,6 +192,7 @@ def session_message(session: SessionInfo) -> inspection_service_pb2.Session:
         deadline_ms=session.deadline_ms,
         max_frame_bytes=session.max_frame_bytes,
         next_trigger=session.next_trigger,
+        view=session.view,
     )
 
 
@@ -215,13 +216,27 @@ def inspection_message(inspection: Inspection) -> inspection_pb2.Inspection:
         recipe=inspection.recipe,
         bundle=inspection.bundle,
         latency_ms=inspection.latency_ms,
+        view=inspection.view,
     )
+    message.views.extend(_view_message(one) for one in inspection.views)
     message.findings.extend(_finding_message(finding) for finding in inspection.findings)
     if inspection.capture_time is not None:
         _set_time(message.capture_time, inspection.capture_time)
     _set_time(message.receive_time, inspection.receive_time)
     _set_time(message.decide_time, inspection.decide_time)
     return message
+
+
+def _view_message(one: ViewResult) -> inspection_pb2.ViewResult:
+    return inspection_pb2.ViewResult(
+        view=one.view,
+        camera=one.camera,
+        bundle=one.bundle,
+        reason=cast(inspection_pb2.Reason, one.reason),
+        detail=one.detail,
+        score=one.score,
+        limit=one.limit,
+    )
 
 
 def _finding_message(finding: Finding) -> inspection_pb2.Finding:
@@ -232,6 +247,7 @@ def _finding_message(finding: Finding) -> inspection_pb2.Finding:
         area_px=finding.area_px,
         score=finding.score,
         length_px=finding.length_px,
+        view=finding.view,
     )
     if finding.centre_px is not None:
         message.centre.x_px, message.centre.y_px = finding.centre_px
@@ -253,6 +269,7 @@ def stored_message(stored: StoredInspection) -> inspection_pb2.Inspection:
             media_type=image.media_type,
             size_bytes=image.size_bytes,
             lost_reason=image.lost_reason,
+            view=image.view,
         )
     return message
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,15 +22,14 @@ class StationState(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StationReading:
-    """How a station is now: what it shows to the PLC, its parts in flight, and whether its camera streams."""
+    """How a station is now: which of its cameras stream, what it shows to the PLC, its parts in flight."""
 
     name: str
-    camera: str
+    cameras: Mapping[str, bool]
     state: StationState
     recipe: str
     bundle: str
     in_flight: int
-    streaming: bool
 
 
 class Signal(Protocol):

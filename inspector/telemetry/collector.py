@@ -102,8 +102,8 @@ class LineCollector(Collector):
         )
         yield self._gauge(
             "inspector_camera_streaming",
-            "1 while the station's camera program is connected.",
-            {(one.name, one.camera): one.streaming for one in stations},
+            "1 while the camera's program is connected.",
+            {(one.name, camera): streams for one in stations for camera, streams in one.cameras.items()},
             ["station", "camera"],
         )
 
@@ -124,13 +124,13 @@ class LineCollector(Collector):
         runs = CounterMetricFamily("inspector_model_runs", "Runs of the model.", labels=["line", "recipe"])
         parts = CounterMetricFamily(
             "inspector_model_parts",
-            "Parts that left the model: scored, failed, or skipped because they had their verdict already.",
+            "Parts that left the model: scored, failed, hopeless (too late), or skipped: they had their verdict already.",
             labels=["line", "recipe", "outcome"],
         )
         for recipe, (batcher, _, _) in models.items():
             counts = batcher.counts
             runs.add_metric([self._sources.line, recipe], counts.batches)
-            for outcome in ("scored", "failed", "skipped"):
+            for outcome in ("scored", "failed", "hopeless", "skipped"):
                 parts.add_metric([self._sources.line, recipe, outcome], getattr(counts, outcome))
         yield runs
         yield parts

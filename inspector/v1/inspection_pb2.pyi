@@ -41,6 +41,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_JOURNAL_FAILED: _ClassVar[Reason]
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
     REASON_STATION_STOPPED: _ClassVar[Reason]
+    REASON_OVERLOADED: _ClassVar[Reason]
 
 class PixelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -89,6 +90,7 @@ REASON_NOT_READY: Reason
 REASON_JOURNAL_FAILED: Reason
 REASON_INTERNAL_ERROR: Reason
 REASON_STATION_STOPPED: Reason
+REASON_OVERLOADED: Reason
 PIXEL_FORMAT_UNSPECIFIED: PixelFormat
 PIXEL_FORMAT_MONO8: PixelFormat
 PIXEL_FORMAT_MONO10: PixelFormat
@@ -141,7 +143,7 @@ class Box(_message.Message):
     def __init__(self, x_px: _Optional[int] = ..., y_px: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ...) -> None: ...
 
 class Finding(_message.Message):
-    __slots__ = ("defect_class", "box", "area_px", "score", "length_px", "centre", "size")
+    __slots__ = ("defect_class", "box", "area_px", "score", "length_px", "centre", "size", "view")
     DEFECT_CLASS_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     AREA_PX_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +151,7 @@ class Finding(_message.Message):
     LENGTH_PX_FIELD_NUMBER: _ClassVar[int]
     CENTRE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     defect_class: str
     box: Box
     area_px: float
@@ -156,7 +159,8 @@ class Finding(_message.Message):
     length_px: float
     centre: Point
     size: Millimetres
-    def __init__(self, defect_class: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., area_px: _Optional[float] = ..., score: _Optional[float] = ..., length_px: _Optional[float] = ..., centre: _Optional[_Union[Point, _Mapping]] = ..., size: _Optional[_Union[Millimetres, _Mapping]] = ...) -> None: ...
+    view: str
+    def __init__(self, defect_class: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., area_px: _Optional[float] = ..., score: _Optional[float] = ..., length_px: _Optional[float] = ..., centre: _Optional[_Union[Point, _Mapping]] = ..., size: _Optional[_Union[Millimetres, _Mapping]] = ..., view: _Optional[str] = ...) -> None: ...
 
 class Point(_message.Message):
     __slots__ = ("x_px", "y_px")
@@ -179,21 +183,41 @@ class Millimetres(_message.Message):
     def __init__(self, length_mm: _Optional[float] = ..., area_mm2: _Optional[float] = ..., x_mm: _Optional[float] = ..., y_mm: _Optional[float] = ...) -> None: ...
 
 class ImageReference(_message.Message):
-    __slots__ = ("kind", "sha256", "media_type", "size_bytes", "lost_reason")
+    __slots__ = ("kind", "sha256", "media_type", "size_bytes", "lost_reason", "view")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOST_REASON_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     kind: ImageKind
     sha256: str
     media_type: str
     size_bytes: int
     lost_reason: str
-    def __init__(self, kind: _Optional[_Union[ImageKind, str]] = ..., sha256: _Optional[str] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., lost_reason: _Optional[str] = ...) -> None: ...
+    view: str
+    def __init__(self, kind: _Optional[_Union[ImageKind, str]] = ..., sha256: _Optional[str] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., lost_reason: _Optional[str] = ..., view: _Optional[str] = ...) -> None: ...
+
+class ViewResult(_message.Message):
+    __slots__ = ("view", "camera", "bundle", "reason", "detail", "score", "limit")
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    view: str
+    camera: str
+    bundle: str
+    reason: Reason
+    detail: str
+    score: float
+    limit: float
+    def __init__(self, view: _Optional[str] = ..., camera: _Optional[str] = ..., bundle: _Optional[str] = ..., reason: _Optional[_Union[Reason, str]] = ..., detail: _Optional[str] = ..., score: _Optional[float] = ..., limit: _Optional[float] = ...) -> None: ...
 
 class Inspection(_message.Message):
-    __slots__ = ("name", "sequence", "line", "station", "camera", "station_sequence", "trigger", "part_id", "verdict", "reason", "detail", "score", "limit", "defect_class", "findings", "recipe", "bundle", "capture_time", "receive_time", "decide_time", "latency_ms", "late_score", "images")
+    __slots__ = ("name", "sequence", "line", "station", "camera", "station_sequence", "trigger", "part_id", "verdict", "reason", "detail", "score", "limit", "defect_class", "findings", "recipe", "bundle", "capture_time", "receive_time", "decide_time", "latency_ms", "late_score", "images", "view", "views")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LINE_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +241,8 @@ class Inspection(_message.Message):
     LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
     LATE_SCORE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
     name: str
     sequence: int
     line: str
@@ -240,4 +266,6 @@ class Inspection(_message.Message):
     latency_ms: float
     late_score: float
     images: _containers.RepeatedCompositeFieldContainer[ImageReference]
-    def __init__(self, name: _Optional[str] = ..., sequence: _Optional[int] = ..., line: _Optional[str] = ..., station: _Optional[str] = ..., camera: _Optional[str] = ..., station_sequence: _Optional[int] = ..., trigger: _Optional[int] = ..., part_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[_Union[Reason, str]] = ..., detail: _Optional[str] = ..., score: _Optional[float] = ..., limit: _Optional[float] = ..., defect_class: _Optional[str] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., recipe: _Optional[str] = ..., bundle: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decide_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latency_ms: _Optional[float] = ..., late_score: _Optional[float] = ..., images: _Optional[_Iterable[_Union[ImageReference, _Mapping]]] = ...) -> None: ...
+    view: str
+    views: _containers.RepeatedCompositeFieldContainer[ViewResult]
+    def __init__(self, name: _Optional[str] = ..., sequence: _Optional[int] = ..., line: _Optional[str] = ..., station: _Optional[str] = ..., camera: _Optional[str] = ..., station_sequence: _Optional[int] = ..., trigger: _Optional[int] = ..., part_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[_Union[Reason, str]] = ..., detail: _Optional[str] = ..., score: _Optional[float] = ..., limit: _Optional[float] = ..., defect_class: _Optional[str] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., recipe: _Optional[str] = ..., bundle: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decide_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latency_ms: _Optional[float] = ..., late_score: _Optional[float] = ..., images: _Optional[_Iterable[_Union[ImageReference, _Mapping]]] = ..., view: _Optional[str] = ..., views: _Optional[_Iterable[_Union[ViewResult, _Mapping]]] = ...) -> None: ...

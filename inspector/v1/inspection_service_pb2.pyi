@@ -21,20 +21,22 @@ class Hello(_message.Message):
     def __init__(self, line: _Optional[str] = ..., camera: _Optional[str] = ..., client: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("station", "recipe", "bundle", "deadline_ms", "max_frame_bytes", "next_trigger")
+    __slots__ = ("station", "recipe", "bundle", "deadline_ms", "max_frame_bytes", "next_trigger", "view")
     STATION_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     NEXT_TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     station: str
     recipe: str
     bundle: str
     deadline_ms: int
     max_frame_bytes: int
     next_trigger: int
-    def __init__(self, station: _Optional[str] = ..., recipe: _Optional[str] = ..., bundle: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., next_trigger: _Optional[int] = ...) -> None: ...
+    view: str
+    def __init__(self, station: _Optional[str] = ..., recipe: _Optional[str] = ..., bundle: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., next_trigger: _Optional[int] = ..., view: _Optional[str] = ...) -> None: ...
 
 class InspectRequest(_message.Message):
     __slots__ = ("hello", "frame")

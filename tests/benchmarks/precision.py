@@ -28,7 +28,7 @@ from inspector.imaging.locate import locate, location_from_dict
 from inspector.imaging.normalise import normalise
 from inspector.inference.bundle import Bundle, open_bundle
 from inspector.inference.engine import Engine, available_providers
-from inspector.service import prove_bundle
+from inspector.models import prove_bundle
 
 _WARM = 20
 

@@ -431,3 +431,14 @@ def test_what_a_broken_stream_means(code: str, kind: type[SessionError], is_fina
         assert type(error) is kind
         assert final is is_final
         assert str(error)
+
+
+def test_a_counter_that_all_cameras_see_numbers_the_parts(line: Line, told: Told) -> None:
+    """Numbers left out are parts that this camera did not see; a counter that goes back is told."""
+    with connect(line.server.address, told) as client:
+        assert [client.send(shot(), trigger) for trigger in (3, 4, 7)] == [3, 4, 7]
+        with pytest.raises(SessionError, match="ran backwards"):
+            client.send(shot(), 7)
+        assert client.send(shot()) == 8
+        assert client.wait_answered(10)
+    assert set(told.outcome()) == {3, 4, 7, 8}

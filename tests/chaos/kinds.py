@@ -163,12 +163,13 @@ def full_queues(line: Line, rng: random.Random, count: int) -> int:
 def late_parts(line: Line, rng: random.Random, count: int) -> int:
     """Bursts that the model cannot judge within the recipe's budget."""
     kind, camera, done = "deadline passed", line.cameras["tight"], 0
-    camera.weather({Reason.DEADLINE_EXCEEDED})
+    late = {Reason.DEADLINE_EXCEEDED, Reason.OVERLOADED}
+    camera.weather(late)
     for _ in range(count * _TRIES):
         first = camera.count + 1
         _send_sound(camera, kind, rng, rng.randint(1, 20))
         camera.settle()
-        done += Reason.DEADLINE_EXCEEDED in line.ledger.reasons("tight", first).values()
+        done += not late.isdisjoint(line.ledger.reasons("tight", first).values())
         if done >= count:
             break
     _finish(camera, kind, rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from models import failing_model
 from toys import toy_bundle
 
-from inspector.errors import EngineError
-from inspector.inference.batching import BatchCounts, Batcher
+from inspector.errors import EngineError, TooLate
+from inspector.inference.batching import BatchCounts, Batcher, Device
 from inspector.inference.bundle import InputSpec
 from inspector.inference.engine import Engine, Model
 from inspector.part import Scores
@@ -302,3 +303,129 @@ def test_each_part_taken_is_answered_once(
             assert result.score == value
         else:
             assert value in poison or close_early
+
+
+def test_models_of_one_device_take_turns_by_deadline() -> None:
+    one, other = GatedEngine(), GatedEngine()
+    one.gate.set()
+    device = Device()
+    calm, urgent = (Batcher(engine, 1, 8, device=device) for engine in (other, one))
+    answers, order = Answers(), []
+    now_s = time.monotonic()
+
+    def note(name: str) -> Callable[[Scores | EngineError], None]:
+        def on_done(result: Scores | EngineError) -> None:
+            order.append(name)
+            answers.of(name)(result)
+
+        return on_done
+
+    calm.submit(image(1), note("first"), never, now_s + 100)
+    other.wait_entered()
+    calm.submit(image(2), note("calm"), never, now_s + 100)
+    urgent.submit(image(3), note("golden"), never)
+    urgent.submit(image(3), note("urgent"), never, now_s + 50)
+    other.gate.set()
+    answers.wait(4)
+    calm.close()
+    urgent.close()
+    device.close()
+    assert order == ["first", "urgent", "calm", "golden"]
+
+
+def test_who_would_be_late_is_told_before_the_deadline() -> None:
+    """The model is known to be slow; of three parts that wait, one has time."""
+    engine = GatedEngine()
+    batcher = Batcher(engine, 1, 8)
+    for _ in range(40):
+        batcher.times.note(1, 20.0)
+    answers = Answers()
+    now_s = time.monotonic()
+    batcher.submit(image(1), answers.of("running"), never, now_s + 100)
+    engine.wait_entered()
+    for name, budget_s in (("hopeless", 15), ("in time", 30), ("hopeless too", 35)):
+        batcher.submit(image(2), answers.of(name), never, now_s + budget_s)
+    assert not batcher.has_time(now_s + 30)
+    assert batcher.has_time(now_s + 200)
+    engine.gate.set()
+    answers.wait(4)
+    batcher.close()
+    assert isinstance(answers.got["in time"][0], Scores)
+    late = [answers.got[name][0] for name in ("hopeless", "hopeless too")]
+    assert all(isinstance(one, TooLate) for one in late)
+    assert (batcher.counts.scored, batcher.counts.hopeless, batcher.counts.failed) == (2, 2, 0)
+
+
+def test_parts_nobody_waits_for_make_nobody_else_late() -> None:
+    engine = GatedEngine()
+    batcher = Batcher(engine, 1, 8)
+    for _ in range(40):
+        batcher.times.note(1, 20.0)
+    answers = Answers()
+    now_s = time.monotonic()
+    batcher.submit(image(1), answers.of("running"), never, now_s + 100)
+    engine.wait_entered()
+    batcher.submit(image(2), answers.of("rejected by another view"), lambda: True, now_s + 29)
+    batcher.submit(image(3), answers.of("in time"), never, now_s + 30)
+    engine.gate.set()
+    answers.wait(2)
+    batcher.close()
+    assert answers.score("in time") == 3
+    assert (batcher.counts.skipped, batcher.counts.hopeless) == (1, 0)
+
+
+def test_two_workers_run_two_batches_at_the_same_time() -> None:
+    engine = GatedEngine()
+    device = Device(workers=2)
+    batcher = Batcher(engine, 1, 8, device=device)
+    answers = Answers()
+    for value in (1, 2):
+        batcher.submit(image(value), answers.of(value), never)
+        engine.wait_entered()
+    engine.gate.set()
+    answers.wait(2)
+    batcher.close()
+    device.close()
+    assert sorted(engine.batches) == [[1], [2]]
+
+
+def test_a_device_has_a_worker() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Device(workers=0)
+
+
+def test_a_picture_judged_in_many_runs_lets_the_urgent_go_first() -> None:
+    device = Device()
+    quick = GatedEngine()
+    quick.gate.set()
+    answers = Answers()
+    now_s = time.monotonic()
+    order: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def judge_until(picture: np.ndarray, is_over: Callable[[], bool]) -> Scores:
+        for number in range(3):
+            assert not is_over()
+            order.append(f"tile {number}")
+            begun.set()
+            assert go_on.wait(PATIENCE_S)
+        return Scores(0.5)
+
+    tiled = Batcher(quick, 1, 8, judge_until=judge_until, device=device)
+    urgent = Batcher(quick, 1, 8, device=device)
+    tiled.submit(image(1), answers.of("picture"), never, now_s + 100)
+    assert begun.wait(PATIENCE_S)
+
+    def answer(result: Scores | EngineError) -> None:
+        order.append("urgent")
+        answers.of("urgent")(result)
+
+    urgent.submit(image(7), answer, never, now_s + 50)
+    urgent.submit(image(8), answers.of("calm"), never, now_s + 200)
+    go_on.set()
+    answers.wait(3)
+    tiled.close()
+    urgent.close()
+    device.close()
+    assert order == ["tile 0", "urgent", "tile 1", "tile 2"]
+    assert quick.batches == [[7], [8]]

@@ -15,7 +15,7 @@ from inspector.inference.bundle import Bundle
 from inspector.inference.choice import choose_engine
 from inspector.inference.engine import Engine, self_test
 from inspector.inference.self_test import SelfTest
-from inspector.service import prove_bundle
+from inspector.models import prove_bundle
 
 
 class Bench:

@@ -30,8 +30,8 @@ from inspector.inference.v2.open_inference_pb2 import (
     TensorContents,
     TensorMetadata,
 )
+from inspector.models import prove_remote
 from inspector.part import Scores
-from inspector.service import prove_remote
 from inspector.settings import load_line_file
 
 

@@ -28,9 +28,9 @@ from inspector.inference.manifest import InputSpec, TilingSpec, manifest_bytes, 
 from inspector.inference.remote import RemoteEngine
 from inspector.inference.tiling import Tiles, pack_region, starts, unpack_region
 from inspector.inference.triton import write_repository
+from inspector.models import MAX_HELD_BYTES, most_in_flight
 from inspector.part import Scores
 from inspector.reports import bundle_card
-from inspector.service import MAX_HELD_BYTES, most_in_flight
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "run_tiled_bundle.py"
 BIG = InputSpec(1024, 512, 1, {}, TilingSpec(256, 256, 64))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_samples import START, admission, inspection, picture
 
-from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, ViewResult
 from inspector.records.codec import (
     LARGEST_NUMBER,
     MAX_PAYLOAD_BYTES,
@@ -47,6 +47,11 @@ measured = st.builds(
     scores,
     st.tuples(scores, scores),
     st.none() | st.builds(Millimetres, scores, scores, scores, scores),
+    texts,
+)
+# Of parts with several views: what came of each.
+view_results = st.builds(
+    ViewResult, texts, texts, texts, st.sampled_from(Reason), texts, st.none() | scores, st.none() | scores
 )
 findings = st.lists(plain | measured, max_size=4).map(tuple)
 
@@ -59,16 +64,17 @@ def inspections(draw: st.DrawFn) -> Inspection:
         reason.verdict,
         reason,
         *draw(st.tuples(texts, st.none() | scores, st.none() | scores, findings, texts, texts)),
-        *draw(st.tuples(st.none() | times, times, times, scores)),
+        *draw(st.tuples(st.none() | times, times, times, scores, texts)),
+        draw(st.lists(view_results, max_size=3).map(tuple)),
     )
 
 
-images = st.builds(StoredImage, st.sampled_from(ImageKind), texts, texts, numbers, texts)
+images = st.builds(StoredImage, st.sampled_from(ImageKind), texts, texts, numbers, texts, texts)
 admissions = st.builds(Admission, texts, texts, numbers, texts, times, st.none() | times)
 entries = st.one_of(
     st.builds(Settled, inspections(), st.booleans()),
     admissions,
-    st.builds(Evidence, numbers, st.lists(images, max_size=3).map(tuple), times),
+    st.builds(Evidence, numbers, st.lists(images, max_size=3).map(tuple), times, st.integers(0, 16)),
     st.builds(LateScore, numbers, scores),
     st.builds(
         SegmentHeader,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from inspector.records.evidence import (
     LOST_IN_QUEUE,
     LOST_QUOTA,
     EvidenceWriter,
+    Job,
     is_sampled,
     lost_image,
     record_missing_evidence,
@@ -42,8 +43,8 @@ def evidence(journal: Journal) -> dict[int, tuple[StoredImage, ...]]:
     return {entry.sequence: entry.images for _, entry in journal.read() if isinstance(entry, Evidence)}
 
 
-def job(data: bytes, kind: ImageKind = FRAME) -> tuple[ImageKind, Callable[[], tuple[bytes, str]]]:
-    return kind, lambda: (data, "image/png")
+def job(data: bytes, kind: ImageKind = FRAME) -> Job:
+    return kind, "", lambda: (data, "image/png")
 
 
 def test_pictures_are_stored_and_noted(tmp_path: Path, journal: Journal) -> None:
@@ -71,7 +72,7 @@ def test_the_thread_gives_way_to_those_that_judge(tmp_path: Path, journal: Journ
         return b"x", "image/png"
 
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    writer.submit(1, 0, [(FRAME, ask)])
+    writer.submit(1, 0, [(FRAME, "", ask)])
     writer.stop(10)
     assert priorities[0] > mine
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
@@ -92,7 +93,7 @@ def test_a_picture_that_cannot_be_made_costs_only_itself(
         raise error
 
     writer = EvidenceWriter(ImageStore(tmp_path / "images"), journal)
-    writer.submit(1, 0, [(HEAT_MAP, fail), job(b"frame")])
+    writer.submit(1, 0, [(HEAT_MAP, "", fail), job(b"frame")])
     writer.submit(2, 0, [job(b"next")])
     writer.stop(10)
     found = evidence(journal)
@@ -142,7 +143,7 @@ class Gate:
 def test_what_finds_no_room_is_lost_at_once(tmp_path: Path, journal: Journal) -> None:
     writer = EvidenceWriter(ImageStore(tmp_path / "images"), journal, max_bytes=100_000)
     gate = Gate()
-    writer.submit(1, 60_000, [(FRAME, gate)])
+    writer.submit(1, 60_000, [(FRAME, "", gate)])
     assert gate.entered.wait(10)
     writer.submit(2, 60_000, [job(b"two"), job(b"map", HEAT_MAP)])
     assert evidence(journal)[2] == (lost_image(FRAME, LOST_IN_QUEUE), lost_image(HEAT_MAP, LOST_IN_QUEUE))
@@ -156,7 +157,7 @@ def test_what_finds_no_room_is_lost_at_once(tmp_path: Path, journal: Journal) ->
 def test_many_small_pictures_are_bounded_too(tmp_path: Path, journal: Journal) -> None:
     writer = EvidenceWriter(ImageStore(tmp_path / "images"), journal, max_bytes=20_000)
     gate = Gate()
-    writer.submit(1, 0, [(FRAME, gate)])
+    writer.submit(1, 0, [(FRAME, "", gate)])
     assert gate.entered.wait(10)
     for sequence in range(2, 11):
         for _ in range(100):
@@ -169,7 +170,7 @@ def test_many_small_pictures_are_bounded_too(tmp_path: Path, journal: Journal) -
 def test_what_is_left_at_the_stop_is_noted_as_lost(tmp_path: Path, journal: Journal) -> None:
     writer = EvidenceWriter(ImageStore(tmp_path / "images"), journal)
     gate = Gate()
-    writer.submit(1, 0, [(FRAME, gate)])
+    writer.submit(1, 0, [(FRAME, "", gate)])
     writer.submit(2, 0, [job(b"two")])
     assert gate.entered.wait(10)
     opener = threading.Timer(0.3, gate.opened.set)

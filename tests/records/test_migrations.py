@@ -10,11 +10,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from record_samples import LINE, inspection, label
+from record_samples import LINE, START, inspection, label
 
-from inspector.part import Reason
+from inspector.part import ImageKind, Reason
 from inspector.records import database, schema
-from inspector.records.entries import Settled
+from inspector.records.entries import Evidence, Settled, StoredImage
 from inspector.records.store import Store
 
 SECOND = '''
@@ -23,8 +23,8 @@ SECOND = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -39,8 +39,8 @@ def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     migrations = tmp_path / "migrations with 100% odd path"
     shutil.copytree(database.MIGRATIONS, migrations)
     monkeypatch.setattr(database, "MIGRATIONS", migrations)
-    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0004"))
-    return migrations / "versions" / "v0004_notes.py"
+    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0005"))
+    return migrations / "versions" / "v0005_notes.py"
 
 
 def tables(store: Store) -> set[str]:
@@ -123,8 +123,29 @@ def test_labels_of_the_second_version_are_kept_and_say_nothing_of_a_picture(url:
         assert store.labels(LINE, 1).history == (label(1, "scratch"),)
 
 
+def test_pictures_of_the_third_version_are_kept_and_are_of_the_only_view(url: str) -> None:
+    picture = StoredImage(ImageKind.FRAME, "ab" * 32, "image/png", 9)
+    with closing(Store(url)) as store:
+        store.upgrade()
+        store.apply(LINE, [Settled(inspection(1)), Evidence(1, (picture,), START)])
+        with store._database.engine.begin() as connection:  # as the third version left it
+            _without_views(connection)
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
+        assert store.upgrade() == "0003"
+        stored = store.get(LINE, 1)
+        assert (stored.images, stored.inspection.view, stored.inspection.views) == ((picture,), "", ())
+
+
+def _without_views(connection: sa.Connection) -> None:
+    """Take the fourth version's step back."""
+    connection.execute(sa.text("DROP TABLE inspection_views"))
+    for table in ("findings", "inspection_images"):
+        connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN view"))
+
+
 def _without_areas(connection: sa.Connection) -> None:
-    """Take the third version's step back."""
+    """Take the steps of the third and fourth versions back."""
+    _without_views(connection)
     connection.execute(sa.text("DROP TABLE label_areas"))
     for name in ("picture_sha256", "note"):
         connection.execute(sa.text(f"ALTER TABLE labels DROP COLUMN {name}"))

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from record_samples import LINE, START, admission, inspection, label, picture
 
 from inspector.errors import NotFound, PageTokenInvalid, RecordRejected, StoreUnavailable
-from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict
+from inspector.part import Box, Finding, ImageKind, Inspection, Millimetres, Reason, Verdict, ViewResult
 from inspector.records import applying, schema
 from inspector.records.applying import Applied
-from inspector.records.entries import Entry, Evidence, LateScore, Position, Settled, StationMark
+from inspector.records.entries import Entry, Evidence, LateScore, Position, Settled, StationMark, StoredImage
 from inspector.records.evidence import lost_image
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.records.store import Store
@@ -45,6 +45,22 @@ def test_a_measured_finding_comes_back_as_it_went_in(store: Store, size: Millime
     crack = Finding("crack", Box(4, 5, 30, 20), 412.5, 0.75, 36.1, (19.0, 15.5), size)
     settle(store, inspection(1, Reason.DIMENSION_ABOVE_LIMIT, findings=(crack, replace(crack, size=None))))
     assert store.get(LINE, 1).inspection.findings == (crack, replace(crack, size=None))
+
+
+def test_the_views_of_a_part_and_their_pictures_come_back_as_they_went_in(store: Store) -> None:
+    top = ViewResult("top", "cam-1", "a@1", Reason.WITHIN_LIMITS, "", 0.25, 0.5)
+    side = ViewResult("side", "cam-2", "b@2", Reason.SCORE_ABOVE_LIMIT, "above", 0.75, 0.5)
+    dent = Finding("dent", Box(4, 5, 30, 20), 412.5, 0.75, view="side")
+    part = inspection(1, Reason.SCORE_ABOVE_LIMIT, findings=(dent,), view="side", views=(top, side), camera="cam-2")
+    frame = StoredImage(ImageKind.FRAME, "ab" * 32, "image/png", 9, view="side")
+    late = StoredImage(ImageKind.FRAME, "cd" * 32, "image/png", 9, view="top")
+    entries = [Settled(part), Evidence(1, (frame,), START), Evidence(1, (late,), START, late_view=1)]
+    for _ in range(2):  # a batch may come twice
+        store.apply(LINE, entries)
+        assert store.get(LINE, 1) == StoredInspection(part, (frame, late))
+    lost = Evidence(1, (lost_image(ImageKind.FRAME, "disk full", "top"),), START, late_view=1)
+    store.apply(LINE, [lost])
+    assert store.get(LINE, 1).images == (frame, *lost.images), "a late view replaces itself alone"
 
 
 def test_what_is_missing_comes_back_as_missing(store: Store) -> None:

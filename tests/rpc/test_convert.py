@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rpc_twin import TIME, inspection
 
 from inspector.errors import InvalidRequest
-from inspector.part import Box, Finding, Frame, ImageKind, Millimetres, PixelFormat, Reason, Verdict
+from inspector.part import Box, Finding, Frame, ImageKind, Millimetres, PixelFormat, Reason, Verdict, ViewResult
 from inspector.records.entries import StoredImage
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.rpc import convert
@@ -175,9 +175,20 @@ def test_an_inspection_keeps_every_field() -> None:
         5.0,
         (2.5, 4.0),
         Millimetres(length_mm=0.5, area_mm2=0.065, x_mm=0.25, y_mm=0.4),
+        "side",
+    )
+    views = (
+        ViewResult("top", "cam1", "a@1", Reason.WITHIN_LIMITS, "", 0.1, 0.5),
+        ViewResult("side", "cam2", "b@2", Reason.SCORE_ABOVE_LIMIT, "above", 0.75, 0.5),
+        ViewResult("back", "cam3", "c@3", Reason.MISSING_VIEW, "skipped"),
     )
     value = dataclasses.replace(
-        inspection(9, 11, Reason.SCORE_ABOVE_LIMIT), findings=(finding,), capture_time=TIME, detail="why"
+        inspection(9, 11, Reason.SCORE_ABOVE_LIMIT),
+        findings=(finding,),
+        capture_time=TIME,
+        detail="why",
+        view="side",
+        views=views,
     )
     message = convert.inspection_message(value)
     for field in ("name", "sequence", "line", "station", "camera", "station_sequence", "trigger", "part_id", "detail"):
@@ -191,6 +202,14 @@ def test_an_inspection_keeps_every_field() -> None:
     assert (sent.box.x_px, sent.box.y_px, sent.box.width_px, sent.box.height_px) == (1, 2, 3, 4)
     assert (sent.length_px, sent.centre.x_px, sent.centre.y_px) == (5.0, 2.5, 4.0)
     assert (sent.size.length_mm, sent.size.area_mm2, sent.size.x_mm, sent.size.y_mm) == (0.5, 0.065, 0.25, 0.4)
+    assert sent.view == message.view == "side"
+    for seen, one in zip(message.views, views, strict=True):
+        assert (seen.view, seen.camera, seen.bundle, seen.reason, seen.detail) == (
+            *(one.view, one.camera, one.bundle),
+            *(one.reason, one.detail),
+        )
+        scores = tuple(getattr(seen, name) if seen.HasField(name) else None for name in ("score", "limit"))
+        assert scores == (one.score, one.limit)
     assert {field.name for field, _ in sent.ListFields()} == set(pb.Finding.DESCRIPTOR.fields_by_name)
     assert not message.HasField("late_score")
     assert not message.images

@@ -1,0 +1,293 @@
+"""How the recipes of a line file become models that judge: opened, proved on this machine, and queued before its devices."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.control import StationMemory
+from inspector.decision.dimensions import check_dimensions
+from inspector.errors import BundleError, ConfigError, EngineError, FrameError, InspectorError
+from inspector.imaging.archive import unarchive
+from inspector.imaging.check import CheckSpec
+from inspector.imaging.decode import DecodeLimits, decode
+from inspector.imaging.locate import locate
+from inspector.imaging.location_spec import LocationSpec, NoLocation, location_from_dict
+from inspector.imaging.normalise import normalise
+from inspector.inference.batching import Batcher, Device
+from inspector.inference.bundle import Bundle, open_bundle
+from inspector.inference.choice import AUTO, choose_engine
+from inspector.inference.engine import Engine
+from inspector.inference.queued import QueuedEngine
+from inspector.inference.remote import RemoteEngine
+from inspector.inference.self_test import SelfTest, self_test
+from inspector.inference.signature import check_trust
+from inspector.part import Limits
+from inspector.settings import InferenceTable, LineSettings, RecipeTable, StationTable, ViewTable
+from inspector.station import Recipe, Setup, Station, View
+
+log = logging.getLogger(__name__)
+
+MAX_HELD_BYTES = 512 << 20
+"""Of pictures that are judged by tiles, by the parts in flight of one station: 10 grey ones of 25 megapixels, 3 in colour."""
+PROVIDER_CHOICES = "provider-choices.json"
+
+ViewKey = tuple[str, str]
+"""A recipe and a view of it; the only view has no name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A bundle that passed its self-test on this machine, ready to judge parts located by `location`."""
+
+    bundle: Bundle
+    location: LocationSpec
+    engine: Engine
+    test: SelfTest
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The models of a line, and why recipes were refused that lack one. `in` says whether a station uses a recipe."""
+
+    models: Mapping[ViewKey, Model]
+    faults: Mapping[str, str]
+
+    def __contains__(self, recipe: object) -> bool:
+        return recipe in self.faults or any(name == recipe for name, _ in self.models)
+
+    @property
+    def bundles(self) -> Sequence[Bundle]:
+        """Each once."""
+        return list({model.bundle.label: model.bundle for model in self.models.values()}.values())
+
+    def of(self, recipe: str) -> Mapping[str, Model]:
+        """The models of a recipe by view; all of them, or none."""
+        return {view: model for (name, view), model in self.models.items() if name == recipe}
+
+
+def load_models(settings: LineSettings) -> Loaded:
+    """The models of all recipes that stations use. A recipe needs those of all its views; raises if no recipe is left."""
+    models: dict[ViewKey, Model] = {}
+    refused: dict[str, InspectorError] = {}
+    opened: dict[tuple[Path, int], tuple[Bundle, Engine, SelfTest]] = {}
+    for name in dict.fromkeys(name for station in settings.file.station for name in (station.recipe, *station.recipes)):
+        recipe = settings.file.recipe[name]
+        try:
+            found = {
+                (name, view): load_model(settings, table, recipe.deadline_ms, opened)
+                for view, table in recipe.by_view.items()
+            }
+            for (_, view), model in found.items():
+                if (dimensions := recipe.by_view[view].dimensions) is not None:
+                    check_dimensions(dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+                log.info(
+                    "recipe %s%s: bundle %s reproduces its golden images",
+                    name,
+                    view and f", view {view}",
+                    model.bundle.label,
+                )
+            models.update(found)
+        except (BundleError, EngineError, ConfigError) as error:
+            refused[name] = error
+            log.error("recipe %s cannot be used, its stations give UNKNOWN: %s", name, error)
+    if not models:
+        raise next(iter(refused.values()))
+    return Loaded(models, {name: str(error) for name, error in refused.items()})
+
+
+def load_model(
+    settings: LineSettings,
+    view: ViewTable,
+    deadline_ms: int,
+    opened: dict[tuple[Path, int], tuple[Bundle, Engine, SelfTest]] | None = None,
+) -> Model:
+    """Open and self-test the bundle of a view, and warm it up. If the line trusts keys, one of them must have signed it.
+
+    `opened` remembers bundles, so that views with the same one share it. Raises BundleError or EngineError if it may not go
+    live here, ConfigError if the view's location is wrong.
+    """
+    inference = settings.file.inference
+    path = settings.resolve(view.bundle)
+    key = path, deadline_ms if inference.oip else 0
+    known = (opened or {}).get(key)
+    if known is None:
+        bundle = open_bundle(path)
+        check_trust(bundle, settings.trusted_keys)
+        if inference.oip:
+            engine, test = prove_remote(bundle, inference.oip, deadline_ms)
+        else:
+            kept = settings.data_dir / PROVIDER_CHOICES
+            engine, test = prove_bundle(bundle, inference.provider, inference.threads, kept)
+        engine.warm_up(inference.max_batch)
+        known = bundle, engine, test
+        if opened is not None:
+            opened[key] = known
+    bundle, engine, test = known
+    if view.location is None:
+        location = location_from_dict(bundle.manifest.input.location, bundle.path)
+    else:
+        location = location_from_dict(view.location, settings.path.parent)
+    return Model(bundle, location, engine, test)
+
+
+def prove_bundle(
+    bundle: Bundle, provider: str = "CPU", threads: int = 0, kept: Path | None = None
+) -> tuple[Engine, SelfTest]:
+    """An engine whose golden images gave their recorded scores and verdicts here; BundleError or EngineError if not.
+
+    `provider` of "auto" takes the fastest that does so, and keeps the choice in the file `kept`.
+    """
+    prepare = _golden_preparation(bundle)
+
+    def prove(name: str) -> tuple[Engine, SelfTest]:
+        engine = Engine(bundle, provider=name, threads=threads)
+        return engine, _golden_test(engine, prepare)
+
+    if provider == AUTO:
+        return choose_engine(bundle, prove, threads, kept)
+    return prove(provider)
+
+
+def prove_remote(bundle: Bundle, host: str, timeout_ms: int) -> tuple[Engine, SelfTest]:
+    """An engine on the inference server at `host`, which serves the bundle's graph under the bundle's name; proved as here."""
+    engine = RemoteEngine(bundle, host, bundle.manifest.name, timeout_ms)
+    prepare = _golden_preparation(bundle)
+    test = _golden_test(engine, prepare)
+    by_score = sorted(bundle.manifest.golden, key=lambda image: image.score)
+    # The best and the worst part: a model that scores everything low, or everything high, fails one of them.
+    engine.prove_with([(prepare(bundle.read(image.file)), image.score) for image in (by_score[0], by_score[-1])])
+    return engine, test
+
+
+def _golden_preparation(bundle: Bundle) -> Callable[[bytes], NDArray[np.uint8]]:
+    location = location_from_dict(bundle.manifest.input.location, bundle.path)
+    return functools.partial(_prepare_golden, bundle, location)
+
+
+def _golden_test(engine: Engine, prepare: Callable[[bytes], NDArray[np.uint8]]) -> SelfTest:
+    try:
+        return self_test(engine, prepare)
+    except FrameError as error:
+        raise BundleError(
+            f"a golden image of bundle {engine.bundle.label} cannot be read: {error}; export it again"
+        ) from error
+
+
+def _prepare_golden(bundle: Bundle, location: LocationSpec, data: bytes) -> NDArray[np.uint8]:
+    """A golden picture file → model input, by the same steps as a frame of the line."""
+    image = decode(unarchive(data), DecodeLimits())
+    spec = bundle.manifest.input
+    return normalise(image, locate(image, location), spec.width_px, spec.height_px, spec.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The queues before the models, by recipe and view, and the devices on which they take turns."""
+
+    batchers: Mapping[ViewKey, Batcher]
+    devices: Sequence[Device]
+
+    def close(self) -> None:
+        """Let what runs finish, answer what waits, and end the workers."""
+        for batcher in self.batchers.values():
+            batcher.close()
+        for device in self.devices:
+            device.close()
+
+
+def queue_models(loaded: Loaded, inference: InferenceTable, waiting: int) -> Queues:
+    """A queue of at most `waiting` parts before each model. Views with the same model share it."""
+    devices: dict[str, Device] = {}
+    queues: dict[int, Batcher] = {}
+    for model in loaded.models.values():
+        engine = model.engine
+        name = _device_of(engine)
+        if name not in devices:
+            devices[name] = Device(inference.workers)
+        if id(engine) not in queues:
+            judge_until = None if engine.tiles is None else engine.judge_until
+            about = (engine, inference.max_batch, waiting)
+            queues[id(engine)] = Batcher(*about, judge_until=judge_until, device=devices[name])
+    log.info("models take turns, %d at a time, on: %s", inference.workers, ", ".join(devices))
+    batchers = {key: queues[id(model.engine)] for key, model in loaded.models.items()}
+    return Queues(batchers, list(devices.values()))
+
+
+def _device_of(engine: Engine) -> str:
+    """What a model runs on. An inference server orders by itself what is sent to it, model by model."""
+    if isinstance(engine, RemoteEngine):
+        return f"{engine.provider} for {engine.bundle.label}"
+    return "GPU" if engine.provider in ("CUDA", "TensorRT") else "CPU"
+
+
+def prove_again(loaded: Loaded, queues: Queues, recipe: str) -> int:
+    """Prove the models of a recipe while they judge parts: through their queues, one image at a time.
+
+    Returns how many images were looked at. Raises GoldenMismatch, EngineError or Overloaded.
+    """
+    checked = 0
+    for view, model in loaded.of(recipe).items():
+        queued = QueuedEngine(queues.batchers[recipe, view], model.bundle, model.engine.provider)
+        checked += len(self_test(queued, _golden_preparation(model.bundle)).checks)
+    return checked
+
+
+def most_in_flight(wanted: int, engine: Engine) -> int:
+    """Parts of one station that may be in flight: each holds its frame and what the model gets of it until its verdict."""
+    if engine.tiles is None:
+        return wanted
+    height, width, channels = engine.image_shape
+    return min(wanted, max(2, MAX_HELD_BYTES // (2 * height * width * channels)))
+
+
+def setup_of(name: str, recipe: RecipeTable, loaded: Loaded, queues: Queues) -> Setup:
+    """A recipe as stations judge by it, with its models if they may be used."""
+    models = loaded.of(name)
+    views = tuple(_view(view, table, models.get(view)) for view, table in recipe.by_view.items())
+    batchers = {view: queues.batchers[name, view] for view in models}
+    return Setup(Recipe(name, recipe.deadline_ms, views), batchers, loaded.faults.get(name, ""))
+
+
+def _view(name: str, table: ViewTable, model: Model | None) -> View:
+    check = table.check
+    spec = model.bundle.manifest.input if model else None
+    return View(
+        name=name,
+        bundle=model.bundle.label if model else "",
+        classes=model.bundle.manifest.classes if model else (),
+        limits=model.bundle.manifest.limits if model else Limits(0.0, 0.0),
+        width_px=spec.width_px if spec else 1,
+        height_px=spec.height_px if spec else 1,
+        channels=spec.channels if spec else 1,
+        location=model.location if model else NoLocation(),
+        check=CheckSpec(check.min_mean, check.max_saturated_share, check.min_sharpness),
+        dimensions=table.dimensions,
+    )
+
+
+def station_of(table: StationTable, setups: Mapping[str, Setup], loaded: Loaded, told: StationMemory | None) -> Station:
+    """A station as it was last told to be, or else as the line file says."""
+    own = {name: setups[name] for name in (table.recipe, *table.recipes)}
+    engines = [model.engine for name in own for model in loaded.of(name).values()]
+    first = table.recipe
+    if told is not None and told.recipe in own:
+        first = told.recipe
+    elif told is not None:
+        gone = "station %s was told recipe %s, which is no longer its own: it begins with %s"
+        log.warning(gone, table.name, told.recipe, first)
+    return Station(
+        name=table.name,
+        cameras=table.by_view,
+        setups=own,
+        first=first,
+        max_in_flight=min([table.max_in_flight, *(most_in_flight(table.max_in_flight, engine) for engine in engines)]),
+        max_gap=table.max_gap,
+        stopped=told is not None and told.stopped,
+    )
