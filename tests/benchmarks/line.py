@@ -26,6 +26,8 @@ from inspector.wire import encode_frame, encode_hello
 LINE = "bench"
 _START_S, _ANSWER_S, _STOP_S = 60.0, 60.0, 30.0
 _MAX_FRAME_BYTES = 64 << 20
+# A busy machine must show as latency, not as UNKNOWN parts.
+PATIENT_MS = 60_000
 _METHOD = "/inspector.v1.InspectionService/Inspect"
 
 
@@ -52,13 +54,15 @@ class Service:
 
 
 @contextmanager
-def service(folder: Path, bundle: Path, *, cameras: int = 4, database: str = "", extra: str = "") -> Iterator[Service]:
-    """Run `inspector serve` on a line of `cameras` stations with default settings but a patient deadline."""
+def service(
+    folder: Path, bundle: Path, *, cameras: int = 4, database: str = "", extra: str = "", deadline_ms: int = PATIENT_MS
+) -> Iterator[Service]:
+    """Run `inspector serve` on a line of `cameras` stations with default settings but, unless told, a patient deadline."""
     tune_process()
     grpc_port, modbus_port = free_ports(2)
     folder.mkdir(parents=True, exist_ok=True)
     line_file = folder / "line.toml"
-    line_file.write_text(_line_file(bundle, cameras, grpc_port, modbus_port, database, extra))
+    line_file.write_text(_line_file(bundle, cameras, grpc_port, modbus_port, database, extra, deadline_ms))
     command = [str(Path(sys.executable).parent / "inspector"), "serve", str(line_file)]
     with (folder / "serve.log").open("ab") as log:
         started = time.perf_counter()
@@ -77,7 +81,9 @@ def service(folder: Path, bundle: Path, *, cameras: int = 4, database: str = "",
             process.wait()
 
 
-def _line_file(bundle: Path, cameras: int, grpc_port: int, modbus_port: int, database: str, extra: str) -> str:
+def _line_file(
+    bundle: Path, cameras: int, grpc_port: int, modbus_port: int, database: str, extra: str, deadline_ms: int
+) -> str:
     stations = "".join(
         f'[[station]]\nname = "station{n}"\ncamera = "cam{n}"\nunit = {n}\nrecipe = "tiles"\n'
         for n in range(1, cameras + 1)
@@ -86,8 +92,7 @@ def _line_file(bundle: Path, cameras: int, grpc_port: int, modbus_port: int, dat
         f'[line]\nname = "{LINE}"\n[grpc]\nlisten = "127.0.0.1:{grpc_port}"\n'
         f'[modbus]\nlisten = "127.0.0.1:{modbus_port}"\n'
         f'[records]\ndatabase = "{database}"\n{extra}\n{stations}'
-        # A busy machine must show as latency, not as UNKNOWN parts.
-        f'[recipe.tiles]\nbundle = "{bundle.resolve()}"\ndeadline_ms = 60000\n'
+        f'[recipe.tiles]\nbundle = "{bundle.resolve()}"\ndeadline_ms = {deadline_ms}\n'
     )
 
 
@@ -130,6 +135,16 @@ class Camera:
         frame = Frame(self._next_trigger, pixel_format, width_px, height_px, 0, data)
         self._next_trigger += 1
         self._requests.put(encode_frame(frame, _MAX_FRAME_BYTES))
+
+    @property
+    def next_trigger(self) -> int:
+        """Number of the next part."""
+        return self._next_trigger
+
+    def told(self) -> Iterator[inspection_pb2.Inspection]:
+        """All answers until the stream ends, also of parts that were not judged."""
+        for answer in self._answers:
+            yield answer.inspection
 
     def receive(self) -> inspection_pb2.Inspection:
         """The next answer; RuntimeError unless the part was judged."""

@@ -133,7 +133,7 @@ def _with_high_limit(bundle: Bundle, path: Path) -> Bundle:
     basis = replace(manifest.basis, guaranteed=False, statement="fixed for a benchmark: promises nothing")
     return write_bundle(
         path,
-        replace(manifest, limits=Limits(_LIMIT, _LIMIT), basis=basis, golden=golden),
+        replace(manifest, limits=Limits(_LIMIT, _LIMIT), basis=basis, golden=golden, image_list=""),
         bundle.read(MODEL_FILE),
         {image.file: bundle.read(image.file) for image in golden},
     )
