@@ -25,6 +25,7 @@ _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
 ]
 _FINAL = {
     grpc.StatusCode.INVALID_ARGUMENT,

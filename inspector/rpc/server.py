@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from inspector.access.tls import TlsFiles
-from inspector.errors import ConfigError
+from inspector.errors import ConfigError, InvalidRequest
 from inspector.rpc.door import Door
 from inspector.rpc.ports import Inspector, Pictures, Records
 from inspector.rpc.servicer import InspectionServicer
@@ -126,15 +127,18 @@ def server_options(max_frame_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", max_frame_bytes + max_frame_bytes // 4 + (1 << 20)),
         # A second service on the same port must fail, not take half of the cameras.
         ("grpc.so_reuseport", 0),
-        # A camera host that died without a word gives its place free after 15 s.
+        # A camera host that died without a word gives its place free after 15 s. The second timeout is for the ping itself,
+        # which gRPC else waits a minute for when something on the way, such as a proxy, still acknowledges the bytes.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.ping_timeout_ms", 5_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
 
 
 def _handlers(servicer: InspectionServicer) -> grpc.GenericRpcHandler:
-    """The generated handlers, except that frames arrive as bytes and are read in their camera's thread."""
+    """The generated handlers, except that requests arrive as bytes: those of cameras are read in their own thread, and of
+    all others it must be known who sends what is none."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in api.DESCRIPTOR.services_by_name["InspectionService"].methods:
         make: Any = getattr(
@@ -142,13 +146,37 @@ def _handlers(servicer: InspectionServicer) -> grpc.GenericRpcHandler:
             f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
             "_rpc_method_handler",
         )
-        request = None if method.name == "Inspect" else getattr(api, method.input_type.name).FromString
+        serve = getattr(servicer, method.name)
+        if not method.client_streaming:
+            serve = _reading(serve, getattr(api, method.input_type.name), streams=method.server_streaming)
         handlers[method.name] = make(
-            getattr(servicer, method.name),
-            request_deserializer=request,
+            serve,
             response_serializer=getattr(api, method.output_type.name).SerializeToString,
         )
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def _reading(serve: Any, request: Any, *, streams: bool) -> Any:
+    """`serve` for a request that arrives as bytes; what is no message of the API is refused as any wrong request is."""
+
+    def read(data: bytes, context: grpc.ServicerContext) -> Any:
+        message = None
+        with as_status(context):
+            try:
+                message = request.FromString(data)
+            except DecodeError as error:
+                raise InvalidRequest(
+                    f"{len(data)} bytes are no {request.__name__} ({error}): build it from proto/inspector/v1"
+                ) from error
+        return message
+
+    def answer(data: bytes, context: grpc.ServicerContext) -> Any:
+        return serve(read(data, context), context)
+
+    def stream(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
+        yield from serve(read(data, context), context)
+
+    return stream if streams else answer
 
 
 class _Others:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import grpc
 
+from inspector.access.strangers import Strangers
 from inspector.errors import (
     AccessDenied,
     CameraBusy,
@@ -48,6 +49,9 @@ _CODES: tuple[tuple[type[InspectorError], grpc.StatusCode], ...] = (
     (JournalError, grpc.StatusCode.UNAVAILABLE),
     (ImageStoreError, grpc.StatusCode.UNAVAILABLE),
 )
+# What no sound client sends: the log says who it was.
+_NONSENSE = (InvalidRequest, PageTokenInvalid, UnknownCamera, TriggerOutOfRange, SessionError)
+_strangers = Strangers(log)
 # gRPC sends the message as a header, and clients refuse headers beyond 8 KiB.
 _MAX_MESSAGE = 1024
 
@@ -66,6 +70,9 @@ def as_status(context: grpc.ServicerContext) -> Iterator[None]:
         code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
         if code is None:
             _tell_unknown(context, error)
+        if isinstance(error, _NONSENSE):
+            who = str(context.peer()).rpartition(":")[0]
+            _strangers.tell(who, type(error).__name__, f"a call was refused ({code.name}): {error}")
         _end(context, code, str(error))
     except Exception as error:  # noqa: BLE001 the outermost edge of a call
         _tell_unknown(context, error)

@@ -17,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from inspector.access.identity import Role, identity_of_certificate
+from inspector.access.strangers import Strangers
 from inspector.access.tls import TlsFiles, TlsMaterial
 from inspector.errors import AccessDenied, ConfigError
 
@@ -116,6 +117,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], metrics: Callable[[], bytes], context: _Context | None) -> None:
         self.metrics = metrics
+        self.strangers = Strangers(log)
         self._context = context
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -149,7 +151,8 @@ class _Server(ThreadingHTTPServer):
             super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that broke off, spoke no HTTP or showed no certificate: nothing that a log should fill up with."""
+        """A client that broke off or showed no certificate."""
+        self.strangers.tell(client_address[0], "failed", "a metrics client failed; it is shown with --verbose")
         log.debug("metrics client %s failed", client_address[0], exc_info=True)
 
 
@@ -169,6 +172,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def log_error(self, format: str, *arguments: Any) -> None:
+        """What is no request for metrics."""
+        # What the client sent is in the message: shown as it is in a program's text, so that it can forge no line.
+        said = ascii(format % arguments)[1:-1]
+        self.server.strangers.tell(
+            str(self.client_address[0]), "no request", f"a metrics request was refused: {said[:200]}"
+        )
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Scrapes are not logged."""

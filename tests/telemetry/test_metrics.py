@@ -183,6 +183,18 @@ class TestServer:
             client.sendall(garbage)
         assert fetch(server.port)[0] == 200
 
+    def test_the_log_says_who_sends_garbage_on_one_line(
+        self, server: MetricsServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.66", 0)) as client:
+            client.sendall(b"GET /\x1b[2J\xff HTTP/9.9\r\n\r\n")
+            while client.recv(4096):
+                pass
+        wait_for(lambda: bool(caplog.messages), "the log")
+        assert "127.0.0.66: a metrics request was refused" in caplog.messages[0]
+        assert caplog.messages[0].isascii()
+        assert caplog.messages[0].isprintable()
+
     def test_clients_that_say_nothing_cannot_take_every_place_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("inspector.telemetry.server.PATIENCE_S", 0.2)
         monkeypatch.setattr("inspector.telemetry.server._Handler.timeout", 0.2)
