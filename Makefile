@@ -5,6 +5,7 @@ PYTHON ?= python3
 # tests/conftest.py puts them.
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 CHAOS_ARGS ?=
+SOAK_TRIGGERS ?= 1000000
 # Such as `--quick` or `--only latency`.
 BENCH_ARGS ?=
 
@@ -19,7 +20,7 @@ DEV := $(VENV)/.installed-dev
 DATA ?= data
 # Where `make peer` puts anomalib, which `make bench-training` then measures beside our own models.
 PEER ?= build/peer
-.PHONY: install demo test bench bench-training peer chaos lint proto constraints clean
+.PHONY: install demo test bench bench-training peer chaos soak lint proto constraints clean
 
 install: $(DEMO)
 
@@ -42,6 +43,9 @@ peer:
 
 chaos: $(DEV)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+soak: $(DEV)
+	$(BIN)/python -m tests.chaos --soak $(SOAK_TRIGGERS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

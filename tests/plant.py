@@ -46,8 +46,8 @@ class Plant:
         return grpc.secure_channel(address, credentials, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
-def plant_in(folder: Path, name: str = "works") -> Plant:
-    """A new plant."""
+def plant_in(folder: Path, name: str = "works", hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Plant:
+    """A new plant, whose service clients reach under `hosts`."""
     init_authority(folder, name)
     authority = Authority(folder)
-    return Plant(folder, authority, authority.issue_server("service", ["127.0.0.1", "localhost"]))
+    return Plant(folder, authority, authority.issue_server("service", hosts))

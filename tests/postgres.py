@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from requires import require, require_tool
 
@@ -57,6 +59,13 @@ class PostgresServer:
         """Stop; mode "immediate" is a crash, without shutdown and with recovery at the next start."""
         self._control("stop", "--wait", f"--mode={mode}")
 
+    def freeze(self) -> None:
+        """SIGSTOP for all its processes: connections stay, and nothing answers until `thaw`."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def url(self, database: str = "postgres", *, password: str = _PASSWORD) -> str:
         return f"postgresql://inspector:{password}@127.0.0.1:{self.port}/{database}"
 
@@ -79,6 +88,12 @@ class PostgresServer:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    def _signal(self, number: signal.Signals) -> None:
+        server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def _control(self, *arguments: str) -> None:
         self._call("pg_ctl", f"--pgdata={self.folder / 'data'}", *arguments)

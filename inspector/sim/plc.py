@@ -240,7 +240,8 @@ def main(
         signal.signal(number, on_signal)
     # Every fault of the connection becomes an event in the file, once; pymodbus would repeat it at each poll.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
-    station = Station(host, port, unit, timeout_s=1.0)
+    # While it waits for an answer it looks at no heartbeat: a silent inspector must not hide that it is stale.
+    station = Station(host, port, unit, timeout_s=min(1.0, max(0.05, stale_ms / 2000)))
     with results.open("w", encoding="utf-8") as out:
         plc = Plc(station, out, eject_delay_ms=eject_delay_ms, stale_ms=stale_ms, backlog=backlog)
         plc.run(poll_ms / 1000, stop, max_seconds or math.inf)

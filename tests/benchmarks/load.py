@@ -91,7 +91,9 @@ def _rows(level: Level) -> Iterator[Row]:
         yield Row(f"{name}: judged parts, p{share:g}", level.latency_ms(share, judged=True), "ms", samples=count)
     if level.share_judged < 1:
         for share in (50, 99, 99.9):
-            yield Row(f"{name}: parts told UNKNOWN, p{share:g}", level.latency_ms(share, judged=False), "ms", samples=count)
+            yield Row(
+                f"{name}: parts told UNKNOWN, p{share:g}", level.latency_ms(share, judged=False), "ms", samples=count
+            )
     late = 100 * level.late / count
     yield below(f"{name}: verdicts that came after the budget of {BUDGET_MS} ms", late, "%", 0, count)
 

@@ -2,7 +2,7 @@
 
 Five outputs tell of every part: the reply to the camera, the PLC's registers, the journal, the quality database and the
 watch stream. Each must tell exactly one verdict per trigger, all the same one, and one that the part's frame and the
-faults of its time allow.
+faults of its time allow. A part that is known to be defective, or that no frame shows, must pass on none of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from inspector.part import Reason, Verdict
 from inspector.signalling.registers import SEQUENCE_MODULUS
 
 REPLIES, PLC = "reply", "plc"
-OUTCOMES = ("lost", "doubled", "invented", "disagreeing")
+# "untold": the PLC was not told in time that the inspector does not answer. "unnamed": the log does not say who did it.
+OUTCOMES = ("lost", "doubled", "invented", "escaped", "disagreeing", "untold", "unnamed")
 Key = tuple[str, int]
 
 
@@ -23,16 +24,22 @@ Key = tuple[str, int]
 class Announced:
     """One trigger of a station. `allowed` are the reasons that its verdict may have.
 
-    `frames` counts the frames sent with this number, at most as many replies may come; `owed` are those whose stream lived
-    on, so that their replies must come. `forgotten`: the camera lost its connection and did not ask again, so it may never
-    have seen a reply.
+    `frames` counts the frames sent with this number, at most as many replies may come, and one more if it was `skipped`
+    before; `owed` are those whose stream lived on, so that their replies must come. `forgotten`: the camera lost its
+    connection and did not ask again, so it may never have seen a reply.
     """
 
     kind: str
     allowed: set[Reason]
     frames: int = 1
     owed: int = 1
+    skipped: bool = False
     forgotten: bool = False
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it is a good part, shown by a frame that can be judged."""
+        return any(reason.verdict is Verdict.PASS for reason in self.allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +82,27 @@ class Fault:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of one kind of fault: how often it was done, the triggers of its time, and the promises it broke."""
+    """What became of one kind of fault: how often it was done, the triggers of its time, and the promises it broke.
+
+    `must_not_pass` are the triggers of defective parts and of parts that nothing shows; `told_ms` is how long the PLC took at
+    most to see that the inspector does not answer, 0 if it always did. Fewer faults than `expected` prove nothing.
+    """
 
     faults: int = 0
+    expected: int = 0
     triggers: int = 0
+    must_not_pass: int = 0
+    told_ms: float = 0.0
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     broken: list[Fault] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """The same kind, done to another line."""
         self.faults += other.faults
+        self.expected += other.expected
         self.triggers += other.triggers
+        self.must_not_pass += other.must_not_pass
+        self.told_ms = max(self.told_ms, other.told_ms)
         self.verdicts += other.verdicts
         self.broken += other.broken
 
@@ -118,14 +135,17 @@ def _judge(key: Key, part: Announced, said: Mapping[str, list[Told]], recorded: 
     replies = len(said.get(REPLIES, []))
     if replies < part.owed and not part.forgotten:
         yield Fault("lost", part.kind, key, f"the camera got {replies} of {part.owed} replies")
-    if replies > max(part.frames, 1):
+    if replies > part.frames + part.skipped:
         yield Fault("doubled", part.kind, key, f"{replies} replies to {part.frames} frames")
     all_said = [one for ones in said.values() for one in ones]
     if len({one.content for one in all_said}) > 1 or len({one.sequence for one in all_said if one.sequence}) > 1:
         yield Fault("disagreeing", part.kind, key, _say(all_said))
+    allowed = ", ".join(sorted(reason.name for reason in part.allowed))
+    escaped = [one for one in all_said if one.verdict is Verdict.PASS and not part.may_pass]
+    if escaped:
+        yield Fault("escaped", part.kind, key, f"{_say(escaped)}; nothing but {allowed} has a cause")
     wrong = [one for one in all_said if one.reason not in part.allowed or one.verdict is not one.reason.verdict]
-    if wrong:
-        allowed = ", ".join(sorted(reason.name for reason in part.allowed))
+    if wrong := [one for one in wrong if one not in escaped]:
         yield Fault("invented", part.kind, key, f"{_say(wrong)}; nothing but {allowed} has a cause")
 
 

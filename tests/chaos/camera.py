@@ -28,17 +28,31 @@ class CannotMeasure(Exception):
     """The harness or the line does not work at all, so nothing can be counted."""
 
 
+class NotPossibleHere(CannotMeasure):
+    """This machine or this user cannot do that to a line: no rights, no program, no kernel for it."""
+
+
+def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """A connection of its own. A channel remembers failed attempts and waits longer each time; a new one tries at once."""
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+    # A service that went without a word is given up, as a camera program must.
+    options += [("grpc.keepalive_time_ms", 6000), ("grpc.keepalive_timeout_ms", 4000)]
+    if credentials is None:
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, credentials, options=options)
+
+
 class _Stream:
     """One call: a queue of requests out, a thread that reads answers."""
 
-    def __init__(self, target: str, ledger: Ledger, hello: inspection_service_pb2.Hello, timeout_s: float) -> None:
+    def __init__(
+        self, channel: grpc.Channel, ledger: Ledger, hello: inspection_service_pb2.Hello, timeout_s: float
+    ) -> None:
         """Raises grpc.RpcError if the service does not take the camera."""
         self.ended = threading.Event()
         self.error: grpc.RpcError | None = None
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        # A channel remembers failed attempts and waits longer each time; a new one tries at once.
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-        self._channel = grpc.insecure_channel(target, options=options)
+        self._channel = channel
         try:
             self._open(hello, ledger, timeout_s)
         except BaseException:
@@ -94,13 +108,27 @@ class _Stream:
             self.ended.set()
 
 
-class Camera:
-    """The camera of one station. Not thread-safe, except `weather` and what the ledger does."""
+def camera_name(station: str, view: str = "") -> str:
+    """Of the camera of a station, or of one of its views."""
+    return f"cam-{station}-{view}" if view else f"cam-{station}"
 
-    def __init__(self, target: str, line: str, station: str, ledger: Ledger) -> None:
+
+class Camera:
+    """The camera of one station, or of one of its views. Not thread-safe, except `weather` and what the ledger does."""
+
+    def __init__(
+        self,
+        target: str,
+        line: str,
+        station: str,
+        ledger: Ledger,
+        credentials: grpc.ChannelCredentials | None = None,
+        view: str = "",
+    ) -> None:
         self.station = station
         self.target = target
-        self._hello = inspection_service_pb2.Hello(line=line, camera=f"cam-{station}", client="chaos")
+        self._credentials = credentials
+        self._hello = inspection_service_pb2.Hello(line=line, camera=camera_name(station, view), client="chaos")
         self._ledger = ledger
         self._stream: _Stream | None = None
         self._sent: dict[int, bytes] = {}
@@ -118,7 +146,8 @@ class Camera:
         end = time.monotonic() + timeout_s
         while not given_up():
             try:
-                self._stream = _Stream(self.target, self._ledger, self._hello, max(0.1, end - time.monotonic()))
+                channel = open_channel(self.target, self._credentials)
+                self._stream = _Stream(channel, self._ledger, self._hello, max(0.1, end - time.monotonic()))
                 break
             except grpc.RpcError as error:
                 # ALREADY_EXISTS: the service has not noticed yet that the last stream is dead.
@@ -153,6 +182,11 @@ class Camera:
             self._stream.cancel()
             self._stream = None
 
+    def drop(self) -> None:
+        """The camera's program starts anew: its call ends. From any thread; whoever sends sees that and recovers."""
+        if (stream := self._stream) is not None:
+            stream.call.cancel()
+
     def hang_up(self) -> None:
         """End the stream in good order."""
         if self._stream is not None:
@@ -161,11 +195,11 @@ class Camera:
 
     # Sending
 
-    def send(self, kind: str, picture: Picture) -> int:
+    def send(self, kind: str, picture: Picture, part_id: str = "") -> int:
         """Announce the next trigger and send its frame; returns the trigger."""
         frame, reasons = picture
         self.count += 1
-        frame.trigger, frame.part_id = self.count, f"{self.station}-{self.count}"
+        frame.trigger, frame.part_id = self.count, part_id or f"{self.station}-{self.count}"
         self._sent[self.count] = Request(frame=frame).SerializeToString()
         self._ledger.announce((self.station, self.count), kind, reasons, frames=1)
         self._put(self.count)
@@ -180,6 +214,15 @@ class Camera:
         self._ledger.announce((self.station, self.count), kind, reasons, frames=1)
         if self._stream is not None:
             self._stream.put(data)
+
+    def send_view(self, trigger: int, picture: Picture) -> None:
+        """Another look at a part that another camera has announced."""
+        frame, _ = picture
+        self.count = frame.trigger = trigger
+        frame.part_id = f"{self.station}-{trigger}"
+        self._ledger.sent_again((self.station, trigger), owed=True)
+        if self._stream is not None:
+            self._stream.put(Request(frame=frame).SerializeToString())
 
     def skip(self, kind: str, count: int) -> None:
         """Triggers whose frames never come: the next frame leaves a gap."""
@@ -215,6 +258,10 @@ class Camera:
         return not self._ledger.unanswered(self.station)
 
 
+Habit = Callable[["Camera", str, random.Random], None]
+"""What a camera does when it is its turn: sends a frame, or does what cameras should not do. Named by the kind of fault."""
+
+
 class Feeder:
     """Keeps a camera sending in a thread of its own, reconnecting by itself, until stopped.
 
@@ -222,11 +269,18 @@ class Feeder:
     """
 
     def __init__(
-        self, camera: Camera, kind: str, picture: Callable[[random.Random], Picture], rng: random.Random, pause_s: float
+        self,
+        camera: Camera,
+        kind: str,
+        picture: Callable[[random.Random], Picture],
+        rng: random.Random,
+        pause_s: float,
+        habit: Habit | None = None,
     ) -> None:
         self._camera = camera
         self._kind = kind
         self._picture = picture
+        self._habit = habit
         self._rng = random.Random(rng.getrandbits(64))
         self._pause_s = pause_s
         self._stop = threading.Event()
@@ -258,7 +312,10 @@ class Feeder:
                 if not self._camera.connected:
                     self._camera.recover(self._rng, self._stop.is_set)
                     continue
-                self._camera.send(self._kind, self._picture(self._rng))
+                if self._habit is None:
+                    self._camera.send(self._kind, self._picture(self._rng))
+                else:
+                    self._habit(self._camera, self._kind, self._rng)
                 with self._sent:
                     self._sent.notify_all()
                 self._stop.wait(self._rng.random() * self._pause_s)

@@ -22,12 +22,14 @@ class Ledger:
         self._replied: Counter[Key] = Counter()
         self._unanswered: dict[str, set[int]] = defaultdict(set)
         self._weather: dict[str, frozenset[Reason]] = defaultdict(frozenset)
+        self._last: dict[str, tuple[Reason, float]] = {}
 
     def announce(self, key: Key, kind: str, allowed: Iterable[Reason], *, frames: int) -> None:
         """A new trigger; `frames` is 0 for one whose part goes past without a frame."""
         with self._changed:
             assert key not in self._announced
-            self._announced[key] = Announced(kind, {*allowed, *self._weather[key[0]]}, frames, owed=frames)
+            reasons = {*allowed, *self._weather[key[0]]}
+            self._announced[key] = Announced(kind, reasons, frames, owed=frames, skipped=not frames)
             if frames:
                 self._unanswered[key[0]].add(key[1])
 
@@ -36,6 +38,11 @@ class Ledger:
         with self._changed:
             self._announced[key].frames += 1
             self._announced[key].owed += owed
+
+    def skipped(self, key: Key) -> None:
+        """Another camera of the station did not see this part, and may be told of it when it goes on."""
+        with self._changed:
+            self._announced[key].skipped = True
 
     def weather(self, station: str, reasons: Collection[Reason]) -> None:
         """From now on, until told otherwise, a fault may also give parts such verdicts; so it may those in flight."""
@@ -57,6 +64,7 @@ class Ledger:
         told = told_by(REPLIES, message)
         with self._changed:
             self._told.append(told)
+            self._last[told.station] = (told.reason, message.decide_time.seconds + message.decide_time.nanos / 1e9)
             self._replied[told.key] += 1
             self._unanswered[told.station].discard(told.trigger)
             self._changed.notify_all()
@@ -82,6 +90,16 @@ class Ledger:
             return {
                 told.trigger: told.reason for told in self._told if told.station == station and told.trigger >= first
             }
+
+    def last_reason(self, station: str) -> Reason | None:
+        """What a station's camera was told last."""
+        with self._changed:
+            return self._last[station][0] if station in self._last else None
+
+    def decided_s(self, station: str) -> float:
+        """When, by the service's clock, the verdict fell that a station's camera was told last; in s since 1970, 0 if none."""
+        with self._changed:
+            return self._last[station][1] if station in self._last else 0.0
 
     def snapshot(self) -> tuple[dict[Key, Announced], list[Told]]:
         """All that was announced and all replies, for the account."""

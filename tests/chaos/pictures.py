@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from PIL import Image
-from toys import serialise, toy_golden, toy_manifest, toy_model
+from toys import TOY_LIMIT, serialise, toy_golden, toy_manifest, toy_model
 
 from inspector.inference.bundle import write_bundle
 from inspector.part import Reason
@@ -25,7 +25,7 @@ GOOD, BAD = frozenset({Reason.WITHIN_LIMITS}), frozenset({Reason.SCORE_ABOVE_LIM
 Frame = inspection_pb2.Frame
 
 
-def write_fragile_bundle(path: Path, *, delay_loops: int = 0) -> None:
+def write_fragile_bundle(path: Path, *, delay_loops: int = 0, limit: float = TOY_LIMIT) -> None:
     """A toy bundle that passes its self-test, and whose graph raises at run time for a `fatal` image."""
     model = onnx.load_from_string(toy_model(size=SIZE, delay_loops=delay_loops))
     nodes, constants = list(model.graph.node), list(model.graph.initializer)
@@ -47,13 +47,18 @@ def write_fragile_bundle(path: Path, *, delay_loops: int = 0) -> None:
         onnx.numpy_helper.from_array(np.zeros(1, np.float32), "table"),
     ]
     graph = helper.make_graph(nodes, "fragile", list(model.graph.input), list(model.graph.output), constants)
-    write_bundle(path, toy_manifest(size=SIZE), serialise(graph), toy_golden(size=SIZE))
+    write_bundle(path, toy_manifest(size=SIZE, limit=limit), serialise(graph), toy_golden(size=SIZE))
 
 
 def sound(rng: random.Random) -> tuple[Frame, frozenset[Reason]]:
     """A frame that can be judged, in one of several formats, and the only reason that its verdict can have."""
     value, reasons = (DARK, GOOD) if rng.random() < 0.7 else (BRIGHT, BAD)
     return rng.choice((mono8, mono8, mono16, png))(noise(rng, value)), reasons
+
+
+def good(rng: random.Random) -> tuple[Frame, frozenset[Reason]]:
+    """A frame that passes."""
+    return mono8(noise(rng, DARK)), GOOD
 
 
 def defective(rng: random.Random) -> tuple[Frame, frozenset[Reason]]:
@@ -102,6 +107,11 @@ def corrupt(rng: random.Random) -> tuple[Frame, frozenset[Reason]]:
     """A frame that was damaged on its way or that lies about itself, and the reason that its verdict must have."""
     spoil = rng.choice(_SPOILS)
     return spoil(rng)
+
+
+def corrupt_quickly(rng: random.Random) -> tuple[Frame, frozenset[Reason]]:
+    """As `corrupt`, and told at once."""
+    return _short_raw(rng)
 
 
 def _invalid(frame: Frame) -> tuple[Frame, frozenset[Reason]]:

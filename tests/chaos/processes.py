@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import socket
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from chaos.account import PLC, Told
 from chaos.camera import TIMEOUT_S, CannotMeasure
+from chaos.watchdog import STALE_MS
 
 from inspector.part import Reason, Verdict
 
@@ -26,19 +29,40 @@ INSPECTOR = (sys.executable, "-c", "from inspector.cli import main; main()")
 class Process:
     """A program whose output goes to a file."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end, also of one that is killed meanwhile."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     def signal(self, number: signal.Signals) -> None:
+        """Nothing happens to one that has ended."""
         self._process.send_signal(number)
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> int:
@@ -69,19 +93,27 @@ class Process:
 class PlcProcess(Process):
     """`python -m inspector.sim.plc` on one station."""
 
-    def __init__(self, station: str, port: int, unit: int, folder: Path) -> None:
+    def __init__(
+        self, station: str, port: int, unit: int, folder: Path, *, host: str = "127.0.0.1", poll_ms: int = 5
+    ) -> None:
         self.station = station
-        self._results = folder / f"plc-{station}.jsonl"
-        module = (sys.executable, "-m", "inspector.sim.plc", "--backlog", "--poll-ms", "5")
-        where = ("--host", "127.0.0.1", "--port", str(port), "--unit", str(unit), "--results", str(self._results))
-        super().__init__(f"PLC of {station}", (*module, *where), folder / f"plc-{station}.log")
+        self.results = folder / f"plc-{station}.jsonl"
+        self._events: list[dict[str, object]] = []
+        self._read_to = 0
+        module = (sys.executable, "-m", "inspector.sim.plc", "--backlog")
+        pace = ("--poll-ms", str(poll_ms), "--stale-ms", str(STALE_MS))
+        where = ("--host", host, "--port", str(port), "--unit", str(unit), "--results", str(self.results))
+        super().__init__(f"PLC of {station}", (*module, *pace, *where), folder / f"plc-{station}.log")
 
     def events(self) -> list[dict[str, object]]:
         """What it wrote so far; a line that is not complete is left for the next time."""
-        if not self._results.exists():
-            return []
-        lines = self._results.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        if self.results.exists():
+            with self.results.open("rb") as file:
+                file.seek(self._read_to)
+                whole = file.read().rpartition(b"\n")[0]
+            self._read_to += len(whole) + 1 if whole else 0
+            self._events += [json.loads(line) for line in whole.splitlines()]
+        return self._events
 
     def told(self) -> list[Told]:
         """The results that it read."""
@@ -89,7 +121,7 @@ class PlcProcess(Process):
 
     def has_read(self, trigger: int) -> bool:
         """Whether a verdict of that trigger has arrived."""
-        return any(event["event"] == "result" and event["trigger"] == trigger for event in self.events())
+        return any(event["event"] == "result" and event["trigger"] == trigger for event in reversed(self.events()))
 
     def has_looked(self) -> bool:
         """Whether it reads the station's registers."""

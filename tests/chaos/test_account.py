@@ -62,12 +62,26 @@ def test_a_number_given_to_two_triggers_is_found() -> None:
     assert [(fault.outcome, fault.key) for fault in found] == [("doubled", ("s", 2))]
 
 
-def test_a_pass_where_the_fault_demands_unknown_is_invented() -> None:
-    announced = {("s", 1): Announced("corrupt", {Reason.FRAME_INVALID})}
+@pytest.mark.parametrize(
+    ("allowed", "outputs"),
+    [
+        pytest.param({Reason.FRAME_INVALID}, OUTPUTS, id="nothing shows the part"),
+        pytest.param({Reason.SCORE_ABOVE_LIMIT}, OUTPUTS, id="a defective part"),
+        pytest.param({Reason.SCORE_ABOVE_LIMIT, Reason.SERVICE_RESTARTED}, OUTPUTS, id="a defective part at a restart"),
+        pytest.param({Reason.SCORE_ABOVE_LIMIT}, (PLC,), id="on the PLC alone"),
+    ],
+)
+def test_a_part_that_must_not_pass_and_does_escaped(allowed: set[Reason], outputs: tuple[str, ...]) -> None:
+    announced = {("s", 1): Announced("fault", allowed, owed=0)}
 
-    found = reconcile(announced, _told(), OUTPUTS)
+    found = reconcile(announced, _told(outputs=outputs), outputs)
 
-    assert [(fault.outcome, fault.kind) for fault in found] == [("invented", "corrupt")]
+    assert [(fault.outcome, fault.kind) for fault in found if fault.outcome != "lost"] == [("escaped", "fault")]
+
+
+def test_a_good_part_may_pass_in_any_weather() -> None:
+    assert Announced("kill", {Reason.WITHIN_LIMITS, Reason.SERVICE_RESTARTED}).may_pass
+    assert not Announced("kill", {Reason.SCORE_ABOVE_LIMIT, Reason.SERVICE_RESTARTED}).may_pass
 
 
 def test_duplicates_are_owed_one_reply_each() -> None:
@@ -75,6 +89,14 @@ def test_duplicates_are_owed_one_reply_each() -> None:
 
     assert reconcile(announced, _told() + _told(outputs=(REPLIES,)), OUTPUTS) == []
     assert [fault.outcome for fault in reconcile(announced, _told(), OUTPUTS)] == ["lost"]
+
+
+def test_a_skipped_trigger_whose_frame_comes_late_is_answered_twice_at_most() -> None:
+    skipped = Announced("order", {Reason.WITHIN_LIMITS}, frames=1, owed=1, skipped=True)
+    again = _told(outputs=(REPLIES,))
+
+    assert reconcile({("s", 1): skipped}, _told() + again, OUTPUTS) == []
+    assert [fault.outcome for fault in reconcile({("s", 1): skipped}, _told() + again + again, OUTPUTS)] == ["doubled"]
 
 
 def test_a_forgotten_reply_need_not_come_but_the_verdict_must() -> None:
