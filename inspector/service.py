@@ -44,6 +44,7 @@ from inspector.settings import LineSettings, ModbusTable
 from inspector.signalling.modbus import ModbusSignal, PlcControl
 from inspector.telemetry.collector import LineCollector, Sources
 from inspector.telemetry.server import MetricsServer
+from inspector.tuning import spare_the_collector
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ class Service:
         stack.callback(RetentionKeeper(images, open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)
+        spare_the_collector()
         self.pipeline.start()
         self.server.start()
         self._serve_metrics(settings, stack, tls, audit, sources)

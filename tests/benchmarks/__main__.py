@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.benchmarks import latency, load, outage, settling, week
+from tests.benchmarks import latency, load, outage, settling, steady, week
 from tests.benchmarks.machine import OthersUse
 from tests.benchmarks.model import BenchModel, bench_model
 from tests.benchmarks.rows import Row, show, write
@@ -25,6 +25,7 @@ Group = Callable[[BenchModel, Path, bool], Iterator[Row]]
 GROUPS: dict[str, Group] = {
     "latency": latency.measure,
     "load": load.measure,
+    "steady": steady.measure,
     "settling": settling.measure,
     "week": week.measure,
     "outage": outage.measure,

@@ -57,7 +57,11 @@ class Service:
 def service(
     folder: Path, bundle: Path, *, cameras: int = 4, database: str = "", extra: str = "", deadline_ms: int = PATIENT_MS
 ) -> Iterator[Service]:
-    """Run `inspector serve` on a line of `cameras` stations with default settings but, unless told, a patient deadline."""
+    """Run `inspector serve` on a line of `cameras` stations with default settings but, unless told, a patient deadline.
+
+    This machine may command the stations, which know two recipes with the same bundle: "tiles", by which they begin, and
+    "others".
+    """
     tune_process()
     grpc_port, modbus_port = free_ports(2)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,14 +89,16 @@ def _line_file(
     bundle: Path, cameras: int, grpc_port: int, modbus_port: int, database: str, extra: str, deadline_ms: int
 ) -> str:
     stations = "".join(
-        f'[[station]]\nname = "station{n}"\ncamera = "cam{n}"\nunit = {n}\nrecipe = "tiles"\n'
+        f'[[station]]\nname = "station{n}"\ncamera = "cam{n}"\nunit = {n}\nrecipe = "tiles"\nrecipes = ["others"]\n'
         for n in range(1, cameras + 1)
+    )
+    recipes = "".join(
+        f'[recipe.{name}]\nbundle = "{bundle.resolve()}"\ndeadline_ms = {deadline_ms}\n' for name in ("tiles", "others")
     )
     return (
         f'[line]\nname = "{LINE}"\n[grpc]\nlisten = "127.0.0.1:{grpc_port}"\n'
-        f'[modbus]\nlisten = "127.0.0.1:{modbus_port}"\n'
-        f'[records]\ndatabase = "{database}"\n{extra}\n{stations}'
-        f'[recipe.tiles]\nbundle = "{bundle.resolve()}"\ndeadline_ms = {deadline_ms}\n'
+        f'[modbus]\nlisten = "127.0.0.1:{modbus_port}"\nwrite_allow = ["127.0.0.1"]\n'
+        f'[records]\ndatabase = "{database}"\n{extra}\n{stations}{recipes}'
     )
 
 

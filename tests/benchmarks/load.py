@@ -66,7 +66,7 @@ class Level:
 def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
     """The capacity first, then each load; the knee is the highest load of which nearly every part is judged."""
     with service(folder / "capacity", model.bundle.path, cameras=CAMERAS) as line:
-        capacity_hz = _capacity(line.target, 2.0 if quick else 6.0)
+        capacity_hz = capacity(line.target, CAMERAS, 2.0 if quick else 6.0)
     yield Row("load: parts/s that the service judges at most, 224-px JPEG, four cameras", capacity_hz, "parts/s")
     levels = []
     with service(folder / "load", model.bundle.path, cameras=CAMERAS, deadline_ms=BUDGET_MS) as line:
@@ -106,6 +106,8 @@ class Stream:
         self._chance = random.Random(seed)
         self._tiles = [jpeg_tile(seed * 16 + number) for number in range(16)]
         self._due_s: dict[int, float] = {}
+        self.sent_s: dict[int, float] = {}
+        """When each part was due (perf_counter, which is CLOCK_MONOTONIC on Linux), by trigger."""
         self._outcomes: list[Outcome] = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -118,7 +120,7 @@ class Stream:
             time.sleep(max(0.0, due_s - time.perf_counter()))
             trigger = self._camera.next_trigger
             with self._changed:
-                self._due_s[trigger] = due_s
+                self._due_s[trigger] = self.sent_s[trigger] = due_s
             self._camera.send(self._tiles[trigger % len(self._tiles)], PixelFormat.JPEG)
             due_s += period_s * (1 + JITTER * self._chance.uniform(-1, 1))
 
@@ -165,12 +167,12 @@ def offer(streams: Sequence[Stream], rate_hz: float, seconds: float) -> list[Out
     return [outcome for stream in streams for outcome in stream.take(30.0)]
 
 
-def _capacity(target: str, seconds: float) -> float:
-    """Parts/s while every camera keeps four frames under way: the median of three runs."""
-    cameras = [Camera(target, f"cam{number}") for number in range(1, CAMERAS + 1)]
+def capacity(target: str, count: int, seconds: float) -> float:
+    """Parts/s while each of `count` cameras keeps four frames under way: the median of three runs."""
+    cameras = [Camera(target, f"cam{number}") for number in range(1, count + 1)]
     rates = []
     for _ in range(3):
-        counts = [0] * CAMERAS
+        counts = [0] * count
         end_s = time.perf_counter() + seconds / 3
 
         def stream(index: int, counts: list[int] = counts, end_s: float = end_s) -> None:
@@ -186,7 +188,7 @@ def _capacity(target: str, seconds: float) -> float:
                 counts[index] += 1
 
         begin_s = time.perf_counter()
-        threads = [threading.Thread(target=stream, args=(index,)) for index in range(CAMERAS)]
+        threads = [threading.Thread(target=stream, args=(index,)) for index in range(count)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -1,0 +1,238 @@
+"""Two cameras at 70 % of what the machine can do: from a part being due to its result in the PLC's registers.
+
+First alone, then while the quality database is read, a model is trained at low priority and PostgreSQL is restarted, and
+while the stations change their recipe every second. The PLC is a process that polls both stations every few milliseconds,
+so that its own interval is part of every time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from pymodbus.client import ModbusTcpClient
+
+from inspector.control import recipe_code
+from inspector.part import Verdict
+from inspector.signalling.commands import Command
+from inspector.signalling.registers import CONTROL_ADDRESS
+from inspector.sim.demo.outputs import count_lines, read_plc
+from inspector.v1 import inspection_service_pb2 as api
+from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
+from tests.benchmarks.line import LINE, Camera, Service, service
+from tests.benchmarks.load import Outcome, Stream, capacity, offer
+from tests.benchmarks.model import BenchModel
+from tests.benchmarks.rows import Row, below, percentile
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers import each other by plain names
+
+from postgres import PostgresServer, postgres_server
+
+CAMERAS, SHARE, POLL_MS = 2, 0.70, 4
+# The budget is so many medians, and p99.9 may be so many.
+BUDGET, TAIL = 5, 3
+ALONE_S, DISTURBED_S, CHANGING_S = 600.0, 180.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of the parts of one run: ms from due to the registers by part, and what the cameras were told."""
+
+    registers_ms: Sequence[float]
+    outcomes: Sequence[Outcome]
+
+    @property
+    def not_judged(self) -> int:
+        """Parts without a verdict in time."""
+        return sum(not one.judged for one in self.outcomes)
+
+
+def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
+    """Capacity and median first, which set load and budget; then the three runs."""
+    shorter = 0.02 if quick else 1.0
+    with service(folder / "pilot", model.bundle.path, cameras=CAMERAS) as line:
+        rate_hz = SHARE * capacity(line.target, CAMERAS, 2.0 if quick else 6.0)
+        pilot = _run(line, rate_hz, 5.0 if quick else 20.0)
+    p50_ms = percentile(pilot.registers_ms, 50)
+    budget_ms = round(BUDGET * p50_ms)
+    name = f"two cameras, {rate_hz:.0f} parts/s (70 %)"
+    yield Row(f"{name}: budget, five medians", budget_ms, "ms", samples=len(pilot.registers_ms))
+    with service(folder / "alone", model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms) as line:
+        yield from _rows(f"{name}, alone", _run(line, rate_hz, ALONE_S * shorter))
+    try:
+        with postgres_server() as server:
+            database = server.create()
+            about = {"cameras": CAMERAS, "deadline_ms": budget_ms, "database": database}
+            with service(folder / "disturbed", model.bundle.path, **about) as line, disturbed(line, folder, server):  # type: ignore[arg-type]
+                yield from _rows(
+                    f"{name}, database read and restarted, a model trained", _run(line, rate_hz, DISTURBED_S * shorter)
+                )
+    except pytest.skip.Exception as missing:
+        raise RuntimeError(f"cannot be measured here: {missing}") from None
+    with service(folder / "changing", model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms) as line:
+        with _changing_recipes(line) as changes:
+            run = _run(line, rate_hz, CHANGING_S * shorter)
+        yield from _rows(f"{name}, a changeover a second", run)
+        yield Row(f"{name}: changeovers done meanwhile", changes(), "")
+
+
+def _rows(name: str, run: Run) -> Iterator[Row]:
+    count = len(run.registers_ms)
+    p50, p99, tail = (percentile(run.registers_ms, share) for share in (50, 99, 99.9))
+    yield Row(f"{name}: due to register, p50", p50, "ms", samples=count)
+    yield Row(f"{name}: due to register, p99", p99, "ms", samples=count)
+    yield Row(f"{name}: due to register, p99.9", tail, "ms", samples=count)
+    yield below(f"{name}: p99.9 / p50", tail / p50, "×", TAIL, count)
+    yield below(f"{name}: parts not judged in time", run.not_judged, "parts", 0, len(run.outcomes))
+
+
+def _run(line: Service, rate_hz: float, seconds: float) -> Run:
+    """Offer so many parts a second to a fresh pair of streams, watched by a PLC for each station."""
+    streams = [Stream(Camera(line.target, f"cam{number}"), number) for number in range(1, CAMERAS + 1)]
+    results = [line.folder / f"plc{number}.jsonl" for number in range(1, CAMERAS + 1)]
+    with ExitStack() as stack:
+        for number, path in enumerate(results, start=1):
+            stack.enter_context(_plc(line.modbus_port, number, path))
+        outcomes = offer(streams, rate_hz, seconds)
+        _wait(lambda: all(_has_all(*pair) for pair in zip(results, streams, strict=True)), "the PLCs to read all")
+    for stream in streams:
+        stream.close()
+    times_ms = [
+        told.time_ns / 1e6 - stream.sent_s[told.trigger] * 1e3
+        for path, stream in zip(results, streams, strict=True)
+        for told in read_plc(path).told
+        if told.verdict is not Verdict.UNKNOWN
+    ]
+    return Run(times_ms, outcomes)
+
+
+def _has_all(path: Path, stream: Stream) -> bool:
+    return count_lines(path, b'"event": "result"') >= len(stream.sent_s)
+
+
+@contextmanager
+def _plc(port: int, unit: int, results: Path) -> Iterator[None]:
+    about = (
+        "--port",
+        str(port),
+        "--unit",
+        str(unit),
+        "--poll-ms",
+        str(POLL_MS),
+        "--results",
+        str(results),
+    )
+    process = subprocess.Popen([sys.executable, "-m", "inspector.sim.plc", *about], stdout=subprocess.DEVNULL)
+    try:
+        _wait(lambda: count_lines(results, b'"state"') > 0, "the PLC to connect")
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextmanager
+def disturbed(line: Service, folder: Path, server: PostgresServer) -> Iterator[None]:
+    """Readers of the quality database, a fit at the lowest priority after another, and a crash of PostgreSQL every 30 s."""
+    ending = threading.Event()
+    threads = [
+        threading.Thread(target=_read, args=(line.target, ending), daemon=True),
+        threading.Thread(target=_train, args=(folder, ending), daemon=True),
+        threading.Thread(target=_restart, args=(server, ending), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+
+
+def _read(target: str, ending: threading.Event) -> None:
+    """What a page asks for: twenty lists of fifty inspections a second."""
+    with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = InspectionServiceStub(channel)
+        while not ending.wait(0.05):
+            try:
+                stub.ListInspections(api.ListInspectionsRequest(line=LINE, page_size=50), timeout=5)
+            except grpc.RpcError:  # the database is being restarted
+                continue
+
+
+def _train(folder: Path, ending: threading.Event) -> None:
+    """A memory bank on the benchmark's own tiles, again and again, as a service unit of low priority runs it."""
+    tiles = Path("build/bench/tiles")
+    for number in itertools.count():
+        if ending.is_set():
+            return
+        out = folder / f"retrained{number}"
+        command = [
+            "nice",
+            "-n",
+            "19",
+            str(Path(sys.executable).parent / "inspector-train"),
+            "fit",
+            str(tiles),
+            "--out",
+            str(out),
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not ending.wait(0.2):
+            pass
+        process.kill()
+        process.wait()
+
+
+def _restart(server: PostgresServer, ending: threading.Event) -> None:
+    while not ending.wait(30.0):
+        server.stop("immediate")
+        ending.wait(2.0)
+        server.start()
+
+
+@contextmanager
+def _changing_recipes(line: Service) -> Iterator[Callable[[], int]]:
+    """Every second both stations change to the other recipe, as a PLC asks for it."""
+    ending = threading.Event()
+    done = 0
+
+    def change() -> None:
+        nonlocal done
+        client = ModbusTcpClient("127.0.0.1", port=line.modbus_port)
+        client.connect()
+        for number, recipe in enumerate(itertools.cycle(("others", "tiles")), start=1):
+            if ending.wait(1.0):
+                break
+            words = struct.unpack(">HHHH", struct.pack(">HHI", number, Command.CHANGE_RECIPE, recipe_code(recipe)))
+            for unit in range(1, CAMERAS + 1):
+                done += not client.write_registers(CONTROL_ADDRESS, list(words), device_id=unit).isError()
+        client.close()  # type: ignore[no-untyped-call]
+
+    thread = threading.Thread(target=change, daemon=True)
+    thread.start()
+    try:
+        yield lambda: done
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    end_s = time.monotonic() + 30.0
+    while not condition():
+        if time.monotonic() > end_s:
+            raise RuntimeError(f"waited 30 s in vain for {what}")
+        time.sleep(0.05)
