@@ -1,7 +1,7 @@
-"""Carries out what a PLC asks of the stations: start, stop, changeover, acknowledge, reset, golden check.
+"""Carries out what is asked of the stations: start, stop, changeover, acknowledge, reset, golden check.
 
-    PLC ──command──▶ ControlDesk ──▶ pipeline (from the next part on)
-      ◀──answer──────────┘  └──▶ audit log, and what a restart must remember
+    PLC, API ──command──▶ ControlDesk ──▶ pipeline (from the next part on)
+        ◀──────answer──────────┘  └──▶ audit log, and what a restart must remember
 
 Commands are done one after the other by a thread of their own; a golden check, which takes as long as its images, by another,
 through the same queue as parts and one image at a time, so that no part waits for more than one of them.
@@ -23,6 +23,7 @@ from typing import Protocol
 from inspector.errors import GoldenMismatch, InspectorError, Overloaded
 from inspector.pipeline import Pipeline
 from inspector.signalling.commands import Answer, Command, Fault, Outcome, PlcWatch, Request, Why
+from inspector.signalling.signal import RecipeReading, StationReading, StationReport
 from inspector.station import Setup
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,19 @@ class Teller(Protocol):
     def show_fault(self, station: str, fault: Fault) -> None: ...
 
 
+Answered = Callable[[Request, Outcome], None]
+"""Tells whoever gave a command what became of it. Must not block."""
+
 Note = Callable[[str, str, Mapping[str, object], str], None]
 """Puts on record: action, subject, details, actor. Must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A command, and who is told what becomes of it."""
+
+    request: Request
+    answered: Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class ControlDesk:
         self._checking: set[str] = set()
         self._withdrawn: set[str] = set()
         self._lock = threading.Lock()
-        self._queue: queue.Queue[Request | None] = queue.Queue(MAX_WAITING)
+        self._queue: queue.Queue[_Order | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._work, name="control", daemon=True)
         self._checks: list[threading.Thread] = []
         for station in setups:
@@ -86,14 +98,34 @@ class ControlDesk:
                 self._show(station, Fault.NO_BUNDLE)
         self._thread.start()
 
-    def submit(self, request: Request) -> None:
-        """Take a command; beyond `MAX_WAITING` it is refused at once."""
+    def submit(self, request: Request, answered: Answered | None = None) -> None:
+        """Take a command; beyond `MAX_WAITING` it is refused at once. Its answer goes to `answered`, or else to the PLC."""
+        order = _Order(request, answered or self._teller.answer)
         try:
-            self._queue.put_nowait(request)
+            self._queue.put_nowait(order)
         except queue.Full:
-            outcome = Outcome(Answer.REFUSED, Why.BUSY)
-            self._teller.answer(request, outcome)
-            self._record(request, outcome)
+            self._end(order, Outcome(Answer.REFUSED, Why.BUSY))
+
+    def report(self) -> list[StationReport]:
+        """How the stations are now."""
+        return [self._report(reading) for reading in self._pipeline.stations]
+
+    def alive(self) -> bool:
+        """Whether deadlines are kept."""
+        return self._pipeline.alive()
+
+    @property
+    def line(self) -> str:
+        return self._pipeline.line
+
+    def _report(self, reading: StationReading) -> StationReport:
+        with self._lock:
+            withdrawn = set(self._withdrawn)
+        recipes = []
+        for name, setup in self._setups[reading.name].items():
+            fault = setup.fault if not setup.is_usable else "its golden check failed" if name in withdrawn else ""
+            recipes.append(RecipeReading(name, setup.recipe.bundle, fault))
+        return StationReport(reading, self._faults[reading.name], tuple(recipes))
 
     def tell_watch(self, station: str, watch: PlcWatch) -> None:
         """The PLC of a station fell silent, or is there again."""
@@ -113,24 +145,24 @@ class ControlDesk:
     def _work(self) -> None:
         while True:
             try:
-                request = self._queue.get(timeout=LOOK_S)
+                order = self._queue.get(timeout=LOOK_S)
             except queue.Empty:
                 self._look_at_journal()
                 continue
-            if request is None:
+            if order is None:
                 return
+            client = order.request.client
             outcome: Outcome | None
             try:
-                outcome = self._do(request)
+                outcome = self._do(order)
             except InspectorError as error:
-                log.error("a command of %s failed: %s", request.client, error)
+                log.error("a command of %s failed: %s", client, error)
                 outcome = Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
-            except Exception:  # the thread's outermost edge: the PLC is told, and the next command is done
-                log.exception("a command of %s failed", request.client)
+            except Exception:  # the thread's outermost edge: the client is told, and the next command is done
+                log.exception("a command of %s failed", client)
                 outcome = Outcome(Answer.FAILED, Why.INTERNAL_ERROR)
             if outcome is not None:
-                self._teller.answer(request, outcome)
-                self._record(request, outcome)
+                self._end(order, outcome)
 
     def _look_at_journal(self) -> None:
         """A journal that fails is a fault of every station, shown until it is acknowledged."""
@@ -139,8 +171,14 @@ class ControlDesk:
                 if fault is Fault.NONE:
                     self._show(station, Fault.JOURNAL)
 
-    def _do(self, request: Request) -> Outcome | None:
+    def _end(self, order: _Order, outcome: Outcome) -> None:
+        """On record before it is told, so that whoever has the answer finds it there."""
+        self._record(order.request, outcome)
+        order.answered(order.request, outcome)
+
+    def _do(self, order: _Order) -> Outcome | None:
         """Carry out a command; None if its answer comes later."""
+        request = order.request
         station = request.station
         try:
             command = Command(request.command)
@@ -156,17 +194,21 @@ class ControlDesk:
                 return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
             self._pipeline.run_station(station, True)
         elif command is Command.CHANGE_RECIPE:
-            return self._change(station, request.recipe_code)
+            return self._change(request)
         elif command is Command.ACKNOWLEDGE:
             return self._acknowledge(station)
         else:
-            return self._begin_check(request, resets=command is Command.RESET)
+            return self._begin_check(order, resets=command is Command.RESET)
         self._remember()
         return Outcome(Answer.DONE)
 
-    def _change(self, station: str, code: int) -> Outcome:
+    def _change(self, request: Request) -> Outcome:
         """Changeover: the model is warm already, so this is done at once."""
-        found = [setup for name, setup in self._setups[station].items() if recipe_code(name) == code]
+        station, own = request.station, self._setups[request.station]
+        if request.recipe:
+            found = [own[request.recipe]] if request.recipe in own else []
+        else:
+            found = [setup for name, setup in own.items() if recipe_code(name) == request.recipe_code]
         if not found:
             return Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
         with self._lock:
@@ -182,22 +224,23 @@ class ControlDesk:
         self._show(station, Fault.NONE)
         return Outcome(Answer.DONE)
 
-    def _begin_check(self, request: Request, *, resets: bool) -> Outcome | None:
+    def _begin_check(self, order: _Order, *, resets: bool) -> Outcome | None:
         """Look at the golden images in a thread of its own, which answers when it is done."""
+        request = order.request
         recipe = self._pipeline.setup_of(request.station).recipe.name
         if not self._setups[request.station][recipe].is_usable:
             return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
         with self._lock:
             self._checking.add(request.station)
-        arguments = (request, recipe, resets)
+        arguments = (order, recipe, resets)
         thread = threading.Thread(target=self._run_check, args=arguments, name="golden-check", daemon=True)
         self._checks = [one for one in self._checks if one.is_alive()] + [thread]
-        self._teller.answer(request, Outcome(Answer.ACCEPTED))
+        order.answered(request, Outcome(Answer.ACCEPTED))
         thread.start()
         return None
 
-    def _run_check(self, request: Request, recipe: str, resets: bool) -> None:
-        station = request.station
+    def _run_check(self, order: _Order, recipe: str, resets: bool) -> None:
+        station = order.request.station
         with self._lock:
             others = sorted(self._withdrawn & set(self._setups[station]) - {recipe}) if resets else []
         outcomes = [self._prove(one, resets) for one in (recipe, *others)]
@@ -206,8 +249,7 @@ class ControlDesk:
             self._show(station, Fault.NONE)
         with self._lock:
             self._checking.discard(station)
-        self._teller.answer(request, outcome)
-        self._record(request, outcome)
+        self._end(order, outcome)
 
     def _prove(self, recipe: str, resets: bool) -> Outcome:
         """Look at the golden images of a recipe: without success nobody judges by it, with it and `resets` they do again."""
@@ -258,7 +300,7 @@ class ControlDesk:
         if request.command == Command.CHANGE_RECIPE:
             details["recipe"] = self._pipeline.setup_of(request.station).recipe.name
         action = f"command {names.get(request.command, request.command)}"
-        self._note(action, request.station, details, f"PLC {request.client}")
+        self._note(action, request.station, details, request.client)
 
     def _remember(self) -> None:
         """Keep what the stations were told, for the next start. Not being able to is told and costs no command."""

@@ -20,6 +20,7 @@
     ├── AccessError            a certificate, key or revocation list that cannot be used
     ├── Overloaded             more clients, or more unread answers, than the service holds
     ├── ServiceStopping        the service is being stopped
+    ├── ServiceUnreachable     the service did not answer a client of the house
     ├── SignalError            an output to the PLC cannot start
     ├── RecordsError           journal, quality database or image store
     │   ├── JournalError       the journal cannot be read or written
@@ -127,6 +128,10 @@ class Overloaded(InspectorError):
 
 class ServiceStopping(InspectorError):
     """The service is being stopped."""
+
+
+class ServiceUnreachable(InspectorError):
+    """The service did not answer a client of the house."""
 
 
 class SignalError(InspectorError):

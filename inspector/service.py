@@ -138,6 +138,7 @@ class Service:
             tls=tls,
             door=Door(tls, file.grpc.max_calls_per_s, audit.refuse),
             frames_hz=file.grpc.max_frames_per_s,
+            control=plc.desk,
         )
         stack.callback(self.server.stop, HANG_UP_S)
         running = {

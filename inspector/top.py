@@ -13,8 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from inspector.part import Verdict
-from inspector.rpc.follower import Seen
+from inspector.part import Inspection, Verdict
 
 WINDOW_S = 10.0
 LATENCIES = 1000
@@ -48,14 +47,14 @@ class LineView:
         self._lock = threading.Lock()
         self._state = "connecting"
         self._stations = {station: StationView(cameras) for station, cameras in stations}
-        self._rejects: deque[Seen] = deque(maxlen=LAST_REJECTS)
+        self._rejects: deque[Inspection] = deque(maxlen=LAST_REJECTS)
 
     def tell_state(self, state: str) -> None:
         """Empty: the line is followed; otherwise why it is not."""
         with self._lock:
             self._state = state
 
-    def tell(self, seen: Seen, now_s: float) -> None:
+    def tell(self, seen: Inspection, now_s: float) -> None:
         """Count one verdict."""
         with self._lock:
             station = self._stations.setdefault(seen.station, StationView())

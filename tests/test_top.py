@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
+from rpc_twin import inspection
 
-from inspector.part import Reason
-from inspector.rpc.follower import Seen
+from inspector.part import Box, Finding, Inspection, Reason
 from inspector.top import LineView, screen
 
 
@@ -18,19 +19,16 @@ def shown(renderable: RenderableType, width: int = 110) -> str:
     return out.getvalue()
 
 
-def seen(sequence: int, reason: Reason = Reason.WITHIN_LIMITS, latency_ms: float = 5.0, **more: str) -> Seen:
-    about = {"station": "s1", "part_id": f"P{sequence}", "defect_class": "", **more}
-    return Seen(
-        sequence=sequence,
-        camera="cam1",
-        trigger=sequence,
-        verdict=reason.verdict,
-        reason=reason,
-        score=0.5,
-        limit=0.4,
-        latency_ms=latency_ms,
-        **about,
-    )
+def seen(
+    sequence: int,
+    reason: Reason = Reason.WITHIN_LIMITS,
+    latency_ms: float = 5.0,
+    part_id: str | None = None,
+    defect_class: str = "",
+) -> Inspection:
+    findings = (Finding(defect_class, Box(0, 0, 4, 4), 16.0, 1.5),) if defect_class else ()
+    part_id = f"P{sequence}" if part_id is None else part_id
+    return replace(inspection(sequence, reason=reason), latency_ms=latency_ms, part_id=part_id, findings=findings)
 
 
 def test_rates_latencies_and_last_rejects_are_shown() -> None:

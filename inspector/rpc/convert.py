@@ -10,8 +10,18 @@ from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from inspector.errors import InvalidRequest
-from inspector.part import Finding, Frame, Inspection, PixelFormat, Reason, Verdict, ViewResult
+from inspector.errors import InvalidRequest, SessionError
+from inspector.part import (
+    Box,
+    Finding,
+    Frame,
+    Inspection,
+    Millimetres,
+    PixelFormat,
+    Reason,
+    Verdict,
+    ViewResult,
+)
 from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.station import SessionInfo
 from inspector.v1 import inspection_pb2, inspection_service_pb2
@@ -178,6 +188,69 @@ def filter_of(request: inspection_service_pb2.ListInspectionsRequest) -> Inspect
         bundle=request.bundle,
         **times,
     )
+
+
+def inspection_of(message: inspection_pb2.Inspection) -> Inspection:
+    """An inspection as a client was told it. SessionError if the service is of a later version."""
+    try:
+        verdict, reason = Verdict(message.verdict), Reason(message.reason)
+        views = tuple(_view_of(view) for view in message.views)
+    except ValueError as error:
+        raise later_version(error) from error
+    return Inspection(
+        line=message.line,
+        station=message.station,
+        camera=message.camera,
+        sequence=message.sequence,
+        station_sequence=message.station_sequence,
+        trigger=message.trigger,
+        part_id=message.part_id,
+        verdict=verdict,
+        reason=reason,
+        detail=message.detail,
+        score=message.score if message.HasField("score") else None,
+        limit=message.limit if message.HasField("limit") else None,
+        findings=tuple(_finding_of(finding) for finding in message.findings),
+        recipe=message.recipe,
+        bundle=message.bundle,
+        capture_time=_time_of(message.capture_time) if message.HasField("capture_time") else None,
+        receive_time=_time_of(message.receive_time),
+        decide_time=_time_of(message.decide_time),
+        latency_ms=message.latency_ms,
+        view=message.view,
+        views=views,
+    )
+
+
+def _view_of(message: inspection_pb2.ViewResult) -> ViewResult:
+    return ViewResult(
+        message.view,
+        message.camera,
+        message.bundle,
+        Reason(message.reason),
+        message.detail,
+        message.score if message.HasField("score") else None,
+        message.limit if message.HasField("limit") else None,
+    )
+
+
+def _finding_of(message: inspection_pb2.Finding) -> Finding:
+    box, size = message.box, message.size
+    return Finding(
+        message.defect_class,
+        Box(box.x_px, box.y_px, box.width_px, box.height_px),
+        message.area_px,
+        message.score,
+        message.length_px if message.HasField("length_px") else None,
+        (message.centre.x_px, message.centre.y_px) if message.HasField("centre") else None,
+        Millimetres(size.length_mm, size.area_mm2, size.x_mm, size.y_mm) if message.HasField("size") else None,
+        message.view,
+    )
+
+
+def later_version(error: Exception) -> SessionError:
+    """The service tells something that this version does not know."""
+    return SessionError(f"the service tells what this version does not know ({error}): update this program")
 
 
 # Out

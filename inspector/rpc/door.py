@@ -63,6 +63,15 @@ class Door:
             )
         return who
 
+    def commander(self, context: grpc.ServicerContext, command: str, subject: str, right: Role) -> str:
+        """The name for the audit log of a client that gives a command, for which it needs the role `right`."""
+        who = self._enter(context, command, subject)
+        self._keep_pace(context, who, command)
+        if who is not None and who.role < right:
+            needs = f"{right.name.lower()} or a higher one"
+            self._refuse(context, who, command, subject, f"{who} may not give this command: it needs the role {needs}")
+        return _name(context, who)
+
     def known(self, context: grpc.ServicerContext, call: str) -> Identity | None:
         """Any client whose certificate counts, whatever it may do; None on a port without TLS."""
         return self._enter(context, call, "")

@@ -1,26 +1,28 @@
-"""A client that follows the verdicts of a line: after the first one none missed and none twice, over every outage."""
+"""Clients that follow a line over every outage: its verdicts, after the first none missed and none twice; its stations."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import grpc
 
 from inspector.errors import SessionError
-from inspector.part import Reason, Verdict
-from inspector.rpc.convert import WATCHING
-from inspector.v1 import inspection_pb2 as values
+from inspector.part import Inspection
+from inspector.rpc.convert import WATCHING, inspection_of
+from inspector.rpc.station_convert import reports_of
+from inspector.signalling.signal import StationReport
 from inspector.v1 import inspection_service_pb2 as api
+from inspector.v1 import station_service_pb2 as station_api
 from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
+from inspector.v1.station_service_pb2_grpc import StationServiceStub
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-_OPTIONS = [
+OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 10_000),
@@ -35,52 +37,28 @@ _FINAL = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A verdict as a watcher sees it."""
-
-    sequence: int
-    station: str
-    camera: str
-    trigger: int
-    part_id: str
-    verdict: Verdict
-    reason: Reason
-    defect_class: str
-    score: float | None
-    limit: float | None
-    latency_ms: float
+def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """A channel of its own; TLS with `credentials`."""
+    if credentials is None:
+        return grpc.insecure_channel(target, options=OPTIONS)
+    return grpc.secure_channel(target, credentials, options=OPTIONS)
 
 
-class Follower:
-    """Calls `on_verdict` with every verdict from now on, in sequence, from a thread of its own.
+class _Following:
+    """Calls again whenever a watch ends, from a thread of its own, until `close`.
 
-    `on_state` is called with an empty text when the line is followed and with the reason when it is not. With
-    `credentials` the connection is TLS.
+    With `gives_up` it ends at what a person must cure first, such as a right that it has not.
     """
 
     def __init__(
-        self,
-        target: str,
-        line: str,
-        on_verdict: Callable[[Seen], None],
-        on_state: Callable[[str], None],
-        credentials: grpc.ChannelCredentials | None = None,
+        self, target: str, on_state: Callable[[str], None], credentials: grpc.ChannelCredentials | None, gives_up: bool
     ) -> None:
-        self._line = line
-        self._on_verdict = on_verdict
         self._on_state = on_state
-        self._channel = (
-            grpc.insecure_channel(target, options=_OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, options=_OPTIONS)
-        )
-        self._stub = InspectionServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._after: int | None = None
+        self._gives_up = gives_up
+        self._channel = open_channel(target, credentials)
         self._stopping = threading.Event()
         self._call: grpc.Call | None = None
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
-        self._thread.start()
 
     def close(self) -> None:
         """Follow no more."""
@@ -100,23 +78,52 @@ class Follower:
                     return
                 call = cast(grpc.Call, error)
                 self._on_state(f"{call.code().name}: {call.details()}")
-                if call.code() in _FINAL:
+                if call.code() in _FINAL and self._gives_up:
                     return
             except ValueError:  # the channel was closed meanwhile
                 return
             except SessionError as error:
                 self._on_state(str(error))
-                return
+                if self._gives_up:
+                    return
             except (
                 Exception
             ) as error:  # the thread's outermost edge: whoever watches must not take silence for a quiet line
-                log.exception("following line %s failed", self._line)
+                log.exception("following failed")
                 self._on_state(f"following failed: {error!r}")
-                return
+                if self._gives_up:
+                    return
             self._stopping.wait(RETRY_S)
 
     def _follow(self) -> None:
         """One watch until it ends. Raises grpc.RpcError."""
+        raise NotImplementedError
+
+
+class Follower(_Following):
+    """Calls `on_verdict` with every verdict from now on, in sequence, from a thread of its own.
+
+    `on_state` is called with an empty text when the line is followed and with the reason when it is not. With
+    `credentials` the connection is TLS.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        line: str,
+        on_verdict: Callable[[Inspection], None],
+        on_state: Callable[[str], None],
+        credentials: grpc.ChannelCredentials | None = None,
+        gives_up: bool = True,
+    ) -> None:
+        super().__init__(target, on_state, credentials, gives_up)
+        self._line = line
+        self._on_verdict = on_verdict
+        self._stub = InspectionServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._after: int | None = None
+        self._thread.start()
+
+    def _follow(self) -> None:
         request = api.WatchInspectionsRequest(line=self._line)
         if self._after is not None:
             request.after_sequence = self._after
@@ -126,29 +133,34 @@ class Follower:
         if WATCHING[0] in dict(self._call.initial_metadata()):
             self._on_state("")
         for response in responses:
-            seen = _seen(response.inspection)
-            self._after = seen.sequence
-            self._on_verdict(seen)
+            inspection = inspection_of(response.inspection)
+            self._after = inspection.sequence
+            self._on_verdict(inspection)
 
 
-def _seen(told: values.Inspection) -> Seen:
-    """Raises SessionError if the service is of a later version and tells what this one does not know."""
-    try:
-        verdict, reason = Verdict(told.verdict), Reason(told.reason)
-    except ValueError as error:
-        raise SessionError(
-            f"the service tells what this version does not know ({error}): update this program"
-        ) from error
-    return Seen(
-        told.sequence,
-        told.station,
-        told.camera,
-        told.trigger,
-        told.part_id,
-        verdict,
-        reason,
-        told.defect_class,
-        told.score if told.HasField("score") else None,
-        told.limit if told.HasField("limit") else None,
-        told.latency_ms,
-    )
+class StationFollower(_Following):
+    """Calls `on_stations` with all stations of a line whenever one changed, and whether deadlines are kept; from its thread.
+
+    `on_state` as that of `Follower`. Stations are told once a second: who needs to know that the service fell silent looks
+    at the time of the last call.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        on_stations: Callable[[Sequence[StationReport], bool], None],
+        on_state: Callable[[str], None],
+        credentials: grpc.ChannelCredentials | None = None,
+        gives_up: bool = True,
+    ) -> None:
+        super().__init__(target, on_state, credentials, gives_up)
+        self._on_stations = on_stations
+        self._stub = StationServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._thread.start()
+
+    def _follow(self) -> None:
+        responses: Any = self._stub.WatchStations(station_api.WatchStationsRequest())
+        self._call = cast(grpc.Call, responses)
+        for response in responses:
+            self._on_state("")
+            self._on_stations(reports_of(response.stations), response.alive)

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from inspector.part import Frame, Inspection, Reason, Verdict
 from inspector.records.queries import InspectionFilter, Page, StoredInspection
+from inspector.signalling.commands import Outcome, Request
+from inspector.signalling.signal import StationReport
 from inspector.station import SessionInfo
 
 Reply = Callable[[Inspection], None]
@@ -50,3 +52,16 @@ class Pictures(Protocol):
     """`inspector.records.images.ImageStore`, as the servicers use it."""
 
     def get(self, sha256: str) -> tuple[bytes, str]: ...
+
+
+class Control(Protocol):
+    """`inspector.control.ControlDesk`, as the servicers use it."""
+
+    @property
+    def line(self) -> str: ...
+
+    def report(self) -> Sequence[StationReport]: ...
+
+    def alive(self) -> bool: ...
+
+    def submit(self, request: Request, answered: Callable[[Request, Outcome], None]) -> None: ...

@@ -17,17 +17,22 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError, InvalidRequest
 from inspector.rpc.door import Door
-from inspector.rpc.ports import Inspector, Pictures, Records
+from inspector.rpc.ports import Control, Inspector, Pictures, Records
 from inspector.rpc.servicer import InspectionServicer
 from inspector.rpc.slots import Slots
+from inspector.rpc.station_servicer import StationServicer
 from inspector.rpc.status import as_status
 from inspector.tuning import tune_process
 from inspector.v1 import inspection_service_pb2 as api
+from inspector.v1 import station_service_pb2
+from inspector.v1.station_service_pb2_grpc import add_StationServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 
 SERVICE = api.DESCRIPTOR.services_by_name["InspectionService"].full_name
+STATION_SERVICE = station_service_pb2.DESCRIPTOR.services_by_name["StationService"].full_name
 MAX_WATCHERS, MAX_READS, MAX_HEALTH_AND_REFLECTION = 32, 16, 16
+MAX_STATION_WATCHERS, MAX_COMMANDS = 16, 16
 STOP_S = 5.0
 # Tools of 2023 and later ask for this name first; its messages are those of v1alpha.
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -53,10 +58,12 @@ class RpcServer:
         tls: TlsFiles | None = None,
         door: Door | None = None,
         frames_hz: float = 0.0,
+        control: Control | None = None,
     ) -> None:
         """Take the address; ConfigError if it is not free, or beyond loopback without `tls`. Answers nothing before `start`.
 
         `door` says who may call what; it must know the same `tls`. `frames_hz` bounds the frames taken from one stream.
+        Stations take commands if there is a `control`.
         """
         tune_process()
         check_listen(host, secured=tls is not None)
@@ -71,26 +78,35 @@ class RpcServer:
             door=self._door,
             frames_hz=frames_hz,
         )
+        self._stations = (
+            None
+            if control is None
+            else StationServicer(control, self._door, max_watchers=MAX_STATION_WATCHERS, max_commands=MAX_COMMANDS)
+        )
         # One call beyond every kind's bound still finds a thread, which refuses it with a message.
         calls = max_streams + MAX_WATCHERS + MAX_READS + MAX_HEALTH_AND_REFLECTION
+        calls += 0 if control is None else MAX_STATION_WATCHERS + MAX_COMMANDS
         self._pool = ThreadPoolExecutor(calls, thread_name_prefix="rpc")
         self._server = grpc.server(
             self._pool, options=server_options(max_frame_bytes), maximum_concurrent_rpcs=calls, compression=None
         )
         other = _Others(self._door)
         self._health = _Health(other)
-        for name in (health.OVERALL_HEALTH, SERVICE):
+        self._services = (SERVICE,) if self._stations is None else (SERVICE, STATION_SERVICE)
+        for name in (health.OVERALL_HEALTH, *self._services):
             self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         self._server.add_generic_rpc_handlers((_handlers(self._servicer),))
+        if self._stations is not None:
+            add_StationServiceServicer_to_server(self._stations, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        _add_reflection(self._server, other)
+        _add_reflection(self._server, other, self._services)
         self.port = _bind(self._server, host, port, tls)
         self.address = _address(host, self.port)
 
     def start(self) -> None:
         """Answer calls and say SERVING."""
         self._server.start()
-        for name in (health.OVERALL_HEALTH, SERVICE):
+        for name in (health.OVERALL_HEALTH, *self._services):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         log.info("gRPC listens on %s", self.address)
 
@@ -98,6 +114,8 @@ class RpcServer:
         """Say NOT_SERVING, refuse new calls, let parts in flight be answered for up to `drain_s`, end the rest."""
         self._health.enter_graceful_shutdown()
         self._servicer.stop()
+        if self._stations is not None:
+            self._stations.stop()
         self._server.stop(drain_s).wait()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -221,8 +239,8 @@ class _Reflection(reflection.ReflectionServicer):  # type: ignore[misc]
             yield from super().ServerReflectionInfo(requests, context)
 
 
-def _add_reflection(server: grpc.Server, others: _Others) -> None:
-    servicer = _Reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), others)
+def _add_reflection(server: grpc.Server, others: _Others, services: Sequence[str]) -> None:
+    servicer = _Reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), others)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     v1 = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,

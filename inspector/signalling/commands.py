@@ -1,4 +1,4 @@
-"""What a PLC may ask of a station, and what it is answered. The numbers are those of the registers; never renumbered."""
+"""What a station may be asked, by a PLC or over the API, and what is answered. The numbers are those of the registers."""
 
 from __future__ import annotations
 
@@ -59,13 +59,17 @@ class PlcWatch(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command as it came: `number` tells it from the one before, `recipe_code` is that of CHANGE_RECIPE."""
+    """A command as it came from `client`, as the audit log shall name it.
+
+    A PLC's `number` tells a command from the one before. CHANGE_RECIPE names the recipe by its code, or by `recipe`.
+    """
 
     station: str
     number: int
     command: int
     recipe_code: int
     client: str
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -361,7 +361,7 @@ class _Desk:
             return ExceptionResponse(function, ExcCodes.ILLEGAL_ADDRESS)
         if (told := self.units[unit].write(address, values, now_s)) is not None:
             number, command, recipe_code = told
-            self._control.on_command(Request(self._names[unit], number, command, recipe_code, host))
+            self._control.on_command(Request(self._names[unit], number, command, recipe_code, f"PLC {host}"))
         if function == _WRITE_ONE:
             return WriteSingleRegisterResponse(address=address, registers=list(values))
         return WriteMultipleRegistersResponse(address=address, count=len(values))

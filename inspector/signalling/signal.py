@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inspector.part import Inspection
+from inspector.signalling.commands import Fault
 
 
 class StationState(enum.IntEnum):
@@ -30,6 +31,24 @@ class StationReading:
     recipe: str
     bundle: str
     in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeReading:
+    """A recipe that a station can be changed to; `fault` says why it cannot be judged by, empty if it can."""
+
+    name: str
+    bundle: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class StationReport:
+    """A station as those see it who command it."""
+
+    reading: StationReading
+    fault: Fault
+    recipes: tuple[RecipeReading, ...]
 
 
 class Signal(Protocol):

@@ -13,7 +13,8 @@ import pytest
 from google.protobuf.descriptor import EnumDescriptor
 
 from inspector import part
-from inspector.v1 import inspection_pb2, inspection_service_pb2
+from inspector.signalling import commands, signal
+from inspector.v1 import inspection_pb2, inspection_service_pb2, station_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBS = ROOT / "inspector" / "v1"
@@ -50,6 +51,23 @@ def test_messages_of_the_inference_protocol_are_reproducible(tmp_path: Path) -> 
     subprocess.run(command, check=True, timeout=60, cwd=ROOT / "proto")
     for suffix in ("_pb2.py", "_pb2.pyi"):
         assert (ROOT / (proto + suffix)).read_bytes() == (tmp_path / (proto + suffix)).read_bytes(), "run make proto"
+
+
+NAMES = {"CommandAnswer": commands.Answer, "CommandReason": commands.Why, "StationFault": commands.Fault}
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_enum_of_commands_has_the_numbers_of_the_registers(name: str) -> None:
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper() + "_"
+    in_proto = {v.name.removeprefix(prefix): v.number for v in station_pb2.DESCRIPTOR.enum_types_by_name[name].values}
+    assert in_proto.pop("UNSPECIFIED") == 0
+    assert {"NONE": 0, **in_proto} == {member.name: member.value for member in NAMES[name]}
+
+
+def test_every_state_of_a_station_is_in_the_proto() -> None:
+    names = {value.name for value in station_pb2.DESCRIPTOR.enum_types_by_name["StationState"].values}
+    assert names == {f"STATION_STATE_{state.name}" for state in signal.StationState} | {"STATION_STATE_UNSPECIFIED"}
+    assert set(station_pb2.DESCRIPTOR.enum_types_by_name) == {*NAMES, "StationState"}
 
 
 @pytest.mark.parametrize("name", sorted(ENUMS))

@@ -10,13 +10,13 @@ from rpc_line import Line, Lines, wait_for
 from rpc_twin import inspection
 
 from inspector.access.tls import TlsFiles
-from inspector.part import Reason, Verdict
+from inspector.part import Inspection, Reason, Verdict
 from inspector.rpc.door import Door
-from inspector.rpc.follower import Follower, Seen
+from inspector.rpc.follower import Follower
 
 
-def follow(line: Line, target: str = "") -> tuple[Follower, list[Seen], list[str]]:
-    verdicts: list[Seen] = []
+def follow(line: Line, target: str = "") -> tuple[Follower, list[Inspection], list[str]]:
+    verdicts: list[Inspection] = []
     states: list[str] = []
     return Follower(target or line.server.address, "a", verdicts.append, states.append), verdicts, states
 

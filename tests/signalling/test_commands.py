@@ -72,8 +72,8 @@ def test_a_command_is_taken_when_its_number_changes(desk: Desk) -> None:
     assert desk.ask(write_many(2000, 1, 2, 0, 0)) == struct.pack(">BHH", 16, 2000, 4)
     desk.ask(write_many(2000, 2, 2, 0, 0), unit=2)
     assert desk.commands == [
-        Request("s1", 1, 3, 0x12345678, "127.0.0.1"),
-        Request("s2", 2, 2, 0, "127.0.0.1"),
+        Request("s1", 1, 3, 0x12345678, "PLC 127.0.0.1"),
+        Request("s2", 2, 2, 0, "PLC 127.0.0.1"),
     ]
 
 
