@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, make,
-# Python's venv. Debian and Ubuntu.
+# Python's venv, node with node-opcua (into ~/.cache/inspector-tests). Debian and Ubuntu.
 # Does nothing, quickly, when all of them are there.
 set -euo pipefail
 
@@ -16,7 +16,23 @@ command -v systemd-analyze >/dev/null || packages+=(systemd)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v make >/dev/null || packages+=(make)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
+
+foreign="$(cd "$(dirname "$0")/../tests/opcua/foreign" && pwd)"
+node_opcua="${XDG_CACHE_HOME:-$HOME/.cache}/inspector-tests/node-opcua"
+
+install_node_opcua() {
+    if cmp -s "$foreign/package.json" "$node_opcua/package.json" && [ -d "$node_opcua/node_modules/node-opcua-client" ]; then
+        return
+    fi
+    echo "Installing node-opcua into $node_opcua …"
+    mkdir -p "$node_opcua"
+    (cd "$node_opcua" && rm -f package-lock.json && cp "$foreign"/package*.json . && npm ci --silent --no-audit --no-fund)
+}
+
 if [ ${#packages[@]} -eq 0 ]; then
+    install_node_opcua
     exit 0
 fi
 
@@ -35,3 +51,4 @@ fi
 echo "Installing ${packages[*]} …"
 "${root[@]}" apt-get update -qq
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+install_node_opcua

@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import structlog
 import typer
 from rich.console import Console
 from rich.live import Live
@@ -25,12 +24,14 @@ from inspector import __version__
 from inspector.access_commands import audit_app, certs_app, passphrase_of
 from inspector.errors import ConfigError, InspectorError
 from inspector.label_commands import import_labels, label, labels
+from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
 from inspector.settings import LineSettings, load_line_file
+from inspector.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from inspector.cameras.connection import ClientTls
+    from inspector.part import Inspection
     from inspector.records.store import Store
-    from inspector.rpc.follower import Seen
     from inspector.top import LineView
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -45,6 +46,9 @@ app.add_typer(audit_app, name="audit")
 app.command("label")(label)
 app.command("labels")(labels)
 app.command("import-labels")(import_labels)
+app.command("opcua")(opcua)
+app.command("opcua-certificate")(opcua_certificate)
+app.command("opcua-user")(opcua_user)
 
 LineFile = Annotated[
     Path, typer.Argument(help="The line file, such as deploy/line.example.toml of the source.", show_default=False)
@@ -119,7 +123,7 @@ def serve(
     from inspector.service import run_service
     from inspector.telemetry.systemd import ServiceManager
 
-    _log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
     manager = ServiceManager()
     settings = load_line_file(line_file)
     if oip:
@@ -251,7 +255,7 @@ def camera_folder(
     from inspector.cameras.sources.folder import FolderSource
 
     tls = _client_tls(ca, cert)
-    _log_to_stderr(logging.INFO)
+    log_to_stderr(logging.INFO)
     source = FolderSource(folder, raw=raw, loop=loop, on_note=logging.getLogger(__name__).warning)
     run = run_camera(target, line, camera, source, rate_hz=rate, count=count, results=results, tls=tls)
     out.print(str(run), markup=False, highlight=False)
@@ -356,7 +360,7 @@ def db_stats(line_file: LineFile) -> None:
         out.print(reports.stats_table(store.stats()))
 
 
-def _tell(view: LineView, seen: Seen) -> None:
+def _tell(view: LineView, seen: Inspection) -> None:
     view.tell(seen, time.monotonic())
 
 
@@ -382,30 +386,3 @@ def _store(line_file: Path) -> Iterator[tuple[LineSettings, Store]]:
         yield settings, store
     finally:
         store.close()
-
-
-def _log_to_stderr(level: int, *, as_json: bool = False) -> None:
-    """One line per event on standard error: time, level, room, message, and what it is about; or the same as JSON."""
-    processors: list[structlog.types.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    handler = logging.StreamHandler()
-    renderer: structlog.types.Processor
-    if as_json:
-        renderer = structlog.processors.JSONRenderer()
-    elif sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
-    else:
-        renderer = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"])
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)

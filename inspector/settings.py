@@ -150,6 +150,25 @@ class MetricsTable(_Table):
     listen: Annotated[str, AfterValidator(_address_or_none)] = ""
 
 
+class OpcUaTable(_Table):
+    """`[opcua]`: what `inspector opcua` serves, a program of its own. Certificate and key are RSA, PEM.
+
+    Clients log in by the file `users`; with `trusted`, a folder, their certificates must lie there. `service` is the
+    address of the line's gRPC if it is not `[grpc] listen`; with `[grpc.tls]` the program shows `grpc_certificate` there.
+    """
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    users: str = Field(min_length=1)
+    listen: ListenText = "127.0.0.1:4840"
+    trusted: str = ""
+    anonymous: bool = False
+    max_sessions: int = Field(default=16, ge=1, le=256)
+    service: Annotated[str, AfterValidator(_address_or_none)] = ""
+    grpc_certificate: str = ""
+    grpc_key: str = ""
+
+
 class RecordsTable(_Table):
     """`[records]`: the quality database and the picture store."""
 
@@ -258,6 +277,7 @@ class LineFile(_Table):
     grpc: GrpcTable = GrpcTable()
     modbus: ModbusTable = ModbusTable()
     metrics: MetricsTable = MetricsTable()
+    opcua: OpcUaTable | None = None
     records: RecordsTable = RecordsTable()
     inference: InferenceTable = InferenceTable()
     station: list[StationTable] = Field(min_length=1, max_length=247)
@@ -418,6 +438,7 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
         grpc=sound(GrpcTable, document.get("grpc"), "grpc"),
         modbus=sound(ModbusTable, document.get("modbus"), "modbus"),
         metrics=sound(MetricsTable, document.get("metrics"), "metrics"),
+        opcua=sound(OpcUaTable, document["opcua"], "opcua") if "opcua" in document else None,
         records=sound(RecordsTable, document.get("records"), "records"),
         inference=sound(InferenceTable, document.get("inference"), "inference"),
         station=[
@@ -453,6 +474,7 @@ def _keys_beside(where: list[str]) -> list[str]:
         "grpc": GrpcTlsTable if "tls" in where[1:-1] else GrpcTable,
         "modbus": ModbusTable,
         "metrics": MetricsTable,
+        "opcua": OpcUaTable,
         "records": RecordsTable,
         "inference": InferenceTable,
         "station": StationTable,
@@ -494,8 +516,8 @@ def _disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterat
     yield from _views_and_cameras(path, reading, parsed)
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
-    for name in ("grpc", "modbus", "metrics"):
-        listen = getattr(parsed, name).listen if reading.is_sound(name, "listen") else ""
+    for name in ("grpc", "modbus", "metrics", "opcua"):
+        listen = getattr(getattr(parsed, name), "listen", "") if reading.is_sound(name, "listen") else ""
         if listen in taken:
             yield Problem(path, f"{name}.listen", f'"{listen}" is also {taken[listen]}.listen', "choose another port")
         elif listen:
@@ -549,6 +571,7 @@ def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[
             fact = f"{listen} is open to the network and there is no table [grpc.tls]: anybody could {harm}"
             step = "make certificates with `inspector certs init` and name them there"
             yield Problem(path, f"{name}.listen", fact, step)
+    yield from _opcua_door(path, reading, parsed)
     if reading.is_sound("modbus", "listen") and reading.is_sound("modbus", "allow"):
         address = parse_address(parsed.modbus.listen)
         outside = [network for network in parsed.modbus.write_allow if not _lies_within(network, parsed.modbus.allow)]
@@ -560,6 +583,28 @@ def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[
             yield Problem(
                 path, "modbus.listen", fact, 'name the addresses of the PLCs, such as allow = ["192.168.10.20"]'
             )
+
+
+def _opcua_door(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """What would let anybody in over OPC UA, or keep its server from reaching the line."""
+    table = parsed.opcua
+    if table is None:
+        return
+    if reading.is_sound("opcua", "anonymous") and reading.is_sound("opcua", "listen"):
+        address = parse_address(table.listen)
+        if table.anonymous and not address.is_loopback:
+            fact = f"{address} is open to the network and clients without a name are let in: anybody could read every result"
+            yield Problem(path, "opcua.anonymous", fact, "remove it, and give every client a user")
+    if not reading.is_sound("opcua", "grpc_certificate") or not reading.is_sound("opcua", "grpc_key"):
+        return
+    if bool(table.grpc_certificate) != bool(table.grpc_key):
+        yield Problem(
+            path, "opcua.grpc_key", "certificate and key go together, and one is missing", "name both or none"
+        )
+    elif reading.is_sound("grpc", "tls") and parsed.grpc.tls is not None and not table.grpc_certificate:
+        fact = "the line wants certificates ([grpc.tls]) and there is none for this program to show"
+        step = "issue one with `inspector certs user --role engineer` and name it"
+        yield Problem(path, "opcua.grpc_certificate", fact, step)
 
 
 def _lies_within(network: str, others: list[str]) -> bool:

@@ -346,7 +346,7 @@ def test_serve_warns_of_an_open_modbus_port(
         raise BundleError("far enough")
 
     monkeypatch.setattr("inspector.service.run_service", refuse)
-    monkeypatch.setattr("inspector.cli._log_to_stderr", lambda _, **__: None)
+    monkeypatch.setattr("inspector.cli.log_to_stderr", lambda _, **__: None)
     open_modbus(line_file)
     CliRunner().invoke(app, ["serve", str(line_file)])
     assert "no login" in caplog.text

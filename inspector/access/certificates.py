@@ -69,7 +69,7 @@ def init_authority(folder: Path, plant: str, passphrase: str = "", *, now: datet
     certificate = builder.sign(key, hashes.SHA256())
     _make_folder(folder)
     _write_key(folder / CA_KEY, key, passphrase)
-    _write(folder / CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
+    write_file(folder / CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
     _write_revoked(folder, [], certificate, key, now)
     return Issued(folder / CA_CERTIFICATE, folder / CA_KEY, certificate.serial_number, certificate.not_valid_after_utc)
 
@@ -95,7 +95,7 @@ class Authority:
             raise AccessError(
                 "a server's certificate needs the names or addresses that clients connect to: give --host"
             )
-        names: list[x509.GeneralName] = [_host(host) for host in hosts]
+        names: list[x509.GeneralName] = [host_name(host) for host in hosts]
         return self._issue(name, names, ExtendedKeyUsageOID.SERVER_AUTH, days, now)
 
     def issue_camera(
@@ -130,7 +130,7 @@ class Authority:
             raise AccessError(f"{certificate} was revoked and is not renewed: issue another one if that was a mistake")
         usage, names = _says(old, certificate)
         # Whoever has the old key can use the old certificate until it ends: it must still be there to be revoked.
-        _write(
+        write_file(
             certificate.with_name(f"{certificate.stem}.{old.serial_number:040x}"[: len(certificate.stem) + 9] + ".pem"),
             read_bounded(certificate),
         )
@@ -196,7 +196,7 @@ class Authority:
             raise AccessError(f"the authority itself ends on {end}: give fewer days, or make a new authority")
         key_path = path.with_suffix(".key")
         _write_key(key_path, key, "")
-        _write(path, certificate.public_bytes(serialization.Encoding.PEM))
+        write_file(path, certificate.public_bytes(serialization.Encoding.PEM))
         return Issued(path, key_path, certificate.serial_number, certificate.not_valid_after_utc)
 
 
@@ -287,7 +287,8 @@ def _subject(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _host(host: str) -> x509.GeneralName:
+def host_name(host: str) -> x509.GeneralName:
+    """A host as it stands in a certificate. Raises AccessError."""
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
@@ -336,7 +337,7 @@ def _write_revoked(
     for entry in entries:
         builder = builder.add_revoked_certificate(entry)
     revoked = builder.sign(key, hashes.SHA256())
-    _write(folder / REVOKED, revoked.public_bytes(serialization.Encoding.PEM))
+    write_file(folder / REVOKED, revoked.public_bytes(serialization.Encoding.PEM))
 
 
 def _make_folder(folder: Path) -> None:
@@ -350,14 +351,14 @@ def _write_key(path: Path, key: Key, passphrase: str) -> None:
     protection: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         protection = serialization.BestAvailableEncryption(passphrase.encode())
-    _write(
+    write_file(
         path,
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection),
         mode=0o600,
     )
 
 
-def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """The file appears whole, in place of an older one. Raises AccessError."""
     try:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -28,6 +28,10 @@ class Bucket:
         self._tokens -= 1.0
         return 0.0
 
+    def give_back(self) -> None:
+        """What was taken was for nothing."""
+        self._tokens = min(self._burst, self._tokens + 1.0)
+
 
 class CallPace:
     """Bounds the calls of each client; of the clients the last `MAX_CLIENTS` are remembered."""

@@ -113,6 +113,15 @@ def after(
         return complete(connection, connection.execute(query).all())
 
 
+def first_since(database: Database, line: str, time: datetime) -> int:
+    """Number of the earliest inspection received at or after `time`, 0 if there is none. StoreUnavailable, SchemaOutdated."""
+    with database.reading() as connection:
+        lines = _ids(connection, schema.lines, schema.lines.c.name == clean(line))
+        query = sa.select(_i.c.sequence).where(_i.c.receive_us >= to_microseconds(time))
+        query = query.order_by(_i.c.receive_us, _i.c.sequence).limit(1)
+        return next((number for id_ in lines for number in connection.scalars(query.where(_i.c.line_id == id_))), 0)
+
+
 def list_page(database: Database, where: InspectionFilter, page_size: int, page_token: str) -> Page:
     """Newest first. PageTokenInvalid, StoreUnavailable, SchemaOutdated."""
     size = min(max(page_size, 1), MAX_PAGE)

@@ -131,6 +131,10 @@ class Store:
         """Up to `limit` inspections with higher numbers than `sequence`, in their order."""
         return queries.after(self._database, line, sequence, limit, verdicts)
 
+    def first_since(self, line: str, time: datetime) -> int:
+        """Number of the earliest inspection that was received at or after `time`, 0 if there is none."""
+        return queries.first_since(self._database, line, time)
+
     # Bundles and recipes
 
     def record_bundle(self, label: str, digest: str, manifest: Mapping[str, object], time: datetime) -> None:
