@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Part:
     """A part between its trigger and its verdict. The pipeline's lock guards what changes.
 
     `setup` is what it is judged by, whatever the station changes to meanwhile; `looks` are its views, in the recipe's order.
+    `counted` says that the station counts it among those being judged; `late_score` is the highest that came after its verdict.
     """
 
     trigger: int
@@ -77,6 +79,7 @@ class Part:
     replies: list[Reply] = field(default_factory=list)
     inspection: Inspection | None = None
     counted: bool = False
+    late_score: float = -math.inf
 
     def look_of(self, camera: str) -> Look:
         """The view that a camera takes."""
@@ -120,11 +123,11 @@ class TriggerBook:
         self._recent = OrderedDict((i.trigger, Settled(i)) for i in recent[-RECENT_PARTS:])
 
     def begin(self, camera: str) -> int:
-        """A camera's stream begins; returns the trigger to be sent next: of the first part that waits for it, or a new one."""
-        seen_to = self._seen_to[camera]
-        waiting = (t for t, part in self.in_flight.items() if t >= seen_to and not part.look_of(camera).came)
-        self._seen_to[camera] = min(waiting, default=self.next_trigger)
-        return self._seen_to[camera]
+        """A camera's stream begins; returns the trigger that it must send next: the first that it has not been past.
+
+        Also if that part has its verdict: a camera that counts for itself would otherwise go on with another part's number.
+        """
+        return self.next_trigger if len(self._seen_to) == 1 else self._seen_to[camera]
 
     def skipped(self, trigger: int) -> range:
         """The triggers between the expected one and this one; empty for the expected one and for one that comes again.
@@ -144,11 +147,13 @@ class TriggerBook:
         """The parts before `trigger`, announced by others, that this camera was to show and is past: in flight, and settled."""
         seen_to = self._seen_to[camera]
         self._seen_to[camera] = max(seen_to, trigger + 1)
-        if trigger <= seen_to or seen_to == self.next_trigger:
+        if trigger <= seen_to or len(self._seen_to) == 1:
             return [], []
-        passed = [part for t, part in self.in_flight.items() if seen_to <= t < trigger]
-        settled = [self._recent[t].inspection for t in range(seen_to, trigger) if t in self._recent]
-        return [part for part in passed if not part.look_of(camera).came], settled
+        waiting = [part for part in self.in_flight.values() if seen_to <= part.trigger < trigger]
+        recent = range(max(seen_to, self.next_trigger - RECENT_PARTS), trigger)
+        settled = [self._recent[t].inspection for t in recent if t in self._recent]
+        # Those that this camera's own jump has just entered are known as lost already.
+        return [part for part in waiting if not part.look_of(camera).came and not part.look_of(camera).lost], settled
 
     def again(self, trigger: int) -> Part | Settled | None:
         """What is known of a trigger that was announced before; None if it is new.

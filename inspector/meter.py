@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inspector.admission import Look, Part
+from inspector.admission import Part
 from inspector.part import Inspection, Reason, Verdict
 
 # Upper bounds in seconds: close together where a line's budget lies, up to what only a stuck line takes.
@@ -45,10 +45,9 @@ class _Building:
 class Reading:
     """What was counted since the start: verdicts by station, verdict and reason; seconds by station and stage.
 
-    Stages of judged parts, of the view that decided: `prepare` from receipt of the part's first frame to the model's input,
-    `model` from there to its scores, waiting included,
-    `settle` from there to the verdict on every output, `total` from receipt to that, of every part. `margin` is the time
-    left to the deadline of judged parts.
+    Stages of judged parts, of the view that was judged last: `prepare` from receipt of the part's first frame to the model's
+    input, `model` from there to its scores, waiting included, `settle` from there to the verdict on every output, `total` from
+    receipt to that, of every part. `margin` is the time left to the deadline of judged parts.
     """
 
     verdicts: Mapping[tuple[str, Verdict, Reason], int]
@@ -63,15 +62,16 @@ class Meter:
         self._verdicts: dict[tuple[str, Verdict, Reason], int] = {}
         self._stages: dict[tuple[str, str], _Building] = {}
 
-    def settled(self, part: Part, look: Look, inspection: Inspection, now_s: float) -> None:
-        """A part has its verdict, which `look` decided; `now_s` on the pipeline's clock."""
+    def settled(self, part: Part, inspection: Inspection, now_s: float) -> None:
+        """A part has its verdict; `now_s` on the pipeline's clock."""
         station = inspection.station
         times = [(TOTAL, now_s - part.received_s)]
-        if inspection.verdict is not Verdict.UNKNOWN and look.scored_s:
+        last = max(part.looks, key=lambda look: look.scored_s)
+        if inspection.verdict is not Verdict.UNKNOWN and last.scored_s:
             times += [
-                (PREPARE, look.prepared_s - part.received_s),
-                (MODEL, look.scored_s - look.prepared_s),
-                (SETTLE, now_s - look.scored_s),
+                (PREPARE, last.prepared_s - part.received_s),
+                (MODEL, last.scored_s - last.prepared_s),
+                (SETTLE, now_s - last.scored_s),
                 (MARGIN, max(0.0, part.deadline_s - now_s)),
             ]
         key = (station, inspection.verdict, inspection.reason)

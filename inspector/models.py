@@ -239,12 +239,12 @@ def prove_again(loaded: Loaded, queues: Queues, recipe: str) -> int:
     return checked
 
 
-def most_in_flight(wanted: int, engine: Engine) -> int:
-    """Parts of one station that may be in flight: each holds its frame and what the model gets of it until its verdict."""
+def most_in_flight(wanted: int, engine: Engine, views: int = 1) -> int:
+    """Parts of one station that may be in flight: each holds its frames and what the models get of them until its verdict."""
     if engine.tiles is None:
         return wanted
     height, width, channels = engine.image_shape
-    return min(wanted, max(2, MAX_HELD_BYTES // (2 * height * width * channels)))
+    return min(wanted, max(2, MAX_HELD_BYTES // (2 * height * width * channels * views)))
 
 
 def setup_of(name: str, recipe: RecipeTable, loaded: Loaded, queues: Queues) -> Setup:
@@ -276,6 +276,7 @@ def station_of(table: StationTable, setups: Mapping[str, Setup], loaded: Loaded,
     """A station as it was last told to be, or else as the line file says."""
     own = {name: setups[name] for name in (table.recipe, *table.recipes)}
     engines = [model.engine for name in own for model in loaded.of(name).values()]
+    most = [most_in_flight(table.max_in_flight, engine, len(table.by_view)) for engine in engines]
     first = table.recipe
     if told is not None and told.recipe in own:
         first = told.recipe
@@ -287,7 +288,7 @@ def station_of(table: StationTable, setups: Mapping[str, Setup], loaded: Loaded,
         cameras=table.by_view,
         setups=own,
         first=first,
-        max_in_flight=min([table.max_in_flight, *(most_in_flight(table.max_in_flight, engine) for engine in engines)]),
+        max_in_flight=min([table.max_in_flight, *most]),
         max_gap=table.max_gap,
         stopped=told is not None and told.stopped,
     )

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -289,88 +289,103 @@ class Pipeline:
 
         Only one stream at a time submits for a camera.
         """
-        setup = self._setups[station.name]
-        receive_time, received_s = self._now(), self._clock()
-        deadline_s = received_s + setup.recipe.deadline_ms / 1000
-        view = station.view_of(camera)
+        about = (camera, trigger, part_id, capture_time, frame, reply)
+        arrival = _Arrival(*about, self._now(), self._clock())
+        found = self._find_or_enter(station, self._setups[station.name], arrival)
+        part, known = found.part, found.known
+        if part is not None and found.refusal is None:
+            self._deadlines.add(part)
+        self._tell_skipped(station, found.skipped)
+        for inspection in found.told:
+            _tell(reply, inspection)
+        answers = 1 + len(found.skipped) + len(found.told)
+        if isinstance(known, Settled):
+            self._keep_late_view(station, arrival)
+            _tell(reply, known.inspection)
+            return _Admitted(None, None, answers)
+        if known is not None:
+            return _Admitted(known, self._join(station, known, arrival), answers)
+        assert part is not None
+        look = part.look_of(camera)
+        if found.refusal is not None:
+            self._settle(station, part, found.refusal, look)
+            return _Admitted(None, None, answers)
+        return _Admitted(part, look, answers)
+
+    def _find_or_enter(self, station: Station, setup: Setup, arrival: _Arrival) -> _Found:
+        """What is known of the trigger, or a new part for it; with the parts before it that this camera did not show."""
+        view = station.view_of(arrival.camera)
+        deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
         in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
-
-        def new(number: int) -> Part:
-            about = (part_id, capture_time) if number == trigger else ("", None)
-            part = Part(number, *about, receive_time, received_s, deadline_s, setup, _looks(station, setup), [reply])
-            look = part.look_of(camera)
-            if number == trigger:
-                look.take(frame)
-            else:
-                look.lost = _skipped_by(trigger, number)
-            return part
-
-        entered: list[Part] = []
-        missed: list[Part] = []
-        told: list[Inspection] = []
-        refusal: Judgement | None = None
-        part = known = None
-        while part is None and known is None:
+        found = _Found()
+        while found.part is None and found.known is None:
             with self._lock:
                 book = self._books[station.name]
-                known = book.again(trigger)
-                if known is None:
-                    skipped = book.skipped(trigger)
-                    if not entered:  # once some are entered, all of them get their verdict
+                found.known = book.again(arrival.trigger)
+                if found.known is None:
+                    skipped = book.skipped(arrival.trigger)
+                    if not found.skipped:  # once some are entered, all of them get their verdict
                         self._refuse_if_full(book)
-                if not (entered or missed or told):
-                    missed, told = book.missed(camera, trigger)
-                    for one in missed:
-                        one.look_of(camera).lost = _skipped_by(trigger, one.trigger)
-                        one.replies.append(reply)
-                if known is None:
-                    entered += [self._enter(station, book, new(number)) for number in skipped[:ENTERED_AT_ONCE]]
+                    for number in skipped[:ENTERED_AT_ONCE]:
+                        found.skipped.append(self._enter(station, book, arrival.part(station, setup, number)))
                     if len(skipped) <= ENTERED_AT_ONCE:
-                        refusal = self._refusal(station, setup, view, book.judging, in_time)
-                        part = self._enter(station, book, new(trigger))
-                elif isinstance(known, Part):
-                    known.replies.append(reply)
-        self._tell_skipped(station, missed + entered)
-        for inspection in told:
-            reply(inspection)
-        answers = 1 + len(missed) + len(told) + len(entered)
-        if isinstance(known, Settled):
-            with self._lock:
-                is_late_view = camera in known.missing
-                known.missing.discard(camera)
-            if is_late_view and frame is not None and frame.data:
-                self._keeping.keep_late_view(known.inspection, list(station.cameras).index(view), view, frame)
-            reply(known.inspection)
-            return _Admitted(None, None, answers)
-        if isinstance(known, Part):
-            return _Admitted(known, self._join(station, camera, known, part_id, frame), answers)
-        assert part is not None
-        if refusal is not None:
-            self._settle(station, part, refusal, part.look_of(camera))
-            return _Admitted(None, None, answers)
-        self._deadlines.add(part)
-        return _Admitted(part, part.look_of(camera), answers)
+                        found.refusal = self._refusal(station, setup, view, book.judging, in_time)
+                        found.part = self._enter(station, book, arrival.part(station, setup, arrival.trigger))
+                elif isinstance(found.known, Part):
+                    found.known.replies.append(arrival.reply)
+                if found.part is not None or found.known is not None:
+                    missed, found.told = book.missed(arrival.camera, arrival.trigger)
+                    for part in missed:
+                        part.look_of(arrival.camera).lost = _skipped_by(arrival.trigger, part.trigger)
+                        part.replies.append(arrival.reply)
+                    found.skipped += missed
+        return found
 
-    def _join(self, station: Station, camera: str, part: Part, part_id: str, frame: Frame | None) -> Look | None:
-        """A frame of a part that others announced: its view, or None if it comes again or too late."""
-        look = part.look_of(camera)
+    def _join(self, station: Station, part: Part, arrival: _Arrival) -> Look | None:
+        """A frame of a part that was announced before: its view, or None if it comes again or need not be judged."""
+        look = part.look_of(arrival.camera)
+        batcher = part.setup.batchers.get(look.view.name)
+        in_time = batcher is None or batcher.has_time(part.deadline_s)
         with self._lock:
-            if look.came or part.done:
+            if look.came:
                 return None
-            look.take(frame)
-            self._books[station.name].count(part)
-            mixed = part_id and part.part_id and part_id != part.part_id
-            part.part_id = part.part_id or part_id
-        if mixed:
-            fault = f"view {look.view.name} is of part {part_id}, and this trigger's other view of {part.part_id}"
+            is_late = part.done
+            if not is_late:
+                book = self._books[station.name]
+                # What was in flight with a frame before the station was stopped is judged; what nobody has shown yet is not.
+                refusal = (
+                    None if part.counted else self._refusal(station, part.setup, look.view.name, book.judging, True)
+                )
+                look.take(arrival.frame)
+                book.count(part)
+                mixed = bool(arrival.part_id and part.part_id) and arrival.part_id != part.part_id
+                part.part_id = part.part_id or arrival.part_id
+                part.capture_time = part.capture_time or arrival.capture_time
+        if is_late:
+            self._keep_late_view(station, arrival)
+        elif mixed:
+            fault = f"view {look.view.name} is of part {arrival.part_id}, and another view of this trigger of {part.part_id}"
             step = "the cameras do not count the same parts: number triggers by one counter"
             self._settle(station, part, Judgement(Reason.FRAME_INVALID, f"{fault}; {step}"), look)
-            return None
-        batcher = part.setup.batchers.get(look.view.name)
-        if batcher is not None and not batcher.has_time(part.deadline_s):
+        elif refusal is not None:
+            self._judged(station, part, look, refusal)
+        elif batcher is not None and not in_time:
             self._judged(station, part, look, _overloaded(batcher, part.setup))
-            return None
-        return look
+        else:
+            return look
+        return None
+
+    def _keep_late_view(self, station: Station, arrival: _Arrival) -> None:
+        """A view that came after the verdict is kept beside it, once."""
+        if arrival.frame is None or not arrival.frame.data:
+            return
+        with self._lock:
+            settled = self._books[station.name].again(arrival.trigger)
+            if not isinstance(settled, Settled) or arrival.camera not in settled.missing:
+                return
+            settled.missing.discard(arrival.camera)
+        view = station.view_of(arrival.camera)
+        self._keeping.keep_late_view(settled.inspection, list(station.cameras).index(view), view, arrival.frame)
 
     def _tell_skipped(self, station: Station, parts: Sequence[Part]) -> None:
         """Parts that a camera did not show: those that no other view can come of have their verdict, the rest a deadline."""
@@ -379,8 +394,12 @@ class Pipeline:
             with self._lock:
                 outcome = decide([look.state for look in part.looks])
                 crowded = len(self._books[station.name].in_flight) > station.max_in_flight + station.max_gap
-            if outcome is None and crowded:
-                outcome = 0, Judgement(Reason.TRIGGER_GAP, next(look.lost for look in part.looks if look.lost))
+                stopping = self._stopping
+            lost = next((place for place, look in enumerate(part.looks) if look.lost), 0)
+            if outcome is None and stopping:
+                outcome = lost, Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
+            elif outcome is None and crowded:
+                outcome = lost, Judgement(Reason.TRIGGER_GAP, part.looks[lost].lost)
             if outcome is not None:
                 place, judgement = outcome
                 over.append(partial(self._settle, station, part, judgement, part.looks[place]))
@@ -475,14 +494,13 @@ class Pipeline:
         self, station: Station, part: Part, look: Look, judgement: Judgement, scores: Scores | None = None
     ) -> None:
         """A view has its judgement; so has the part, if that decides it."""
-        look.scores = scores
-        if len(part.looks) == 1:
-            look.judgement = judgement
-            self._settle(station, part, judgement, look)
-            return
         with self._lock:
             look.judgement = judgement
-            outcome = None if part.done else decide([one.state for one in part.looks])
+            if part.done:
+                outcome = None
+            else:
+                look.scores = scores
+                outcome = decide([one.state for one in part.looks])
         if outcome is not None:
             place, of_part = outcome
             self._settle(station, part, of_part, part.looks[place])
@@ -492,7 +510,9 @@ class Pipeline:
     def _expire(self, part: Part) -> None:
         """The deadline came first. Of many parts without a frame the verdicts keep the PLC's pace."""
         station = self._station_of(part.looks[0].camera)
-        place, judgement = decide_at_deadline([look.state for look in part.looks], part.setup.recipe.deadline_ms)
+        with self._lock:
+            states = [look.state for look in part.looks]
+        place, judgement = decide_at_deadline(states, part.setup.recipe.deadline_ms)
         settle = partial(self._settle, station, part, judgement, part.looks[place])
         if part.came:
             settle()
@@ -519,23 +539,24 @@ class Pipeline:
                 for one in part.looks:
                     one.frame = None
         if won:
-            self._tell_apart(part, look, inspection)
+            self._tell_apart(part, inspection)
         else:
             assert part.inspection is not None
             inspection, kept, replies, frames = part.inspection, False, [], []
-        if score is not None and inspection.score is None:
+        if score is not None and inspection.score is None and score > part.late_score:
+            part.late_score = score
             self._keeping.note_late_score(inspection, score)
         for reply in replies:
-            try:
-                reply(inspection)
-            except Exception:  # the verdict stands on every other output; the other clients must hear of it too
-                log.exception("%s could not be answered", inspection.name)
+            _tell(reply, inspection)
         if kept:
             self._keeping.keep(inspection, [(one, frame) for one, frame in frames if frame is not None])
+        if won:
+            for one in part.looks:
+                one.scores = None
 
-    def _tell_apart(self, part: Part, look: Look, inspection: Inspection) -> None:
+    def _tell_apart(self, part: Part, inspection: Inspection) -> None:
         """Count the part and, with --verbose, log it; the signal is out already."""
-        self.meter.settled(part, look, inspection, self._clock())
+        self.meter.settled(part, inspection, self._clock())
         if log.isEnabledFor(logging.DEBUG):
             about = {"station": inspection.station, "trigger": inspection.trigger, "part_id": inspection.part_id}
             about |= {"verdict": inspection.verdict.name, "reason": inspection.reason.name, "score": inspection.score}
@@ -610,6 +631,48 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A frame that came, or what was meant to be one; when, on the clock of records and on the monotonic one."""
+
+    camera: str
+    trigger: int
+    part_id: str
+    capture_time: datetime | None
+    frame: Frame | None
+    reply: Reply
+    receive_time: datetime
+    received_s: float
+
+    def part(self, station: Station, setup: Setup, number: int) -> Part:
+        """A new part: the one that it shows, or one that it skipped."""
+        is_shown = number == self.trigger
+        about = (self.part_id, self.capture_time) if is_shown else ("", None)
+        deadline_s = self.received_s + setup.recipe.deadline_ms / 1000
+        looks = _looks(station, setup)
+        part = Part(number, *about, self.receive_time, self.received_s, deadline_s, setup, looks, [self.reply])
+        look = part.look_of(self.camera)
+        if is_shown:
+            look.take(self.frame)
+        else:
+            look.lost = _skipped_by(self.trigger, number)
+        return part
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a trigger is: of a part known before, or of a new one, which may be refused.
+
+    `skipped` are the parts in flight before it that its camera did not show, `told` those that have their verdict.
+    """
+
+    known: Part | Settled | None = None
+    part: Part | None = None
+    refusal: Judgement | None = None
+    skipped: list[Part] = field(default_factory=list)
+    told: list[Inspection] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class _Admitted:
     """A part and the view of it that is to be judged now, if any; `answers` as of `submit`."""
 
@@ -635,3 +698,10 @@ def _overloaded(batcher: Batcher, setup: Setup) -> Judgement:
 
 def _too_late(part: Part) -> Judgement:
     return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {part.setup.recipe.deadline_ms} ms of receipt")
+
+
+def _tell(reply: Reply, inspection: Inspection) -> None:
+    try:
+        reply(inspection)
+    except Exception:  # the verdict stands on every other output; the other clients must hear of it too
+        log.exception("%s could not be answered", inspection.name)

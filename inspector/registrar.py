@@ -22,9 +22,15 @@ class Registrar:
     """Tries in a thread of its own until all is recorded or `stop` is called: the line never waits for it."""
 
     def __init__(
-        self, open_store: Callable[[], Store], bundles: Sequence[Bundle], recipes: Mapping[str, Mapping[str, object]]
+        self,
+        open_store: Callable[[], Store],
+        bundles: Sequence[Bundle],
+        together: Mapping[str, Sequence[str]],
+        recipes: Mapping[str, Mapping[str, object]],
     ) -> None:
+        """`together` has the labels of bundles that judge together, under the label that inspections name for them."""
         self._open_store = open_store
+        self._together = together
         self._bundles = bundles
         self._recipes = recipes
         self._stopped = threading.Event()
@@ -52,6 +58,8 @@ class Registrar:
             for bundle in self._bundles:
                 manifest = json.loads(manifest_bytes(bundle.manifest))
                 store.record_bundle(bundle.label, bundle.digest, manifest, now)
+            for label, labels in self._together.items():
+                store.record_bundle(label, label.rpartition("@")[2], {"bundles": list(labels)}, now)
             for name, content in self._recipes.items():
                 store.record_recipe(name, content, now)
         finally:

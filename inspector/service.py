@@ -147,7 +147,12 @@ class Service:
         }
         sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
-        stack.callback(Registrar(open_store, loaded.bundles, recipes).stop)
+        together = {
+            setup.recipe.bundle: [view.bundle for view in setup.recipe.views]
+            for setup in setups.values()
+            if setup.is_usable and len(setup.recipe.views) > 1
+        }
+        stack.callback(Registrar(open_store, loaded.bundles, together, recipes).stop)
         stack.callback(RetentionKeeper(images, open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)

@@ -549,6 +549,10 @@ def _views_and_cameras(path: Path, reading: LineReading, parsed: LineFile) -> It
                     path, f"station.{index}.{key}", fact, 'give a camera for each, as cameras = { VIEW = "CAMERA" }'
                 )
     for recipe_name, recipe in parsed.recipe.items():
+        if len(recipe.view) == 1 and reading.is_sound("recipe", recipe_name, "view"):
+            fact = "is the only view, and needs no name"
+            step = f"move its keys into [recipe.{recipe_name}], and give the station camera instead of cameras"
+            yield Problem(path, f"recipe.{recipe_name}.view.{next(iter(recipe.view))}", fact, step)
         for key in ("location", "check", "dimensions"):
             if recipe.view and key in recipe.model_fields_set:
                 fact = "stands beside tables view, each of which has its own"

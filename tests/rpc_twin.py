@@ -62,6 +62,7 @@ class TwinPipeline:
         self._subscribers: list[Reply] = []
         self.sessions_closed = threading.Semaphore(0)
         self.fault: Exception | None = None
+        self.view = ""
 
     @contextmanager
     def open_session(self, line: str, camera: str, client: str) -> Iterator[SessionInfo]:
@@ -71,7 +72,8 @@ class TwinPipeline:
             if camera in self.busy:
                 raise CameraBusy(f'camera "{camera}" already streams from "{self.busy[camera]}": stop that one first')
             self.busy[camera] = client
-            session = SessionInfo("s1", "r", "b@0123456789ab", DEADLINE_MS, 2_000_000, self.next_trigger[camera])
+            about = ("s1", "r", "b@0123456789ab", DEADLINE_MS, 2_000_000, self.next_trigger[camera])
+            session = SessionInfo(*about, self.view)
         try:
             yield session
         finally:

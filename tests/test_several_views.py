@@ -12,7 +12,7 @@ import pytest
 from toy_line import Line, check_agreement, open_line
 
 from inspector.errors import Overloaded
-from inspector.part import ImageKind, Reason, Verdict
+from inspector.part import ImageKind, Judgement, Reason, Verdict
 from inspector.records.entries import Evidence
 
 VIEWS = ("top", "side")
@@ -185,11 +185,12 @@ def test_a_camera_that_counts_faster_than_verdicts_can_be_told_is_stopped(
         assert station.in_flight <= 600
 
 
-def test_a_camera_that_comes_back_is_told_the_first_part_that_waits_for_it(line: Line) -> None:
-    for trigger in (1, 2, 3):
-        line.send(trigger, camera="top")
+def test_a_camera_that_comes_back_is_told_the_first_part_that_it_has_not_shown(line: Line) -> None:
+    """Also if that part has its verdict: a camera that counts must not go on with another part's number."""
+    for trigger, value in ((1, 20), (2, 240), (3, 20)):
+        line.send(trigger, value=value, camera="top")
     line.send(1, camera="side")
-    line.wait_replies(2)
+    line.wait_replies(3)
     with line.pipeline.open_session("line", "side", "test") as session:
         assert (session.next_trigger, session.view) == (2, "side")
     with line.pipeline.open_session("line", "top", "test") as session:
@@ -263,3 +264,57 @@ def test_every_order_of_three_views_gives_one_verdict(line: Line, tmp_path: Path
         three.wait_replies(18)
         assert [i.verdict for i in three.published()] == [Verdict.PASS] * 6
         check_agreement(three, list(range(1, 7)))
+
+
+def test_what_a_stopped_station_was_not_shown_before_is_not_judged(line: Line) -> None:
+    line.send(1, camera="top")
+    line.pipeline.run_station("s", False)
+    line.send(1, camera="side")
+    assert {i.reason for i in line.wait_replies(2)} == {Reason.WITHIN_LIMITS}, "in flight before the stop"
+    line.send(3, camera="top")
+    line.send(2, camera="side")
+    reasons = {i.trigger: i.reason for i in line.wait_replies(5)}
+    assert reasons[3] is Reason.STATION_STOPPED
+    assert reasons[2] is not Reason.WITHIN_LIMITS
+    check_agreement(line, [1, 2, 3])
+
+
+def test_without_its_models_no_view_is_judged(tmp_path: Path) -> None:
+    with open_line(tmp_path, VIEWS, batchers={}, fault="bundle top-7 is refused") as line:
+        line.pipeline.start()
+        line.send(2, camera="top")
+        line.send(1, camera="side")
+        line.send(1, camera="top")
+        line.send(2, camera="side")
+        reasons = {i.trigger: i.reason for i in line.wait_replies(5)}
+        assert reasons == {1: Reason.MISSING_VIEW, 2: Reason.NOT_READY}
+        check_agreement(line, [1, 2])
+
+
+def test_a_gap_of_many_rounds_leaves_no_part_of_another_camera_waiting(line: Line) -> None:
+    """Top skips a hundred parts of which side has announced some, and is done with them."""
+    line.send(40, camera="side")
+    assert line.send(100, camera="top") == 100
+    with line.arrived:
+        assert line.arrived.wait_for(lambda: any(i.trigger == 40 for i in line.replies), 10)
+    told = next(i for i in line.replies if i.trigger == 40)
+    assert (told.reason, told.view) == (Reason.MISSING_VIEW, "top")
+    assert "trigger 40 was skipped" in told.detail
+
+
+@pytest.mark.parametrize("views", [("",), VIEWS], ids=["one view", "two views"])
+def test_a_view_judged_at_the_very_deadline_does_not_stop_the_clock(tmp_path: Path, views: tuple[str, ...]) -> None:
+    """Its judgement is there and not yet settled: the part is UNKNOWN, and the next one has its deadline too."""
+    with open_line(tmp_path, views, deadline_ms=80) as line:
+        line.pipeline.start()
+        cameras = [view or "cam" for view in views]
+        line.engine.open.clear()
+        for camera in cameras:
+            line.send(1, camera=camera)
+        part = line.pipeline._books["s"].in_flight[1]
+        for look in part.looks:
+            look.judgement = Judgement(Reason.WITHIN_LIMITS, "", 0.1, 0.5)
+        assert line.wait_replies(len(cameras))[0].reason is Reason.DEADLINE_EXCEEDED
+        line.send(2, camera=cameras[0])
+        assert line.wait_replies(len(cameras) + 1)[-1].verdict is Verdict.UNKNOWN
+        assert line.pipeline.alive()

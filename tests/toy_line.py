@@ -60,6 +60,7 @@ class Line:
     images: ImageStore
     evidence: EvidenceWriter
     replies: list[Inspection] = field(default_factory=list)
+    owed: int = 0
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     def reply(self, inspection: Inspection) -> None:
@@ -78,7 +79,10 @@ class Line:
             "stride_bytes": 0,
             "data": data,
         }
-        return self.pipeline.submit(camera, Frame(**{**frame, **changes}), self.reply)  # type: ignore[arg-type]
+        owed = self.pipeline.submit(camera, Frame(**{**frame, **changes}), self.reply)  # type: ignore[arg-type]
+        with self.arrived:
+            self.owed += owed
+        return owed
 
     def wait_replies(self, count: int) -> list[Inspection]:
         with self.arrived:
@@ -133,14 +137,16 @@ def open_line(folder: Path, views: Sequence[str] = ("",), **changes: object) -> 
         evidence,
         decode_limits=DecodeLimits(1 << 20, 1 << 20),
     )
+    line = Line(pipeline, engine, batcher, signal, journal, images, evidence)
     try:
-        yield Line(pipeline, engine, batcher, signal, journal, images, evidence)
+        yield line
     finally:
         engine.open.set()
         pipeline.stop(5)
         batcher.close()
         evidence.stop(5)
         journal.close()
+    assert len(line.replies) == line.owed, "every answer that was promised came, and none twice"
 
 
 def check_agreement(line: Line, triggers: list[int]) -> None:

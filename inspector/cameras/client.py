@@ -151,8 +151,8 @@ class CameraClient:
                 self._check()
                 if trigger is not None and trigger < self._ledger.next_trigger:
                     raise SessionError(
-                        f"trigger {trigger} came after {self._ledger.next_trigger - 1}: the counter of this station ran "
-                        "backwards or was started anew; let it go on from there"
+                        f"trigger {trigger} came where {self._ledger.next_trigger} is the next: the counter of this station "
+                        "ran backwards or was started anew; let it go on from there"
                     )
                 shown = self._ledger.enter(frame.part_id, time.monotonic_ns(), trigger)
                 if self._has_room():
@@ -251,9 +251,13 @@ class CameraClient:
             if first or expected <= self._ledger.highest_answered:
                 lost += self._renumber(expected, first)
             self._told = expected - 1
-            self._ledger.next_trigger = max(self._ledger.next_trigger, expected)
+            if not session.view:
+                # With several cameras the service may stand where others went on: this one still counts its own parts.
+                self._ledger.next_trigger = max(self._ledger.next_trigger, expected)
             for shown in self._ledger:
-                if shown.trigger < expected:
+                if session.view and shown.frame is not None and shown.sent_on is None:
+                    self._put(link, shown, encode_frame(shown.frame, session.max_frame_bytes))
+                elif shown.trigger < expected:
                     why = self._fetch(link, shown)
                     if why:
                         lost.append((shown, why))
@@ -282,7 +286,7 @@ class CameraClient:
     def _fetch(self, link: Connection, shown: Shown) -> str:
         """Ask again for the verdict of a trigger that the service knows; a repeat needs no pixels. Returns why not, if not."""
         if shown.sent_on is None and shown.frame is not None:
-            return "this trigger had its verdict before its frame was sent: other cameras, or another client, went on meanwhile"
+            return "another client used this trigger number while this camera was not connected"
         if not self._fetches:
             return "the service no longer has this part in memory; its record has the verdict"
         link.put(_announcement(shown.trigger, shown.part_id))
@@ -295,12 +299,13 @@ class CameraClient:
 
     def _put(self, link: Connection, shown: Shown, message: bytes) -> None:
         """Hand a message to the connection, and before it enough numbers that no gap is too large. Caller locks."""
-        while shown.trigger - self._told > self._stride:
+        # A jump of a counter that others keep is for the service to judge, which takes no larger one than its max_gap.
+        while not shown.is_given and shown.trigger - self._told > self._stride:
             self._told += self._stride
             link.put(_announcement(self._told, ""))
         link.put(message)
         shown.sent_on = link
-        self._told = shown.trigger
+        self._told = max(self._told, shown.trigger)
 
     def _announce_last(self, link: Connection) -> None:
         """Tell of the newest part if no frame of it was sent: then all parts before it get their verdict too."""

@@ -13,13 +13,17 @@ MAX_UNANSWERED = 86_400
 
 @dataclass(slots=True, eq=False)
 class Shown:
-    """A part that passed the camera. `frame` is None once its pixels are too old to be worth sending."""
+    """A part that passed the camera. `frame` is None once its pixels are too old to be worth sending.
+
+    `is_given` says that its number came from a counter elsewhere.
+    """
 
     trigger: int
     part_id: str
     shown_ns: int
     frame: Frame | None
     sent_on: object = None
+    is_given: bool = False
 
 
 class Ledger:
@@ -39,7 +43,8 @@ class Ledger:
 
     def enter(self, part_id: str, shown_ns: int, trigger: int | None = None) -> Shown:
         """Give the next number to a part that passes now, or a later one that something else counted."""
-        shown = Shown(self.next_trigger if trigger is None else trigger, part_id, shown_ns, None)
+        number = self.next_trigger if trigger is None else trigger
+        shown = Shown(number, part_id, shown_ns, None, is_given=trigger is not None)
         self._unanswered[shown.trigger] = shown
         self.next_trigger = shown.trigger + 1
         return shown

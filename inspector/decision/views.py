@@ -57,7 +57,9 @@ def decide(views: Sequence[ViewState]) -> Decision | None:
 
 
 def decide_at_deadline(views: Sequence[ViewState], budget_ms: int) -> Decision:
-    """The part's judgement when its time is over and it has none."""
+    """The part's judgement when its time is over: what is certain by now, or why it is not."""
+    if certain := decide(views):
+        return certain
     missing = [one for one in views if one.judgement is None and not one.came]
     if missing:
         return views.index(missing[0]), _missing(missing, f" within {budget_ms} ms")

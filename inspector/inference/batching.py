@@ -189,7 +189,8 @@ class Batcher:
             for part in parts:
                 self.score([part], give_way)
             return
-        self.times.note(len(parts), time.monotonic() - begun_s - elsewhere_s)
+        now_s = time.monotonic()
+        self.times.note(len(parts), now_s - begun_s - elsewhere_s, now_s)
         for part, scores in zip(parts, result, strict=True):
             self._answer(part, scores)
 
@@ -233,10 +234,20 @@ class Batcher:
 
 @dataclass(eq=False)
 class _Worker:
-    """A thread of a device. `free_s` is when its run is expected to end; a time that is past while it is idle."""
+    """A thread of a device. The device's lock guards what changes.
+
+    `free_s` is when its run is expected to end; a time that is past while it is idle. A run that gives way to parts with
+    deadlines before `way_to_s` does so again at `stops_s`, as far as can be expected.
+    """
 
     thread: threading.Thread = field(init=False)
     free_s: float = 0.0
+    way_to_s: float = 0.0
+    stops_s: float = 0.0
+
+    def free_for(self, deadline_s: float) -> float:
+        """When it is expected to be free for a part with this deadline."""
+        return min(self.free_s, self.stops_s) if deadline_s < self.way_to_s else self.free_s
 
 
 class Device:
@@ -261,7 +272,7 @@ class Device:
     def has_time(self, batcher: Batcher, deadline_s: float) -> bool:
         """Whether a part for `batcher` that came now could be expected to be scored by then."""
         with self.changed:
-            free_s = [worker.free_s for worker in self._workers]
+            free_s = [worker.free_for(deadline_s) for worker in self._workers]
             return self.schedule.has_time(batcher, deadline_s, time.monotonic(), free_s)
 
     def is_worker(self) -> bool:
@@ -282,7 +293,7 @@ class Device:
         others = [one for one in self._workers if one is not worker]
         while True:
             with self.changed:
-                worker.free_s = 0.0
+                worker.free_s = worker.way_to_s = 0.0
                 self.changed.wait_for(lambda: len(self.schedule) or self._closing)
                 if not len(self.schedule):
                     return
@@ -303,7 +314,8 @@ class Device:
         if turn.batch:
             batcher = turn.batch[0].judge
             batcher.begin()
-            worker.free_s = time.monotonic() + batcher.times.expect_s(len(turn.batch))
+            now_s = time.monotonic()
+            worker.free_s = now_s + batcher.times.expect_s(len(turn.batch), now_s)
 
     def _run(self, turn: Turn[Batcher, _Item], worker: _Worker) -> None:
         for one in turn.hopeless:
@@ -311,23 +323,48 @@ class Device:
         if not turn.batch:
             return
         batcher, deadline_s = turn.batch[0].judge, turn.batch[0].deadline_s
+        way = _Way(self, worker, deadline_s)
         try:
-            batcher.score([one.item for one in turn.batch], lambda: self._give_way(deadline_s, worker))
+            batcher.score([one.item for one in turn.batch], way.give)
         finally:
             with self.changed:
                 batcher.end()
                 self.changed.notify_all()
 
-    def _give_way(self, deadline_s: float, worker: _Worker) -> float:
-        """Run what is more urgent than a part with this deadline; returns how many seconds that took."""
-        begun_s = time.monotonic()
+    def run_urgent(self, worker: _Worker, deadline_s: float, step_s: float) -> None:
+        """Run what is more urgent than a part with this deadline, whose run stops again after `step_s`."""
+        others = [one for one in self._workers if one is not worker]
         while True:
+            begun_s = time.monotonic()
             with self.changed:
-                before_s = worker.free_s
+                after_s = worker.free_s
                 self._drop_settled()
-                turn = self.schedule.urgent_turn(time.monotonic(), deadline_s)
+                turn = self.schedule.urgent_turn(begun_s, deadline_s, [one.free_s for one in others])
+                worker.way_to_s = 0.0
                 self._note_taken(turn, worker)
             self._run(turn, worker)
+            now_s = time.monotonic()
+            with self.changed:
+                worker.free_s = after_s + (now_s - begun_s)
+                worker.way_to_s, worker.stops_s = deadline_s, now_s + step_s
             if not turn.batch:
-                return time.monotonic() - begun_s
-            worker.free_s = before_s + time.monotonic() - begun_s
+                return
+
+
+class _Way:
+    """A run that one picture takes, and how long its steps are."""
+
+    def __init__(self, device: Device, worker: _Worker, deadline_s: float) -> None:
+        self._device = device
+        self._worker = worker
+        self._deadline_s = deadline_s
+        self._last_s = time.monotonic()
+        self._step_s = 0.0
+
+    def give(self) -> float:
+        """Between two steps: let more urgent parts go first; returns how many seconds that took."""
+        begun_s = time.monotonic()
+        self._step_s = begun_s - self._last_s
+        self._device.run_urgent(self._worker, self._deadline_s, self._step_s)
+        self._last_s = time.monotonic()
+        return self._last_s - begun_s

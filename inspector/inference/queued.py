@@ -40,7 +40,9 @@ class QueuedEngine:
             answered.set()
 
         many = "too many parts wait for the model: look at the golden images again when fewer do"
-        if not self._batcher.submit(image, note, partial(bool, False), time.monotonic() + TURN_S):
+        now_s = time.monotonic()
+        turn_s = max(TURN_S, 2 * self._batcher.times.expect_s(1, now_s))
+        if not self._batcher.submit(image, note, partial(bool, False), now_s + turn_s):
             raise Overloaded(many)
         if not answered.wait(PATIENCE_S):
             raise Overloaded(f"the model gave no answer within {PATIENCE_S:.0f} s: look at the service's log")

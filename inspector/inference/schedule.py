@@ -19,40 +19,58 @@ RESERVE_S = 0.001
 # Gains of mean and deviation as for TCP's round-trip times (RFC 6298, section 2.3). There four deviations guard against a
 # needless repeat; here two: a part that is refused needlessly is as bad as one that is late.
 _MEAN_GAIN, _DEVIATION_GAIN, _DEVIATIONS = 1 / 8, 1 / 4, 2.0
+# A run that took longer than so many means was a pause of the machine: it counts, but does not refuse the next dozen parts.
+_OUTLIER = 4.0
+# What was not run for so long is expected to take half as long with every further such time. Otherwise a model that was slow
+# once would be refused for ever beside one that is always busy, and nobody would ever learn that it is fast again.
+FADE_S = 1.0
+
+
+@dataclass(slots=True)
+class _Known:
+    mean_s: float
+    deviation_s: float
+    last_s: float
 
 
 class RunTimes:
     """How long the runs of one model take, by how many parts they judge; the newest count most. Seconds."""
 
     def __init__(self) -> None:
-        self._by_size: dict[int, tuple[float, float]] = {}
+        self._by_size: dict[int, _Known] = {}
 
-    def note(self, size: int, seconds: float) -> None:
-        """A run of `size` parts took so long."""
+    def note(self, size: int, seconds: float, now_s: float) -> None:
+        """A run of `size` parts took so long, and ended at `now_s`."""
         known = self._by_size.get(size)
         if known is None:
-            self._by_size[size] = (seconds, seconds / 2)
+            self._by_size[size] = _Known(seconds, seconds / 2, now_s)
             return
-        mean, deviation = known
-        deviation += _DEVIATION_GAIN * (abs(seconds - mean) - deviation)
-        self._by_size[size] = (mean + _MEAN_GAIN * (seconds - mean), deviation)
+        seconds = min(seconds, _OUTLIER * known.mean_s)
+        known.deviation_s += _DEVIATION_GAIN * (abs(seconds - known.mean_s) - known.deviation_s)
+        known.mean_s += _MEAN_GAIN * (seconds - known.mean_s)
+        known.last_s = now_s
 
-    def expect_s(self, size: int) -> float:
+    def expect_s(self, size: int, now_s: float) -> float:
         """How long a run of `size` parts may take: a mean and two deviations. 0 while nothing is known.
 
-        A size that was not run yet takes as long as the next larger one, or its share more than the largest.
+        A size that was not run yet takes as long as the next larger one, and none longer than as many runs of the next smaller.
         """
-        if not self._by_size:
-            return 0.0
         larger = [known for known in self._by_size if known >= size]
-        nearest = min(larger) if larger else max(self._by_size)
-        mean, deviation = self._by_size[nearest]
-        return (mean + _DEVIATIONS * deviation) * max(1.0, size / nearest)
+        smaller = [known for known in self._by_size if known < size]
+        bounds = [self._once_s(min(larger), now_s)] if larger else []
+        if smaller:
+            nearest = max(smaller)
+            bounds.append(self._once_s(nearest, now_s) * size / nearest)
+        return min(bounds, default=0.0)
 
-    @property
-    def part_s(self) -> float:
+    def part_s(self, now_s: float) -> float:
         """What one of many waiting parts adds: the least that a part took in any size of run."""
-        return min((self.expect_s(size) / size for size in self._by_size), default=0.0)
+        return min((self._once_s(size, now_s) / size for size in self._by_size), default=0.0)
+
+    def _once_s(self, size: int, now_s: float) -> float:
+        known = self._by_size[size]
+        faded: float = 0.5 ** max(0.0, (now_s - known.last_s) / FADE_S - 1)
+        return (known.mean_s + _DEVIATIONS * known.deviation_s) * faded
 
 
 class Judge(Protocol):
@@ -133,8 +151,8 @@ class Schedule(Generic[J, T]):
         for one in self._waiting:
             if one.deadline_s > deadline_s:
                 break
-            heapq.heapreplace(workers, workers[0] + one.judge.times.part_s)
-        return workers[0] + judge.times.expect_s(1) + RESERVE_S <= deadline_s
+            heapq.heapreplace(workers, workers[0] + one.judge.times.part_s(now_s))
+        return workers[0] + judge.times.expect_s(1, now_s) + RESERVE_S <= deadline_s
 
     def next_turn(self, now_s: float, others_free_s: Sequence[float] = ()) -> Turn[J, T]:
         """Take out what a worker that is free now runs next, and who is expected to be late even so.
@@ -148,9 +166,9 @@ class Schedule(Generic[J, T]):
             return Turn(last, hopeless)
         return self._take_batch(now_s, hopeless)
 
-    def urgent_turn(self, now_s: float, than_s: float) -> Turn[J, T]:
+    def urgent_turn(self, now_s: float, than_s: float, others_free_s: Sequence[float] = ()) -> Turn[J, T]:
         """As `next_turn`, for a worker that would stop a run whose deadline is `than_s`: only for parts with earlier ones."""
-        hopeless = self._take_hopeless([now_s])
+        hopeless = self._take_hopeless([now_s, *(max(now_s, one) for one in others_free_s)])
         if not self._waiting or self._waiting[0].deadline_s >= than_s or self._waiting[0].judge.gives_way:
             return Turn([], hopeless)
         return self._take_batch(now_s, hopeless)
@@ -162,17 +180,19 @@ class Schedule(Generic[J, T]):
         return Turn(batch, hopeless)
 
     def _take_hopeless(self, workers: list[float]) -> list[Waiting[J, T]]:
+        """`workers` says when each is free, the first of them now."""
+        now_s = workers[0]
         heapq.heapify(workers)
         kept: list[Waiting[J, T]] = []
         hopeless: list[Waiting[J, T]] = []
         for one in self._waiting:
             # The first may run alone; those behind it in company.
             times = one.judge.times
-            cost_s = times.part_s if kept else times.expect_s(1)
+            cost_s = times.part_s(now_s) if kept else times.expect_s(1, now_s)
             if workers[0] + cost_s + RESERVE_S > one.deadline_s:
                 hopeless.append(one)
                 continue
-            heapq.heapreplace(workers, workers[0] + times.part_s)
+            heapq.heapreplace(workers, workers[0] + times.part_s(now_s))
             kept.append(one)
         self._waiting = kept
         return hopeless
@@ -182,19 +202,19 @@ class Schedule(Generic[J, T]):
         first = self._waiting[0]
         judge, times = first.judge, first.judge.times
         batch = [first]
-        end_s = now_s + times.expect_s(1)
+        end_s = now_s + times.expect_s(1, now_s)
         tightest_s = first.deadline_s - RESERVE_S
         ahead_s, slack_s = 0.0, float("inf")
         for one in self._waiting[1:]:
             if len(batch) == judge.max_batch or slack_s < 0:
                 break
             if one.judge is judge:
-                extra_s = times.expect_s(len(batch) + 1) - times.expect_s(len(batch))
+                extra_s = times.expect_s(len(batch) + 1, now_s) - times.expect_s(len(batch), now_s)
                 if extra_s <= slack_s and end_s + extra_s <= tightest_s:
                     batch.append(one)
                     end_s += extra_s
                     slack_s -= extra_s
                     continue
-            ahead_s += one.judge.times.part_s
+            ahead_s += one.judge.times.part_s(now_s)
             slack_s = min(slack_s, one.deadline_s - RESERVE_S - end_s - ahead_s)
         return batch

@@ -48,7 +48,7 @@ class StoredImage:
 class Evidence:
     """All pictures that an inspection was judged by or, with `late_view`, those of a view that came after its verdict.
 
-    `late_view` is the view's place in the recipe, from 1. A second entry for the same replaces the first.
+    `late_view` is the view's place among the station's cameras, from 1. A second entry for the same replaces the first.
     """
 
     sequence: int

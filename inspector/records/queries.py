@@ -190,14 +190,14 @@ def _aside(connection: Connection, column: sa.Column[Any]) -> sa.ColumnElement[A
 
 
 def bundle_ids(connection: Connection, bundle: str) -> list[int] | None:
-    """Ids of the bundles meant, or None if there is no such filter."""
+    """Ids of the bundles meant, also of those that judge together with one of them; None if there is no such filter."""
     if not bundle:
         return None
-    label, text = schema.bundles.c.label, clean(bundle)
-    exact = label == text
-    return _ids(
-        connection, schema.bundles, exact if "@" in text else exact | label.startswith(f"{text}@", autoescape=True)
-    )
+    label, manifest, text = schema.bundles.c.label, schema.bundles.c.manifest, clean(bundle)
+    if "@" in text:
+        return _ids(connection, schema.bundles, (label == text) | manifest.contains(f'"{text}"', autoescape=True))
+    named = label.startswith(f"{text}@", autoescape=True) | manifest.contains(f'"{text}@', autoescape=True)
+    return _ids(connection, schema.bundles, (label == text) | named)
 
 
 def _class_ids(connection: Connection, defect_class: str) -> list[int] | None:

@@ -442,3 +442,25 @@ def test_a_counter_that_all_cameras_see_numbers_the_parts(line: Line, told: Told
         assert client.send(shot()) == 8
         assert client.wait_answered(10)
     assert set(told.outcome()) == {3, 4, 7, 8}
+
+
+def test_a_camera_of_several_counts_on_where_it_was_whatever_the_others_have_sent(lines: Lines, told: Told) -> None:
+    """The service stands at 9 when the stream is back, for others went on: the next part is still this camera's third."""
+    line = lines.make()
+    line.pipeline.view = "side"
+    with connect(line.server.address, told) as client:
+        assert [client.send(shot()), client.send(shot())] == [1, 2]
+        assert client.wait_answered(10)
+        cut(line, client)
+        held = client.send(shot())
+        line.pipeline.next_trigger["cam1"] = 9
+        lines.start(line.pipeline, line.server.port)
+        wait_for(lambda: client.reconnects == 1, "the new stream")
+        assert (held, client.send(shot())) == (3, 4)
+
+
+def test_a_jump_of_a_counter_elsewhere_is_refused_and_not_walked(line: Line, told: Told) -> None:
+    with connect(line.server.address, told) as client:
+        assert client.send(shot(), 2**50) == 2**50
+        wait_for(lambda: client._error is not None, "the service to refuse the number for good")
+    assert [frame.trigger for frame in line.pipeline.frames] == [2**50] * 2, "tried once more, and no number in between"

@@ -338,7 +338,7 @@ def test_who_would_be_late_is_told_before_the_deadline() -> None:
     engine = GatedEngine()
     batcher = Batcher(engine, 1, 8)
     for _ in range(40):
-        batcher.times.note(1, 20.0)
+        batcher.times.note(1, 20.0, time.monotonic())
     answers = Answers()
     now_s = time.monotonic()
     batcher.submit(image(1), answers.of("running"), never, now_s + 100)
@@ -360,7 +360,7 @@ def test_parts_nobody_waits_for_make_nobody_else_late() -> None:
     engine = GatedEngine()
     batcher = Batcher(engine, 1, 8)
     for _ in range(40):
-        batcher.times.note(1, 20.0)
+        batcher.times.note(1, 20.0, time.monotonic())
     answers = Answers()
     now_s = time.monotonic()
     batcher.submit(image(1), answers.of("running"), never, now_s + 100)

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.inference.schedule import RESERVE_S, RunTimes, Schedule
+from inspector.inference.schedule import RESERVE_S, RunTimes, Schedule, Waiting
 
 EVER = float("inf")
+
+
+def ahead_of(schedule: Schedule[Toy, int], one: Waiting[Toy, int]) -> list[Waiting[Toy, int]]:
+    """Those still waiting who come before one that was taken out."""
+    return [other for other in schedule._waiting if other.order < one.order]
 
 
 def steady(*times_s: float) -> RunTimes:
@@ -18,7 +23,7 @@ def steady(*times_s: float) -> RunTimes:
     times = RunTimes()
     for size, seconds in enumerate(times_s, start=1):
         for _ in range(80):
-            times.note(size, seconds)
+            times.note(size, seconds, 0.0)
     return times
 
 
@@ -36,28 +41,45 @@ class Toy:
         pytest.param([(1, 0.010)], 1, 0.020, id="one run is no certainty: its half again is the deviation, twice"),
         pytest.param([(1, 0.010)] * 80, 1, 0.010, id="many equal ones are"),
         pytest.param([(1, 0.010)] * 80, 4, 0.040, id="four at once, never run, take four times one"),
-        pytest.param([(1, 0.010)] * 80 + [(4, 0.024)] * 80, 2, 0.024, id="two at once take no longer than four"),
+        pytest.param([(1, 0.020)] * 80 + [(4, 0.024)] * 80, 2, 0.024, id="two at once take no longer than four"),
+        pytest.param([(1, 0.010)] * 80 + [(4, 0.500)], 3, 0.030, id="nor than twice one and one"),
     ],
 )
 def test_run_times_are_expected_with_doubt(notes: list[tuple[int, float]], size: int, expected_s: float) -> None:
     times = RunTimes()
     for note in notes:
-        times.note(*note)
-    assert times.expect_s(size) == pytest.approx(expected_s, rel=1e-3)
+        times.note(*note, 0.0)
+    assert times.expect_s(size, 0.0) == pytest.approx(expected_s, rel=1e-3)
 
 
 def test_what_a_part_adds_is_its_share_of_the_cheapest_run() -> None:
-    assert steady(0.010, 0.016).part_s == pytest.approx(0.008, rel=1e-3)
-    assert RunTimes().part_s == 0.0
+    assert steady(0.010, 0.016).part_s(0.0) == pytest.approx(0.008, rel=1e-3)
+    assert RunTimes().part_s(0.0) == 0.0
 
 
 def test_a_model_that_became_fast_again_is_believed_soon() -> None:
     times = steady(0.010)
-    times.note(1, 0.500)
-    assert times.expect_s(1) > 0.2
+    times.note(1, 0.500, 0.0)
+    assert 0.012 < times.expect_s(1, 0.0) < 0.04, "a pause of the machine is not how long the model takes"
+    for _ in range(8):
+        times.note(1, 0.010, 0.0)
+    assert times.expect_s(1, 0.0) < 0.018
+
+
+def test_a_model_that_is_never_run_is_not_refused_for_ever() -> None:
+    """It was slow once, and the worker before it is always busy with another's part."""
+    busy, slow = Toy(steady(0.080)), Toy(RunTimes())
+    slow.times.note(1, 0.080, 0.0)
+    schedule: Schedule[Toy, str] = Schedule()
     for _ in range(40):
-        times.note(1, 0.010)
-    assert times.expect_s(1) < 0.02
+        busy.times.note(1, 0.080, 5.0)
+    assert not schedule.has_time(slow, 0.230, 0.0, [0.075])
+    assert schedule.has_time(slow, 5.230, 5.0, [5.075])
+    schedule.add(busy, 5.2, "busy")
+    schedule.add(slow, 5.25, "slow")
+    turn = schedule.next_turn(5.0)
+    assert [one.item for one in (*turn.batch, *turn.hopeless)] == ["busy"]
+    assert len(schedule) == 1
 
 
 def test_the_earliest_deadline_is_first_whoever_came_first() -> None:
@@ -154,7 +176,12 @@ def test_whoever_is_run_is_in_time_and_everybody_is_answered(
         waiting = len(schedule)
         turn = schedule.next_turn(now_s)
         told += [one.item for one in turn.hopeless]
-        now_s += turn.batch[0].judge.times.expect_s(len(turn.batch))
+        for one in turn.hopeless:
+            earlier = [other for other in turn.batch if other.order < one.order]
+            work_s = sum(other.judge.times.part_s(now_s) for other in (*earlier, *ahead_of(schedule, one)))
+            alone_s = one.judge.times.expect_s(1, now_s)
+            assert now_s + work_s + alone_s + RESERVE_S > one.deadline_s - 1e-9, "it would have been in time"
+        now_s += turn.batch[0].judge.times.expect_s(len(turn.batch), 0.0)
         run += [one.item for one in turn.batch]
         tried_alone = len(turn.hopeless) == waiting - 1
         assert tried_alone or all(now_s <= one.deadline_s - RESERVE_S + 1e-9 for one in turn.batch)

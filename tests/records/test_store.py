@@ -63,6 +63,17 @@ def test_the_views_of_a_part_and_their_pictures_come_back_as_they_went_in(store:
     assert store.get(LINE, 1).images == (frame, *lost.images), "a late view replaces itself alone"
 
 
+def test_parts_of_several_views_are_found_by_the_bundle_of_each(store: Store) -> None:
+    both = "top_a+side@0123456789ab"
+    settle(
+        store, inspection(1, bundle=both), inspection(2, bundle="side@111111111111"), inspection(3, bundle="topxa@1")
+    )
+    store.record_bundle(both, "0123456789ab", {"bundles": ["top_a@222222222222", "side@111111111111"]}, START)
+    for asked, found in (("side@111111111111", [2, 1]), ("side", [2, 1]), ("top_a", [1]), (both, [1]), ("top", [])):
+        page = store.list(InspectionFilter(line=LINE, bundle=asked), 10)
+        assert numbers(page.inspections) == found, asked
+
+
 def test_what_is_missing_comes_back_as_missing(store: Store) -> None:
     bare = inspection(1, part_id="", detail="", score=None, limit=None, capture_time=None, recipe="", bundle="")
     settle(store, bare)
