@@ -13,12 +13,16 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from inspector.access.certificates import read_certificate
+from inspector.access.application import check_application
+from inspector.access.certificates import read_bounded, read_certificate
+from inspector.access.identity import Role, identity_of_certificate
+from inspector.access.logins import read_logins
 from inspector.access.tls import TlsFiles
 from inspector.decision.dimensions import check_dimensions, read_dimensions
-from inspector.errors import AccessError, ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
+from inspector.errors import AccessDenied, AccessError, ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
 from inspector.imaging.locate import location_from_dict
 from inspector.models import load_model
+from inspector.opcua.door import read_trusted
 from inspector.records.store import Store
 from inspector.settings import (
     EXAMPLE,
@@ -56,7 +60,7 @@ def check_line(path: Path) -> Checkup:
         return Checkup(tuple(problems), ())
     file = reading.draft.file
     notes.append(f"line file: {len(file.station)} station(s), {len(file.recipe)} recipe(s)")
-    for step in (_check_data_dir, _check_listeners, _check_database, _check_recipes):
+    for step in (_check_data_dir, _check_listeners, _check_opcua, _check_database, _check_recipes):
         problems.extend(step(reading, reading.draft, notes))
     return Checkup(tuple(problems), tuple(notes))
 
@@ -83,8 +87,8 @@ def _check_data_dir(reading: LineReading, settings: LineSettings, notes: list[st
 
 
 def _check_listeners(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
-    for table in ("grpc", "modbus", "metrics"):
-        listen = getattr(settings.file, table).listen if reading.is_sound(table, "listen") else ""
+    for table in ("grpc", "modbus", "metrics", "opcua"):
+        listen = getattr(getattr(settings.file, table), "listen", "") if reading.is_sound(table, "listen") else ""
         if not listen:
             continue
         key, address = f"{table}.listen", parse_address(listen)
@@ -104,6 +108,34 @@ def _check_listeners(reading: LineReading, settings: LineSettings, notes: list[s
             notes.append(f"{key}: {address} is free")
     if reading.is_sound("modbus", "listen"):
         notes.extend(f"warning: {warning}" for warning in settings.warnings())
+
+
+def _check_opcua(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    """The files that [opcua] names."""
+    table = settings.file.opcua
+    if table is None or not reading.is_sound("opcua"):
+        return
+    try:
+        certificate = check_application(
+            settings.resolve(table.certificate), settings.resolve(table.key), datetime.now(UTC)
+        )
+        users = read_logins(settings.resolve(table.users))
+        trusted = "any" if not table.trusted else str(len(read_trusted(settings.resolve(table.trusted))))
+        role = Role.ENGINEER
+        if table.grpc_certificate:
+            role = identity_of_certificate(read_bounded(settings.resolve(table.grpc_certificate))).role
+    except (AccessError, AccessDenied) as error:
+        yield Problem(settings.path, "opcua", str(error), EXAMPLE)
+        return
+    if role < Role.ENGINEER:
+        fact = f"the program would have the role {role.name.lower()}, too low for recipes and commands"
+        step = "issue one with `inspector certs user --role engineer`"
+        yield Problem(settings.path, "opcua.grpc_certificate", fact, step)
+    left = (certificate.not_valid_after_utc - datetime.now(UTC)).days
+    warning = "warning: " if left < RENEW_DAYS else ""
+    notes.append(
+        f"opcua: {warning}its certificate counts for {left} more days; {len(users)} user(s), trusted clients: {trusted}"
+    )
 
 
 def _check_certificates(settings: LineSettings, notes: list[str]) -> None:

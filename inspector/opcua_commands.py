@@ -33,11 +33,11 @@ def opcua(
     from inspector.opcua.run import run_opcua
     from inspector.telemetry.systemd import ServiceManager
 
-    log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
     settings = load_line_file(line_file)
     table = settings.file.opcua
     if table is None:
         raise ConfigError(f"{line_file} has no table [opcua]: add one (deploy/line.example.toml shows it)")
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

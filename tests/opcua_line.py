@@ -18,8 +18,7 @@ from toys import toy_bundle
 
 from inspector.access.application import make_application
 from inspector.access.identity import Role
-from inspector.access.logins import Login, write_login
-from inspector.access.passwords import hash_password
+from inspector.access.logins import write_login
 from inspector.opcua.run import OpcUaProgram, run_opcua
 from inspector.opcua_commands import _options
 from inspector.settings import LineSettings, load_line_file
@@ -41,6 +40,7 @@ listen = "127.0.0.1:{}"
 certificate = "opcua.pem"
 key = "opcua.key"
 users = "users.toml"
+max_sessions = 6
 [[station]]
 name = "s1"
 camera = "c1"
@@ -136,9 +136,9 @@ class Desk:
 
 @contextmanager
 def logged_in(
-    do: Loop, settings: LineSettings, user: str = "erna", password: str = PASSWORD, station: str = "s1"
+    do: Loop, settings: LineSettings, user: str = "erna", password: str = PASSWORD, shown: Path | None = None
 ) -> Iterator[Desk]:
-    """A client of asyncua's with the policy that is served."""
+    """A client of asyncua's with the policy that is served, that shows the line's client certificate unless another one."""
     assert settings.file.opcua is not None
     folder = settings.path.parent
     client = Client(f"opc.tcp://{settings.file.opcua.listen}", timeout=20)
@@ -147,8 +147,8 @@ def logged_in(
     async def connect() -> tuple[Node, int]:
         await client.set_security(
             SecurityPolicyBasic256Sha256,
-            str(folder / "client.pem"),
-            str(folder / "client-key.pem"),
+            f"{shown or folder / 'client'}.pem",
+            f"{shown or folder / 'client'}-key.pem",
             server_certificate=str(folder / "opcua.pem"),
             mode=ua.MessageSecurityMode.SignAndEncrypt,
         )
@@ -159,10 +159,10 @@ def logged_in(
         await client.load_data_type_definitions()
         index = await client.get_namespace_index("http://opcfoundation.org/UA/MachineVision")
         own = await client.get_namespace_index("urn:inspector:machine-vision")
-        return await client.nodes.objects.get_child(f"{own}:{station}"), index
+        return await client.nodes.objects.get_child(f"{own}:s1"), index
 
+    system, index = do(connect())
     try:
-        system, index = do(connect())
         yield Desk(do, client, system, index)
     finally:
         do(client.disconnect())
@@ -171,11 +171,3 @@ def logged_in(
 def judged(settings: LineSettings, *parts: tuple[int, int]) -> list[values.Inspection]:
     """Stream parts (trigger, brightness) as the first station's camera."""
     return stream(settings, [(trigger, value, f"P{trigger}") for trigger, value in parts])
-
-
-def cheap_login(name: str, role: Role) -> Login:
-    """A login whose password was hashed before."""
-    return Login(name, role, _HASH)
-
-
-_HASH = hash_password(PASSWORD)

@@ -17,9 +17,10 @@ from inspector.control import REMEMBERED_FILE, read_memory, recipe_code
 from inspector.inference.engine import Engine
 from inspector.part import Reason, Verdict
 from inspector.records.audit import AuditLog
+from inspector.rpc.commander import Commander
 from inspector.service import Service, run_service
 from inspector.settings import LineSettings, load_line_file
-from inspector.signalling.commands import Answer, Command, Fault, Why
+from inspector.signalling.commands import Answer, Command, Fault, Outcome, Why
 from inspector.signalling.registers import unpack_block
 from inspector.signalling.signal import StationState
 from inspector.v1 import inspection_pb2 as values
@@ -272,3 +273,33 @@ def test_a_memory_that_cannot_be_believed_lets_the_stations_begin_as_the_line_fi
     assert read_memory(settings.data_dir / "none.json") == {}
     with run_service(settings):
         assert Plc(settings.modbus_listen.port).recipe == "bright"
+
+
+def test_commands_of_a_plc_and_of_the_api_wait_for_each_other(
+    settings: LineSettings, plc: Plc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, open_ = threading.Event(), threading.Event()
+    infer = Engine.infer
+
+    def held(engine: Engine, batch: object) -> object:
+        entered.set()
+        assert open_.wait(20)
+        return infer(engine, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "infer", held)
+    commander = Commander(str(settings.grpc_listen), "l1")
+    checks: list[Outcome] = []
+    check = threading.Thread(target=lambda: checks.append(commander.give("s1", Command.CHECK, "erna")))
+    check.start()
+    assert entered.wait(20)
+    assert plc.give(Command.CHANGE_RECIPE, "dark") == (Answer.REFUSED, Why.BUSY)
+    assert commander.give("s1", Command.CHANGE_RECIPE, "erna", "dark") == Outcome(Answer.REFUSED, Why.BUSY)
+    assert plc.give(Command.STOP) == (Answer.DONE, Why.NONE)
+    open_.set()
+    check.join(20)
+    assert [one.answer for one in checks] == [Answer.DONE]
+    assert checks[0].checked > 1
+    assert commander.give("s1", Command.CHANGE_RECIPE, "erna", "") == Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
+    assert commander.give("s1", Command.CHANGE_RECIPE, "erna", "dark") == Outcome(Answer.DONE)
+    assert plc.recipe == "dark"
+    commander.close()

@@ -247,6 +247,7 @@ def test_an_open_modbus_port_is_warned_of(tmp_path: Path, listen: str, warned: b
 
 
 TLS = '[grpc.tls]\ncertificate = "s.pem"\nkey = "s.key"\nca = "ca.pem"\n'
+OPCUA = '[opcua]\ncertificate = "o.pem"\nkey = "o.key"\nusers = "u.toml"\n'
 DOORS = [
     pytest.param('[grpc]\nlisten = "0.0.0.0:1"\n', ["grpc.listen"], id="gRPC for all without certificates"),
     pytest.param('[grpc]\nlisten = "inspector.local:1"\n', ["grpc.listen"], id="under a name that may be anywhere"),
@@ -258,6 +259,15 @@ DOORS = [
     pytest.param('[modbus]\nallow = ["10.0.0.0/8", "plc"]\n', ["modbus.allow.1"], id="a name is no network"),
     pytest.param('[modbus]\nallow = ["10.0.0.1/8"]\n', ["modbus.allow.0"], id="a network with host bits"),
     pytest.param('[grpc.tls]\ncertificate = "s.pem"\n', ["grpc.tls.key", "grpc.tls.ca"], id="half a table"),
+    pytest.param(f'{OPCUA}listen = "0.0.0.0:1"\n', [], id="OPC UA for all, with certificate and users"),
+    pytest.param('[opcua]\nlisten = "0.0.0.0:1"\n', ["opcua.certificate", "opcua.key", "opcua.users"], id="without"),
+    pytest.param(f'{OPCUA}listen = "0.0.0.0:1"\nanonymous = true\n', ["opcua.anonymous"], id="OPC UA for anybody"),
+    pytest.param(f"{OPCUA}anonymous = true\n", [], id="OPC UA for anybody on this machine"),
+    pytest.param(f"{OPCUA}{TLS}", ["opcua.grpc_certificate"], id="OPC UA that could not reach its line"),
+    pytest.param(f'{OPCUA}grpc_certificate = "c.pem"\n', ["opcua.grpc_key"], id="a certificate without its key"),
+    pytest.param(f'{OPCUA}listen = "127.0.0.1:5020"\n', ["opcua.listen"], id="the PLC's port"),
+    pytest.param(f"{OPCUA}max_sessions = 0\n", ["opcua.max_sessions"], id="OPC UA for nobody"),
+    pytest.param(f"{OPCUA}usres = 3\n", ["opcua.usres"], id="a key of OPC UA with a typing mistake"),
     pytest.param(TLS.replace("key", "kye"), ["grpc.tls.key", "grpc.tls.kye"], id="a key with a typing mistake"),
 ]
 

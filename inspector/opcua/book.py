@@ -103,7 +103,7 @@ class ResultBook:
         """Newest first, without the first `skip`."""
         found: list[Result] = []
         for looked_at, result in enumerate(self._newest_first(question), start=1):
-            if self._matches(result, question):
+            if result is not None and self._matches(result, question):
                 if len(found) == skip + limit:
                     return Found(tuple(found[skip:]), False)
                 found.append(result)
@@ -152,7 +152,8 @@ class ResultBook:
             if looked_at >= MAX_LOOKED_AT:
                 return Found(tuple(found[skip:]), False, len(found))
 
-    def _newest_first(self, question: Question) -> Iterator[Result]:
+    def _newest_first(self, question: Question) -> Iterator[Result | None]:
+        """None stands for a row that is another station's, or came before."""
         with self._lock:
             recent = dict(reversed(self._recent.items()))
         for inspection in recent.values():
@@ -162,8 +163,8 @@ class ResultBook:
         while True:
             page = self._records.list(where, PAGE, token)
             for stored in page.inspections:
-                if stored.inspection.station == self._station and stored.inspection.sequence not in recent:
-                    yield self._stored(stored)
+                own = stored.inspection.station == self._station and stored.inspection.sequence not in recent
+                yield self._stored(stored) if own else None
             token = page.next_page_token
             if not token:
                 return

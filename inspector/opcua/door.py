@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from inspector.access.certificates import read_bounded
 from inspector.access.identity import Identity, Role
 from inspector.access.logins import Logins
+from inspector.access.strangers import Strangers
 from inspector.errors import AccessDenied, AccessError, Overloaded
 
 log = logging.getLogger(__name__)
@@ -230,12 +231,14 @@ class GuardedProcessor(UaProcessor):
     """Lets through what is signed and encrypted, and of that only services that look and call: nothing here can be written."""
 
     trusted: frozenset[str] | None = None
+    strangers = Strangers(log)
     on_refused: Refused = staticmethod(lambda *_: None)
 
     async def _process_message(self, typeid: Any, requesthdr: Any, seqhdr: Any, body: Any) -> Any:
         secured = self._connection.security_policy.Mode == ua.MessageSecurityMode.SignAndEncrypt
         if typeid not in _DISCOVERY_IDS:
             if not secured:
+                self.strangers.tell(str(self.name[0]) if self.name else "", "clear", "asked for a session in clear")
                 raise ServiceError(ua.StatusCodes.BadSecurityModeInsufficient)
             if typeid not in _SESSION_IDS and typeid not in _USE_IDS:
                 raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
@@ -287,7 +290,7 @@ class GuardedConnection(OPCUAProtocol):
     def __init__(self, *parts: Any, door: Doorkeeper) -> None:
         super().__init__(*parts)
         self._door = door
-        self._counted = ""
+        self.host = ""
         self._deaf: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -296,22 +299,19 @@ class GuardedConnection(OPCUAProtocol):
         if not self._door.has_room(self.clients, host):
             transport.abort()  # type: ignore[attr-defined]
             return
-        self._counted = host
-        self._door.hosts[host] += 1
+        self.host = host
+        self._door.enter(host)
         super().connection_made(transport)
         if self.transport is None:
             return
         processor = GuardedProcessor(self.iserver, self.transport, self.limits)
         processor.set_policies(self.policies)
         processor.trusted, processor.on_refused = self._door.trusted, self._door.on_refused
+        processor.strangers = self._door.strangers
         self.processor = processor
 
     def connection_lost(self, ex: BaseException | None) -> None:
-        if self._counted:
-            self._door.hosts[self._counted] -= 1
-            if not self._door.hosts[self._counted]:
-                del self._door.hosts[self._counted]
-            self._counted = ""
+        self._leave()
         if self._deaf is not None:
             self._deaf.cancel()
         if self.transport is not None:
@@ -331,6 +331,12 @@ class GuardedConnection(OPCUAProtocol):
             place += size
         super().data_received(data)
 
+    def _leave(self) -> None:
+        """Count no more."""
+        if self.host:
+            self._door.leave(self.host)
+            self.host = ""
+
     def pause_writing(self) -> None:
         """The client does not read its answers: take no more requests of it, and give it up if that goes on."""
         assert self.transport is not None
@@ -346,6 +352,9 @@ class GuardedConnection(OPCUAProtocol):
         self.transport.resume_reading()
 
     async def _process_one_msg(self, header: Any, buf: Any) -> bool:
+        if header.MessageType == ua.MessageType.SecureMessage and not self.has_channel:
+            self.drop("it sent a message before it opened a channel")
+            return False
         try:
             return bool(await super()._process_one_msg(header, buf))
         except Exception as error:  # noqa: BLE001 - the edge of a connection: whatever it sent, the others are served
@@ -354,9 +363,15 @@ class GuardedConnection(OPCUAProtocol):
 
     def drop(self, why: str) -> None:
         """End the connection of a client that misbehaves."""
-        log.warning("OPC UA client %s dropped: %s", self.peer_name, why)
+        self._door.strangers.tell(self.host, why.partition(":")[0], f"an OPC UA client was hung up on: {why}")
+        self._leave()
         if self.transport is not None:
             self.transport.abort()
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether a channel is open, secured or not."""
+        return self.processor is not None and bool(self.processor._connection.is_open())
 
     @property
     def is_activated(self) -> bool:
@@ -374,21 +389,31 @@ class Doorkeeper:
         self.trusted = trusted
         self.on_refused = on_refused
         self.hosts: Counter[str] = Counter()
+        self.strangers = Strangers(log)
+
+    def enter(self, host: str) -> None:
+        """Count a connection."""
+        self.hosts[host] += 1
+
+    def leave(self, host: str) -> None:
+        """It is gone."""
+        self.hosts[host] -= 1
+        if not self.hosts[host]:
+            del self.hosts[host]
 
     def has_room(self, clients: list[Any], host: str) -> bool:
-        """Whether one more may connect; the oldest that has not logged in gives way."""
-        if self.hosts[host] >= self._per_host:
-            self.on_refused(host, "OPC UA connection", "", f"it has {self.hosts[host]} connections already")
+        """Whether one more may connect; the oldest that has not logged in gives way, of the same host if that has too many."""
+        own = self.hosts[host] >= self._per_host
+        if not own and len(clients) < self._max:
+            return True
+        idle = next((one for one in clients if not one.is_activated and (one.host == host or not own)), None)
+        if idle is None:
+            count = self.hosts[host] if own else len(clients)
+            whose = "its own" if own else "clients"
+            self.on_refused(host, "OPC UA connection", "", f"{count} connections ({whose}) are open, which is the most")
             return False
-        if len(clients) >= self._max:
-            idle = next((one for one in clients if not one.is_activated), None)
-            if idle is None:
-                self.on_refused(
-                    host, "OPC UA connection", "", f"{len(clients)} clients are connected, which is the most"
-                )
-                return False
-            idle.drop("another client needs its place, and it had not logged in")
-            clients.remove(idle)
+        idle.drop("another client needs its place, and it had not logged in")
+        clients.remove(idle)
         return True
 
 

@@ -114,6 +114,9 @@ class Methods:
                 log.warning("%s of %s by %s: %s", name, self._system.station, who.name, error)
                 kinds = (code for kind, code in _STATUS if isinstance(error, kind))
                 return ua.StatusCode(next(kinds, ua.StatusCodes.BadUnexpectedError))
+            except Exception:  # the outermost edge of a call
+                log.exception("%s of %s by %s failed", name, self._system.station, who.name)
+                return ua.StatusCode(ua.StatusCodes.BadUnexpectedError)
 
         return call
 

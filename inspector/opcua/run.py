@@ -84,7 +84,7 @@ class OpcUaProgram:
         self._heard_s = 0.0
         self._turned_s = time.monotonic()
         self._link, self._why = Link.NEVER, "the service was not heard of yet"
-        self._verdicts_away = ""
+        self._results_away = "not followed yet"
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -125,6 +125,9 @@ class OpcUaProgram:
 
     async def _serve(self, ready: Future[None], uri: str, logins: Logins, trusted: frozenset[str] | None) -> None:
         options = self._options
+        if not log.isEnabledFor(logging.DEBUG):
+            # asyncua tells every connection and every refused request: strangers could fill the log. The door names them.
+            logging.getLogger("asyncua").setLevel(logging.CRITICAL)
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         options.data_dir.mkdir(parents=True, exist_ok=True)
         store = Store(options.database_url)
@@ -202,8 +205,8 @@ class OpcUaProgram:
             self._in_loop(lambda: system.tell(inspection))
 
     def _on_watch(self, state: str) -> None:
-        if state != self._verdicts_away:
-            self._verdicts_away = state
+        if state != self._results_away:
+            self._results_away = state
             (log.warning if state else log.info)("results: %s", state or "followed")
 
     def _in_loop(self, make: Callable[[], object]) -> None:
@@ -222,6 +225,9 @@ class OpcUaProgram:
             log.exception("clients could not be told")
 
     async def _hear(self, reports: Sequence[StationReport], alive: bool) -> None:
+        if self._results_away:
+            # Who cannot tell the results of a station must not say that it works; this is tried again within a second.
+            return
         self._heard_s = time.monotonic()
         if self._link is not Link.UP:
             log.info("the service of line %s at %s is there", self._options.line, self._options.service)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from asyncua import Node, ua
 
 from inspector.access.identity import Identity
+from inspector.errors import ServiceUnreachable
 from inspector.opcua import model as types
 from inspector.opcua import structures
 from inspector.opcua.book import Records, ResultBook
@@ -123,7 +124,9 @@ class VisionSystem:
     # ------------------------------------------------------------------------------------------------------ what clients ask
 
     async def command(self, who: Identity, command: Command, by_method: str, recipe: str = "") -> Outcome:
-        """Give the service a command on behalf of a user."""
+        """Give the service a command on behalf of a user. Raises ServiceUnreachable at once while it cannot be heard."""
+        if self._link is not Link.UP:
+            raise ServiceUnreachable(f"the service cannot be heard ({self._why}): the command was not given")
         self._by_method = by_method
         return await self._give(self.station, command, f"{who.name} at {caller_host()}", recipe)
 

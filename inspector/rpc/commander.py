@@ -44,7 +44,7 @@ class Commander:
         self._stub = StationServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def give(self, station: str, command: Command, on_behalf_of: str, recipe: str = "") -> Outcome:
-        """Give a command for somebody, whom the audit log names.
+        """Give a command for somebody, whom the audit log names. It waits for a service that is just coming back.
 
         Raises AccessDenied, NotFound, InvalidRequest, Overloaded, SessionError, or ServiceUnreachable, after which it is not
         known whether the command was carried out.
@@ -54,7 +54,7 @@ class Commander:
         message = request(name=station_name(self._line, station), on_behalf_of=on_behalf_of, **about)
         patience_s = CHECK_TIMEOUT_S if command in (Command.CHECK, Command.RESET) else TIMEOUT_S
         try:
-            response = getattr(self._stub, method)(message, timeout=patience_s)
+            response = getattr(self._stub, method)(message, timeout=patience_s, wait_for_ready=True)
         except grpc.RpcError as error:
             call = cast(grpc.Call, error)
             kind = _ERRORS.get(call.code(), SessionError)

@@ -27,6 +27,9 @@ OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # gRPC's own pause between attempts grows to two minutes, in which a service that is back would seem to be away.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
 ]
 _FINAL = {

@@ -24,13 +24,12 @@ from inspector.rpc.station_servicer import StationServicer
 from inspector.rpc.status import as_status
 from inspector.tuning import tune_process
 from inspector.v1 import inspection_service_pb2 as api
-from inspector.v1 import station_service_pb2
-from inspector.v1.station_service_pb2_grpc import add_StationServiceServicer_to_server
+from inspector.v1 import station_service_pb2 as station_api
 
 log = logging.getLogger(__name__)
 
 SERVICE = api.DESCRIPTOR.services_by_name["InspectionService"].full_name
-STATION_SERVICE = station_service_pb2.DESCRIPTOR.services_by_name["StationService"].full_name
+STATION_SERVICE = station_api.DESCRIPTOR.services_by_name["StationService"].full_name
 MAX_WATCHERS, MAX_READS, MAX_HEALTH_AND_REFLECTION = 32, 16, 16
 MAX_STATION_WATCHERS, MAX_COMMANDS = 16, 16
 STOP_S = 5.0
@@ -95,9 +94,9 @@ class RpcServer:
         self._services = (SERVICE,) if self._stations is None else (SERVICE, STATION_SERVICE)
         for name in (health.OVERALL_HEALTH, *self._services):
             self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._server.add_generic_rpc_handlers((_handlers(self._servicer),))
+        self._server.add_generic_rpc_handlers((_handlers(self._servicer, api, SERVICE),))
         if self._stations is not None:
-            add_StationServiceServicer_to_server(self._stations, self._server)  # type: ignore[no-untyped-call]
+            self._server.add_generic_rpc_handlers((_handlers(self._stations, station_api, STATION_SERVICE),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         _add_reflection(self._server, other, self._services)
         self.port = _bind(self._server, host, port, tls)
@@ -154,11 +153,11 @@ def server_options(max_frame_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
-def _handlers(servicer: InspectionServicer) -> grpc.GenericRpcHandler:
+def _handlers(servicer: object, messages: Any, name: str) -> grpc.GenericRpcHandler:
     """The generated handlers, except that requests arrive as bytes: those of cameras are read in their own thread, and of
     all others it must be known who sends what is none."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-    for method in api.DESCRIPTOR.services_by_name["InspectionService"].methods:
+    for method in messages.DESCRIPTOR.services_by_name[name.rpartition(".")[2]].methods:
         make: Any = getattr(
             grpc,
             f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
@@ -166,12 +165,12 @@ def _handlers(servicer: InspectionServicer) -> grpc.GenericRpcHandler:
         )
         serve = getattr(servicer, method.name)
         if not method.client_streaming:
-            serve = _reading(serve, getattr(api, method.input_type.name), streams=method.server_streaming)
+            serve = _reading(serve, getattr(messages, method.input_type.name), streams=method.server_streaming)
         handlers[method.name] = make(
             serve,
-            response_serializer=getattr(api, method.output_type.name).SerializeToString,
+            response_serializer=getattr(messages, method.output_type.name).SerializeToString,
         )
-    return grpc.method_handlers_generic_handler(SERVICE, handlers)
+    return grpc.method_handlers_generic_handler(name, handlers)
 
 
 def _reading(serve: Any, request: Any, *, streams: bool) -> Any:

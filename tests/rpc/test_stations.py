@@ -164,7 +164,8 @@ def test_a_commander_tells_failures_in_the_words_of_the_house(
         desk.commander().give(station, Command.STOP, on_behalf_of)
 
 
-def test_a_service_that_is_away_is_told_as_that() -> None:
+def test_a_service_that_is_away_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.rpc.commander.TIMEOUT_S", 0.2)
     with pytest.raises(ServiceUnreachable):
         Commander("127.0.0.1:1", "a").give("s1", Command.STOP, "")
 
