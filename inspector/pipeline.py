@@ -347,7 +347,8 @@ class Pipeline:
         batcher = part.setup.batchers.get(look.view.name)
         in_time = batcher is None or batcher.has_time(part.deadline_s)
         with self._lock:
-            if look.came:
+            # With one view a skipped part is decided, even if not yet told: what comes late under its number is no view of it.
+            if look.came or (look.lost and len(part.looks) == 1):
                 return None
             is_late = part.done
             if not is_late:

@@ -90,6 +90,17 @@ def test_a_gap_larger_than_the_plc_ring_is_told_no_faster_than_it_can_be_read(li
         assert times[start + 64] - times[start] > PAUSE_S / 2
 
 
+def test_a_frame_that_was_overtaken_is_not_judged_even_if_its_gap_is_not_told_yet(line: Line) -> None:
+    line.send(91)
+    for trigger in range(1, 91):
+        line.send(trigger, value=20)
+    line.wait_replies(181)
+    reasons = {inspection.trigger: inspection.reason for inspection in line.published()}
+    assert set(reasons.values()) == {Reason.TRIGGER_GAP, Reason.WITHIN_LIMITS}
+    assert [trigger for trigger, reason in reasons.items() if reason is Reason.WITHIN_LIMITS] == [91]
+    check_agreement(line, list(range(1, 92)))
+
+
 def test_a_journal_that_fills_up_within_a_gap_leaves_no_part_without_its_verdict(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
