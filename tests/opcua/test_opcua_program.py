@@ -22,8 +22,9 @@ from inspector.cli import app
 from inspector.errors import AccessError, SignalError
 from inspector.opcua.door import read_trusted
 from inspector.part import Verdict
+from inspector.records.audit import AuditLog
 from inspector.service import run_service
-from inspector.settings import LineSettings
+from inspector.settings import LineSettings, load_line_file
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,30 @@ def test_who_is_not_trusted_does_not_connect_and_who_is_anonymous_may_only_look(
             with pytest.raises(ua.UaStatusCodeError) as caught:
                 desk.call("VisionStateMachine/Halt", *cause)
             assert caught.value.code == ua.StatusCodes.BadUserAccessDenied
+
+
+def test_it_reaches_a_line_with_locked_doors_by_its_own_certificate(tmp_path: Path, do: Loop) -> None:
+    settings = line_in(tmp_path / "line")
+    plant = plant_in(tmp_path / "plant")
+    own = plant.user("opcua", Role.ENGINEER)
+    tls = f'[grpc.tls]\ncertificate = "{plant.server.certificate}"\nkey = "{plant.server.key}"\nca = "{plant.ca}"\n'
+    shown = f'grpc_certificate = "{own.certificate}"\ngrpc_key = "{own.key}"\n'
+    text = (
+        settings.path.read_text()
+        .replace("[modbus]", f"{tls}[modbus]")
+        .replace('users = "users.toml"\n', f'users = "users.toml"\n{shown}')
+    )
+    settings.path.write_text(text)
+    settings = load_line_file(settings.path)
+    with run_service(settings), opcua_of(settings), logged_in(do, settings, "otto") as desk:
+        desk.wait_for("ContinuousExecution")
+        cause = (ua.Variant(0, ua.VariantType.Int32), "test")
+        assert desk.call("VisionStateMachine/AutomaticModeStateMachine/Stop", *cause) == 0
+        assert desk.state == "Ready"
+    entries = AuditLog(settings.data_dir / "audit.jsonl").entries()
+    assert "opcua at ipv4:127.0.0.1 for otto at 127.0.0.1" in [
+        one.actor for one in entries if one.action == "command stop"
+    ]
 
 
 def test_a_port_that_is_taken_and_files_that_are_not_there_end_the_start_with_the_reason(
