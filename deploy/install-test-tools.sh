@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, make,
-# Python's venv, node with node-opcua (into ~/.cache/inspector-tests). Debian and Ubuntu.
+# Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, ip, a C
+# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests). Debian and Ubuntu.
 # Does nothing, quickly, when all of them are there.
 set -euo pipefail
 
@@ -14,6 +14,8 @@ command -v mbpoll >/dev/null || packages+=(mbpoll)
 command -v promtool >/dev/null || packages+=(prometheus)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v ip >/dev/null || [ -x /usr/sbin/ip ] || packages+=(iproute2)
+command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v make >/dev/null || packages+=(make)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v node >/dev/null || packages+=(nodejs)

@@ -11,8 +11,10 @@ import grpc
 
 from inspector.access.identity import Identity, Role, identity_of_certificate
 from inspector.access.pace import CallPace
+from inspector.access.strangers import Strangers
 from inspector.access.tls import TlsFiles
 from inspector.errors import AccessDenied, Overloaded
+from inspector.rpc.lookout import Callers
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,16 @@ class Door:
         self._pace = CallPace(calls_hz) if calls_hz else None
         self._on_refused = on_refused
         self._now = now
+        self._strangers = Strangers(log)
+        self.callers = Callers()
+
+    def stranger(self, host: str) -> None:
+        """Tell of one whose connection gRPC ended before it made a call."""
+        why = "what it sent is no HTTP/2"
+        if self._tls is not None:
+            why = "no TLS handshake with a certificate of this plant"
+        self._strangers.tell(host, "no call", f"a connection to the gRPC port was refused: {why}")
+        self._on_refused(host, "gRPC connection", "", why)
 
     def camera(self, context: grpc.ServicerContext, line: str, camera: str) -> Identity | None:
         """Who streams as that camera; None on a port without TLS."""
@@ -90,6 +102,7 @@ class Door:
         raise AccessDenied(why)
 
     def _enter(self, context: grpc.ServicerContext, call: str, subject: str) -> Identity | None:
+        self.callers.note(context.peer())
         if self._tls is None:
             return None
         (pem,) = context.auth_context().get("x509_pem_cert", (b"",))

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError, InvalidRequest
 from inspector.rpc.door import Door
+from inspector.rpc.lookout import Lookout
 from inspector.rpc.ports import Control, Inspector, Pictures, Records
 from inspector.rpc.servicer import InspectionServicer
 from inspector.rpc.slots import Slots
@@ -101,16 +102,19 @@ class RpcServer:
         _add_reflection(self._server, other, self._services)
         self.port = _bind(self._server, host, port, tls)
         self.address = _address(host, self.port)
+        self._lookout = Lookout(self.port, self._door.callers, self._door.stranger)
 
     def start(self) -> None:
         """Answer calls and say SERVING."""
         self._server.start()
         for name in (health.OVERALL_HEALTH, *self._services):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._lookout.start()
         log.info("gRPC listens on %s", self.address)
 
     def stop(self, drain_s: float = STOP_S) -> None:
         """Say NOT_SERVING, refuse new calls, let parts in flight be answered for up to `drain_s`, end the rest."""
+        self._lookout.stop()
         self._health.enter_graceful_shutdown()
         self._servicer.stop()
         if self._stations is not None:

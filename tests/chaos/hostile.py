@@ -39,15 +39,22 @@ def shower(strategy: st.SearchStrategy[T], send: Callable[[T], object], count: i
     send_each()
 
 
-def knock(port: int, data: bytes, patience_s: float = 0.05, host: str = "127.0.0.1") -> bytes:
-    """Connect, send, and read what comes within `patience_s`; nothing if the port is closed or hangs up."""
+def knock(
+    port: int, data: bytes, patience_s: float = 0.05, host: str = "127.0.0.1", *, until_closed: bool = False
+) -> bytes:
+    """Connect, send, and read what comes within `patience_s`, or until the other side hangs up."""
+    answer = b""
     try:
         with socket.create_connection((host, port), timeout=5, source_address=(STRANGER, 0)) as connection:
             connection.sendall(data)
             connection.settimeout(patience_s)
-            return connection.recv(1 << 16)
+            while more := connection.recv(1 << 16):
+                answer += more
+                if not until_closed:
+                    break
     except OSError:
-        return b""
+        pass
+    return answer
 
 
 # Messages of gRPC

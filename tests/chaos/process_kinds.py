@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
 from collections.abc import Callable
 
 from chaos import pictures
+from chaos.account import Fault
 from chaos.camera import TIMEOUT_S, Feeder
 from chaos.clock import Clock
 from chaos.kinds import TRIES, Kind, clear_up, finish
@@ -92,11 +95,22 @@ def freezes(line: Line, rng: random.Random, count: int) -> int:
             assert line.service is not None
             with line.silence(kind), line.service.frozen():
                 pause(rng.uniform(1.5, 3) if number % 2 == 0 else rng.uniform(0, 0.8))
+                if number % 2 == 0 and _mbpoll_reads(line.modbus_port):
+                    line.complain(Fault("untold", kind, ("fast", 0), "mbpoll reads a heartbeat of a frozen service"))
             feeder.wait_sent(rng.randint(1, 20))
         clear_up((fast, slow), rng)
     for camera in (fast, slow):
         finish(camera, kind, rng)
     return count
+
+
+def _mbpoll_reads(port: int) -> bool:
+    """Whether a client that nobody here wrote still gets the heartbeat register; False if it is not installed."""
+    mbpoll = shutil.which("mbpoll")
+    if mbpoll is None:
+        return False
+    command = [mbpoll, "-1", "-q", "-0", "-a", "1", "-p", str(port), "-r", "2", "-t", "3", "-o", "0.5", "127.0.0.1"]
+    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=20).returncode == 0
 
 
 def clock_steps(line: Line, rng: random.Random, count: int, clock: Clock) -> int:
