@@ -35,7 +35,7 @@ CAMERAS = 4
 _KILLS_AT = (0.03, 0.06)
 _PLC_POLL_MS = 30
 _SAMPLE_S = 1.0
-_QUOTA_MIB = 16
+_QUOTA_MIB = 4
 # Samples between two scrapes of the metrics.
 _SCRAPE_EVERY = 10
 _LOOK_S = 0.02

@@ -110,6 +110,7 @@ def draw(samples: Sequence[Sample], folder: Path) -> None:
     starts = [one.triggers / 1e6 for one, next_ in itertools.pairwise(samples) if one.life != next_.life]
     for axes in (memory, counts, rate):
         axes.set_ylim(bottom=0)
+        axes.margins(x=0.01)
         for start in starts:
             axes.axvline(start, color="#888888", linewidth=0.6, linestyle=":")
     for axes in (memory, counts):
