@@ -39,11 +39,16 @@ from inspector.part import Reason
 from inspector.records.audit import AUDIT_FILE
 from inspector.signalling.commands import Answer, Command
 from inspector.signalling.registers import ANSWER_ADDRESS, CONTROL_ADDRESS
-from inspector.v1 import inspection_pb2, inspection_service_pb2
+from inspector.v1 import inspection_pb2, inspection_service_pb2, station_service_pb2
 
 # Messages between two looks at whether the line still judges.
 _EACH = 25
-_SERVICE = inspection_service_pb2.DESCRIPTOR.services_by_name["InspectionService"]
+# A watch that is let in says nothing for long.
+_EACH_WATCH = 3
+_METHODS = (
+    *inspection_service_pb2.DESCRIPTOR.services_by_name["InspectionService"].methods,
+    *station_service_pb2.DESCRIPTOR.services_by_name["StationService"].methods,
+)
 _FAST_UNIT = 1
 
 
@@ -51,13 +56,17 @@ def grpc_messages(line: Line, rng: random.Random, count: int) -> int:
     """Messages of every call with any values, and damaged ones; streams and single frames in the name of a camera."""
     cable, numbers = Cable(line.grpc_port, STRANGER), _Numbers()
     with _names_the_stranger(line, GRPC_MESSAGES), grpc.insecure_channel(f"127.0.0.1:{cable.port}") as channel:
-        calls = [(method, _requests_of(method, numbers)) for method in _SERVICE.methods]
+        calls = [(method, _requests_of(method, numbers), _examples(method)) for method in _METHODS]
         for _ in range(count):
-            for method, requests in calls:
-                shower(requests, lambda sent, m=method: _call(channel, m, sent, numbers), _EACH, _number(rng))
+            for method, requests, examples in calls:
+                shower(requests, lambda sent, m=method: _call(channel, m, sent, numbers), examples, _number(rng))
             _still_judges(line, GRPC_MESSAGES, rng)
     cable.close()
-    return count * _EACH * len(calls)
+    return count * sum(examples for _, _, examples in calls)
+
+
+def _examples(method: Any) -> int:
+    return _EACH_WATCH if method.name.startswith("Watch") else _EACH
 
 
 @dataclass(slots=True)
@@ -75,12 +84,17 @@ class _Numbers:
 
 def _requests_of(method: Any, numbers: _Numbers) -> st.SearchStrategy[list[bytes]]:
     """What is sent in one call: one message, or for a stream any number, most with a hello before them."""
-    fixed = {"line": st.just(LINE), "camera": st.just(f"cam-{FUZZED.name}")}
+    station = st.just(f"lines/{LINE}/stations/{FUZZED.name}")
+    fixed = {
+        "line": st.just(LINE),
+        "camera": st.just(f"cam-{FUZZED.name}"),
+        "name": st.one_of(station, st.text(max_size=30)),
+    }
     named = {name: strategy for name, strategy in fixed.items() if name in method.input_type.fields_by_name}
     one = serialised(method.input_type, **named)
     if "frame" in method.input_type.fields_by_name:
         request = GetMessageClass(method.input_type)
-        about = {"line": LINE, "camera": f"cam-{FUZZED.name}"} if named else {}
+        about = {"line": LINE, "camera": f"cam-{FUZZED.name}"} if "camera" in named else {}
         usual = _frames(numbers).map(lambda frame: request(frame=frame, **about).SerializeToString())
         one = st.one_of(usual, usual, usual, one)
     if not method.client_streaming:
@@ -106,7 +120,7 @@ def _frames(numbers: _Numbers) -> st.SearchStrategy[inspection_pb2.Frame]:
         st.integers(-2, 6),
         _mostly(st.just(inspection_pb2.PIXEL_FORMAT_MONO8), st.integers(0, 14)),
         _mostly(st.just(size), st.integers(0, 2**32 - 1)),
-        _mostly(st.binary(min_size=1, max_size=1), st.binary(max_size=100)),
+        _mostly(st.sampled_from([b"\x10", b"\x40", b"\xa0"]), st.binary(max_size=100)),
         _mostly(st.just(0), st.integers(0, 99)),
     )
 
@@ -118,7 +132,7 @@ def _mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any]) -> st.
 def _call(channel: grpc.Channel, method: Any, requests: Sequence[bytes], numbers: _Numbers) -> None:
     """Make a call and read what comes for a moment. What the client is told is for the tests of the calls."""
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    call = getattr(channel, kind)(f"/{_SERVICE.full_name}/{method.name}", _as_it_is, _as_it_is)
+    call = getattr(channel, kind)(f"/{method.containing_service.full_name}/{method.name}", _as_it_is, _as_it_is)
     with suppress(grpc.RpcError):
         answer = call(requests[0], timeout=0.3) if not method.client_streaming else call(iter(requests), timeout=2)
         if not method.server_streaming:

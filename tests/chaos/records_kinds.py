@@ -174,4 +174,5 @@ def still_disks(line: Line, rng: random.Random, count: int, disk: Disk) -> int:
 
 SQLITE = Kind("database locked (SQLite)", locked_databases)
 PICTURE_DISK = Kind("disk full (image store)", full_picture_disks)
-JOURNAL_DISK = Kind("disk full (journal)", full_journals, most=2, quick=False)
+# Once: with room for more segments the journal makes room by itself, by discarding what is in the database.
+JOURNAL_DISK = Kind("disk full (journal)", full_journals, most=1, quick=False)
