@@ -189,8 +189,6 @@ class Methods:
     async def _end(self, who: Identity, name: str) -> list[ua.Variant]:
         self._in(Vision.SINGLE_EXECUTION, Vision.CONTINUOUS_EXECUTION)
         outcome = await self._system.command(who, Command.STOP, name)
-        if outcome.answer is Answer.DONE:
-            self._system.wish = replace(self._system.wish, single=False)
         return [await self._error(outcome, lambda state: not state.is_executing)]
 
     async def _error(self, outcome: Outcome, shown: Callable[[Vision], bool]) -> ua.Variant:

@@ -57,7 +57,7 @@ class VisionSystem:
         self._link, self._alive, self._why = Link.NEVER, False, "the service was not heard of yet"
         self._by_method = ""
         self._jobs: deque[Job] = deque(maxlen=JOBS)
-        self._next_job = ""
+        self._next_job = self._ended_job = ""
         self._last_sequence = 0
         self._prepared = ""
         self._turn = asyncio.Lock()
@@ -95,11 +95,15 @@ class VisionSystem:
         async with self._turn:
             if self.report is not None and self._link is Link.UP:
                 await self._note_recipe(self.report)
+            before = self.machine.state
             state = vision_state(self._link, self.report, self._alive, self.wish)
             await self.machine.go(state, self._why, self._by_method, self._enter)
-            if state is Vision.CONTINUOUS_EXECUTION:
-                # Whoever started the station, its wishes to the contrary are over.
+            # Only once it is seen: a report that was sent before the command may come after its answer.
+            if state is Vision.CONTINUOUS_EXECUTION and not before.is_executing:
+                # Whoever started the station, the wishes to the contrary are over.
                 self.wish = Wish()
+            elif before is Vision.SINGLE_EXECUTION and not state.is_executing:
+                self.wish = replace(self.wish, single=False)
 
     async def tell(self, inspection: Inspection) -> None:
         """A new result."""
@@ -109,7 +113,9 @@ class VisionSystem:
         await self.events.tell(
             types.RESULT_READY_EVENT, f"{inspection.verdict.name} {inspection.name}", severity, result_fields(result)
         )
-        if self.wish.single and inspection.reason not in _NOT_JUDGED and self._job_of(inspection.sequence):
+        first = self.machine.state is Vision.SINGLE_EXECUTION and self._ended_job != self.job_id
+        if first and inspection.reason not in _NOT_JUDGED and self._job_of(inspection.sequence):
+            self._ended_job = self.job_id
             # Apart from the results, which come on meanwhile.
             stop = asyncio.create_task(self._end_single())
             self._stops.add(stop)
@@ -119,7 +125,6 @@ class VisionSystem:
         outcome = await self._give(self.station, Command.STOP, "the single job that is done", "")
         if outcome.answer is not Answer.DONE:
             log.error("station %s goes on after its single job: %s", self.station, outcome.why.name)
-        self.wish = replace(self.wish, single=False)
 
     # ------------------------------------------------------------------------------------------------------ what clients ask
 
@@ -153,14 +158,13 @@ class VisionSystem:
         return self._jobs[-1].id if self._jobs else ""
 
     async def _enter(self, state: Vision) -> None:
-        job = (structures.job(self.job_id), ua.VariantType.ExtensionObject)
         if state.is_executing:
             self._jobs.append(Job(self._next_job or self.new_job(), self._last_sequence))
             self._next_job = ""
             started = {"JobId": structure(structures.job(self.job_id))}
             await self.events.tell(types.JOB_STARTED_EVENT, f"job {self.job_id}", OK, started)
         elif state is Vision.READY:
-            await self.events.tell(types.READY_EVENT, "ready", OK, {"JobId": job})
+            await self.events.tell(types.READY_EVENT, "ready", OK, {"JobId": structure(structures.job(self.job_id))})
 
     async def _note_recipe(self, report: StationReport) -> None:
         reading = report.reading
