@@ -19,6 +19,7 @@ from inspector.part import Reason
 # Room for one segment of the journal and no second one.
 JOURNAL_KIB = 4 << 10 | 512
 _LONG_ID = "x" * 100
+_AT_ONCE = 40
 
 
 class Database(Protocol):
@@ -125,10 +126,12 @@ def full_journals(line: Line, rng: random.Random, count: int) -> int:
     for _ in range(count):
         camera.weather({Reason.JOURNAL_FAILED})
         while line.ledger.last_reason("fast") is not Reason.JOURNAL_FAILED:
-            # Long to write and quick to judge.
-            for _ in range(20):
+            # Long to write and quick to judge; no more at once than the PLC's ring holds.
+            for _ in range(_AT_ONCE):
                 camera.send(kind, pictures.corrupt_quickly(rng), part_id=_LONG_ID)
             come_to_rest(camera, rng)
+            last = camera.count
+            wait_for(lambda trigger=last: line.plcs["fast"].has_read(trigger), "the PLC", step_s=0.005)
         send_sound(camera, kind, rng, rng.randint(5, 30))
         come_to_rest(camera, rng)
         resize_small_disk(disk, used_kib(disk) + JOURNAL_KIB)
