@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import ConfigError, DataError
+from inspector.sim.demo.processes import free_ports
 from training.loop import LoopSettings, _batches, _check_together, check_shares_work, processes, train
 
 SETTINGS = LoopSettings(epochs=4, batch=8, rate=0.05)
@@ -187,15 +188,19 @@ with processes() as rank:
 
 @pytest.mark.slow
 def test_two_processes_learn_one_network(tmp_path: Path) -> None:
-    """As torchrun starts them, with gloo on the CPU."""
+    """With what torchrun tells them, and gloo on the CPU."""
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
-    subprocess.run([*command, str(tmp_path), *paths], env=environment, check=True, timeout=240, capture_output=True)
+    (port,) = free_ports(1)
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WORKER, str(tmp_path), *paths]
+    workers = [
+        subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
+    ]
+    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
     network = _network()
     network.load_state_dict(first)
-    assert float(_loss(network, range(20), torch.Generator())) < float(_loss(_network(), range(20), torch.Generator()))
+    with torch.no_grad():
+        learned, before = (_loss(each, range(20), torch.Generator()) for each in (network, _network()))
+    assert float(learned) < float(before)

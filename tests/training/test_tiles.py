@@ -27,7 +27,7 @@ from training.data.splits import Role, SplitEntry
 from training.data.tiles import check_tiling, tiles_to_fit
 from training.data.training_set import LabelledImages
 from training.evaluate import evaluate
-from training.export import export_bundle
+from training.export import export_bundle, to_onnx
 from training.extend import extend
 from training.fit import FitOutcome, FitPlan, fit
 from training.models.classifier.fitting import ClassifierSettings
@@ -200,6 +200,7 @@ def test_each_kind_learns_from_tiles_and_scores_pictures(dataset: Dataset, kind:
         assert np.abs(near - peak).max(axis=1).min() <= max(anomaly_map.shape) / 8
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_fit_bundle_and_line_score_alike(dataset: Dataset, outcome: FitOutcome, tmp_path: Path) -> None:
     assert outcome.test.auroc == 1.0
     save_fitted(outcome.fitted, tmp_path / "fitted")
@@ -223,6 +224,17 @@ def test_fit_bundle_and_line_score_alike(dataset: Dataset, outcome: FitOutcome, 
 @pytest.fixture(scope="module")
 def outcome(dataset: Dataset) -> FitOutcome:
     return fit(dataset, replace(PLAN, settings=KINDS["memory-bank"]))
+
+
+@pytest.fixture(scope="module")
+def graph(outcome: FitOutcome) -> bytes:
+    return to_onnx(outcome.fitted.network, (64, 64, 1))
+
+
+@pytest.fixture
+def exported_once(graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing the graph takes seconds, and it is the same with and without a region of interest, which the line cuts out."""
+    monkeypatch.setattr("training.export.to_onnx", lambda network, shape: graph)
 
 
 def run_of(network: InspectionModel) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
@@ -272,6 +284,7 @@ def test_an_unmarked_defect_teaches_a_guided_model_nothing(tmp_path: Path) -> No
     assert all(tiles.label(number) == GOOD for number in range(len(tiles)))
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_nothing_outside_the_region_of_interest_counts(dataset: Dataset, outcome: FitOutcome, tmp_path: Path) -> None:
     region = np.ones((HEIGHT_PX, WIDTH_PX), np.bool_)
     region[:, :70] = False
