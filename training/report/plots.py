@@ -7,12 +7,14 @@ page, so that one file suits light, dark and print.
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,6 +47,10 @@ _STYLE: Any = {
     "hatch.linewidth": 0.6,
     "hatch.color": _INK,
 }
+LABEL = (0.66, 0.15)
+"""Width and height of a label of two lines, as shares of the sides of a plot of two in a row."""
+_NEAR, _CLEAR = 0.08, 0.035
+"""From a label to what it tells of: no line is needed up to there, and no mark is hidden from there on."""
 _MAX_CLASSES = 14
 _NAME = 26
 
@@ -63,7 +69,7 @@ def roc_plot(curve: Curve) -> Markup:
         axes.text(0.62, 0.57, "guessing", color=_MUTED, rotation=45, rotation_mode="anchor")
         _curve(axes, curve)
         false, caught = curve.at_limit
-        _operating_point(axes, curve.at_limit, f"the limit: {percent(caught)} caught,\n{percent(false)} false rejects")
+        _operating_point(axes, curve, f"the limit: {percent(caught)} caught,\n{percent(false)} false rejects")
         _shares(axes, "good images rejected", "defective images rejected")
         return _svg(figure, "roc", f"ROC curve, area {curve.area:.3f}")
 
@@ -74,9 +80,7 @@ def precision_recall_plot(curve: Curve) -> Markup:
         figure, axes = _figure(3.4, 3.2)
         _curve(axes, curve)
         caught, right = curve.at_limit
-        _operating_point(
-            axes, curve.at_limit, f"the limit: {percent(caught)} caught,\n{percent(right)} of rejects right"
-        )
+        _operating_point(axes, curve, f"the limit: {percent(caught)} caught,\n{percent(right)} of rejects right")
         _shares(axes, "defective images rejected (recall)", "rejects that are right (precision)")
         return _svg(figure, "precision-recall", f"Precision-recall curve, area {curve.area:.3f}")
 
@@ -217,19 +221,45 @@ def _curve(axes: Axes, curve: Curve) -> None:
     axes.plot(curve.x, curve.y, color=_DEFECTS, linewidth=1.6)
 
 
-def _operating_point(axes: Axes, point: tuple[float, float], text: str) -> None:
-    axes.plot(*point, marker="o", color=_INK, markersize=6, clip_on=False, zorder=5)
-    right = point[0] > 0.6
-    down = point[1] > 0.15
+def _operating_point(axes: Axes, curve: Curve, text: str) -> None:
+    axes.plot(*curve.at_limit, marker="o", color=_INK, markersize=6, clip_on=False, zorder=5)
+    place = label_place(curve)
+    line = {"arrowstyle": "-", "color": _MUTED, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
+    far = _distance(place, curve.at_limit) > _NEAR
     axes.annotate(
         text,
-        point,
-        xytext=(-8 if right else 8, -12 if down else 6),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="top" if down else "bottom",
+        curve.at_limit,
+        xytext=place,
+        textcoords="data",
+        va="bottom",
         fontweight="bold",
+        arrowprops=line if far else None,
     )
+
+
+def label_place(curve: Curve) -> tuple[float, float]:
+    """Left lower corner, from 0 to 1, of the label of the curve's point: as near to it as neither curve nor band lies there."""
+    width, height = LABEL
+    best, least = (0.0, 0.0), math.inf
+    for left in np.linspace(0.03, 1 - width, 20):
+        shown = np.linspace(left, left + width, 30)
+        low, high = (np.interp(shown, curve.grid, values) for values in (curve.low, curve.high))
+        middle = np.interp(shown, curve.x, curve.y)
+        low, high = np.minimum(low, middle), np.maximum(high, middle)
+        for bottom in np.linspace(0.02, 1 - height, 25):
+            hidden = np.clip(np.minimum(high, bottom + height) - np.maximum(low, bottom), 0, None).mean()
+            away = _distance((left, bottom), curve.at_limit)
+            # What hides a curve is worse than any way to the point; a label on the point itself hides that.
+            cost = 100 * hidden + away + (100 if away < _CLEAR else 0)
+            if cost < least:
+                best, least = (float(left), float(bottom)), cost
+    return best
+
+
+def _distance(place: tuple[float, float], point: tuple[float, float]) -> float:
+    """From the edge of a label at that place to the point, 0 within it."""
+    gaps = [max(low - at, 0.0, at - low - size) for low, at, size in zip(place, point, LABEL, strict=True)]
+    return math.hypot(*gaps)
 
 
 def _shares(axes: Axes, x: str, y: str) -> None:
@@ -256,16 +286,17 @@ def _rate(
 
 
 def _end_label(axes: Axes, x: Sequence[float], y: Sequence[float], text: str, colour: str, level: float) -> None:
-    """A label beside its curve, where it passes the level: no legend to look up."""
-    nearest = min(range(len(y)), key=lambda index: abs(y[index] - level))
+    """A label beside its curve, where it passes the level, on the side that it leaves free: no legend to look up."""
+    nearest = min(range(len(y)), key=lambda index: (abs(y[index] - level), -index))  # of a step its right end
+    falls = y[0] > y[-1]
     axes.annotate(
         text,
         (x[nearest], y[nearest]),
-        xytext=(8, 0),
+        xytext=(6, 3 if falls else -6),
         textcoords="offset points",
         color=colour,
         fontweight="bold",
-        va="center",
+        va="bottom" if falls else "top",
     )
 
 
