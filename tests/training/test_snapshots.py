@@ -179,6 +179,23 @@ def test_one_picture_of_several_inspections_is_one_sample_and_must_not_contradic
     }
 
 
+def test_a_picture_under_another_label_that_was_not_asked_for_stays_out(line: LabelledLine) -> None:
+    for number, pixels, what in (
+        (1, part(1), "blot"),
+        (2, part(1), "good"),
+        (3, part(3), "blot"),
+        (4, part(4), "good"),
+    ):
+        line.add(number, pixels, f"P{number}")
+        line.say(number, what)
+    root = take(line, classes=frozenset({"blot"}))
+    assert [p.inspections[0]["sequence"] for p in read_snapshot(root).pictures] == [3]
+    assert {(item.sequence, item.kind) for item in left_out_of(root)} == {
+        (1, "one picture, two labels"),
+        (2, "one picture, two labels"),
+    }
+
+
 def test_pictures_that_are_gone_or_no_pictures_are_left_out(line: LabelledLine) -> None:
     shas = [line.add(number, part(number)) for number in (1, 2, 3, 4)]
     for number in (1, 2, 3, 4):

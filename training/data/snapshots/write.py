@@ -23,6 +23,7 @@ from typing import Any
 import inspector
 from inspector.errors import DataError, ImageStoreError, NotFound
 from inspector.part import Box, ImageKind
+from inspector.records.entries import StoredImage
 from inspector.records.images import ImageStore
 from inspector.records.label_rows import LabelledFilter
 from inspector.records.labels import Area, Label, Labelled, Mask, Outcome, Polygon
@@ -103,8 +104,8 @@ def take_snapshot(
     lot_of = _lots(wish.lot_pattern)
     draft = out.parent / f".{out.name}.unfinished"
     with _draft(draft):
-        chosen, left_out = _choose(store, wish)
-        pictures = _collect(chosen, left_out, images, draft, lot_of, progress)
+        chosen, unwanted, left_out = _choose(store, wish)
+        pictures = _collect(chosen, unwanted, left_out, images, draft, lot_of, progress)
         if not pictures:
             raise DataError(_nothing(left_out))
         _remove_others(draft, pictures)
@@ -142,9 +143,12 @@ def left_out_of(root: Path) -> tuple[LeftOut, ...]:
 # Which
 
 
-def _choose(store: Store, wish: Wish) -> tuple[list[tuple[Labelled, Label]], list[LeftOut]]:
-    """The inspections whose labels agree on what was asked for, each with the label that counts."""
+def _choose(store: Store, wish: Wish) -> tuple[list[tuple[Labelled, Label]], list[Labelled], list[LeftOut]]:
+    """The inspections whose labels agree on what was asked for, each with the label that counts; those whose labels agree on
+    another class, which is not asked for; and those left out.
+    """
     chosen: list[tuple[Labelled, Label]] = []
+    unwanted: list[Labelled] = []
     left_out: list[LeftOut] = []
     for labelled in store.labelled(wish.where):
         of_wanted = labelled.by(wish.authors)
@@ -152,10 +156,12 @@ def _choose(store: Store, wish: Wish) -> tuple[list[tuple[Labelled, Label]], lis
         if agreed is not None:
             if not wish.classes or agreed.what in wish.classes:
                 chosen.append((of_wanted, agreed))
+            else:
+                unwanted.append(of_wanted)
         elif of_wanted.outcome is not Outcome.NONE:
             said = "; ".join(f"{label.author}: {label.what}" for label in of_wanted.current)
             left_out.append(_left_out(labelled, of_wanted.outcome.value, said))
-    return chosen, left_out
+    return chosen, unwanted, left_out
 
 
 def _left_out(labelled: Labelled, kind: str, detail: str) -> LeftOut:
@@ -182,13 +188,16 @@ def _lots(pattern: str) -> Callable[[str], str]:
 
 def _collect(
     chosen: Sequence[tuple[Labelled, Label]],
+    unwanted: Sequence[Labelled],
     left_out: list[LeftOut],
     images: ImageStore,
     draft: Path,
     lot_of: Callable[[str], str],
     progress: Progress,
 ) -> list[Picture]:
-    """Copy the pictures, and say of each what its inspections and their labels say; one that contradicts itself stays out."""
+    """Copy the pictures, and say of each what its inspections and their labels say; one that contradicts itself stays out,
+    also if the other label is of a class that was not asked for.
+    """
     found: dict[str, Picture] = {}
     doubted: dict[str, list[Labelled]] = {}
     shown_by: dict[str, list[Labelled]] = {}
@@ -203,6 +212,11 @@ def _collect(
             doubted[picture.sha256] = shown_by[picture.sha256]
         elif before is not picture:
             found[picture.sha256] = _joined(before, picture)
+    for labelled in unwanted:
+        frame = _frame(labelled)
+        if frame is not None and frame.sha256 in found:
+            shown_by[frame.sha256].append(labelled)
+            doubted[frame.sha256] = shown_by[frame.sha256]
     for sha256, inspections in doubted.items():
         del found[sha256]
         why = f"picture {sha256} shows several inspections"
@@ -213,7 +227,7 @@ def _collect(
 def _picture(
     labelled: Labelled, label: Label, images: ImageStore, draft: Path, lot_of: Callable[[str], str]
 ) -> Picture | LeftOut:
-    frame = next((image for image in labelled.stored.images if image.kind is ImageKind.FRAME), None)
+    frame = _frame(labelled)
     if frame is None:
         return _left_out(labelled, "no picture", "no picture of it was kept")
     if not frame.sha256:
@@ -247,6 +261,10 @@ def _picture(
     except DataError as error:
         return _left_out(labelled, "no picture", str(error))
     return replace(picture, width_px=pixels.width_px, height_px=pixels.height_px)
+
+
+def _frame(labelled: Labelled) -> StoredImage | None:
+    return next((image for image in labelled.stored.images if image.kind is ImageKind.FRAME), None)
 
 
 def _marked(area: Area) -> Marked:
