@@ -36,9 +36,10 @@ from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
 from training.models.registry import model_kind
 
-VERSION = 4
+VERSION = 5
 _DOCUMENT, _TENSORS = "fitted.json", "network.safetensors"
 _JUDGED, _TAUGHT, _REGION = "images.judged", "images.taught", "images.region_of_interest"
+_SCORES = "images.scores"
 
 
 def save_fitted(fitted: Fitted, path: Path) -> None:
@@ -77,7 +78,8 @@ def load_fitted(path: Path) -> Fitted:
 def _write(fitted: Fitted, folder: Path) -> None:
     network, preparation = fitted.network, fitted.preparation
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    kept = {_JUDGED: torch.from_numpy(fitted.kept.judged), _TAUGHT: torch.from_numpy(fitted.kept.taught)}
+    arrays = {_JUDGED: fitted.kept.judged, _TAUGHT: fitted.kept.taught, _SCORES: fitted.kept.scores}
+    kept = {name: torch.from_numpy(values) for name, values in arrays.items()}
     if fitted.region is not None:
         kept[_REGION] = torch.from_numpy(fitted.region)
     save_file({**tensors, **kept}, folder / _TENSORS)
@@ -111,6 +113,9 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}, this program reads {VERSION}")
     judged, taught = (_images(tensors.pop(name).numpy(), name) for name in (_JUDGED, _TAUGHT))
+    scores = tensors.pop(_SCORES).numpy()
+    if scores.shape != (len(judged),):
+        raise ValueError(f"{_SCORES} holds {scores.shape}, expected one for each of {len(judged)} images")
     region = tensors.pop(_REGION).numpy().astype(np.bool_) if _REGION in tensors else None
     network = model_kind(document["kind"]).rebuild(document["structure"]).eval()
     network.load_state_dict(tensors)
@@ -126,7 +131,7 @@ def _parse(path: Path, document: dict[str, Any], tensors: dict[str, torch.Tensor
             GoldenFrame(file, media_type, (path / file).read_bytes()) for file, media_type in document["golden"]
         ),
         kept=KeptImages(
-            judged, tuple(document["judged"]), document["limit_images"], taught, bool(document["held_out"])
+            judged, tuple(document["judged"]), document["limit_images"], taught, scores, bool(document["held_out"])
         ),
         images=read_image_list((path / IMAGE_LIST).read_bytes(), IMAGE_LIST),
         dataset_digest=document["dataset_digest"],

@@ -18,7 +18,7 @@ from training.data.image_list import IMAGE_LIST
 from training.data.reading import MEDIA_TYPES, Preparation
 from training.exporting.graph import to_onnx
 from training.exporting.kept import graph_inputs
-from training.exporting.parity import Agreement, Parity, check_parity, scores_of, typical
+from training.exporting.parity import Agreement, Parity, check_judged, check_parity, scores_of, typical
 from training.exporting.reduce import Evidence, Loaders, Precision, Reduced, reduce_precision
 from training.fit import Fitted, GoldenFrame
 from training.progress import Progress, silent
@@ -59,7 +59,7 @@ def export_bundle(
     parity = check_parity(fitted, load.graph_inputs(graph), graph_inputs([*few, *golden_inputs], tiles))
     progress("Exporting", 2, steps)
     scores = tuple(scores_of(load.pictures(graph), golden_inputs).tolist())
-    basis = fitted.basis
+    basis = _as_exported(fitted.basis, check_judged(fitted, load.pictures(graph)))
     if converts:
         reduced = reduce_precision(precision, graph, load, _evidence(fitted, golden_inputs), progress)
         graph, scores = reduced.graph, reduced.golden_scores
@@ -144,11 +144,31 @@ def _carried(basis: LimitBasis, reduced: Reduced, precision: Precision) -> Limit
     )
     if basis.guaranteed and not reduced.carries:
         said += f" What is promised was proved of the float32 graph; for the {precision.value} graph it is an estimate."
+    carried = replace(basis, guaranteed=basis.guaranteed and reduced.carries, statement=basis.statement + said)
+    return _recounted(carried, found)
+
+
+def _as_exported(basis: LimitBasis, found: Agreement | None) -> LimitBasis:
+    """The basis of a limit that was set on the fit's scores, for the graph whose scores are held against it.
+
+    A part that set the limit and gets another verdict from the graph takes the proof away, and so does one that tested it: then
+    the graph's scores are other ones, by more than rounding.
+    """
+    if found is None or not found.flips:
+        return basis
+    said = (
+        f" Set on the scores of the fit; the exported graph gave {found.flips} of {found.named} another verdict "
+        f"({_bound(found)}): {found.rejects_more} more rejected, {found.escapes_more} more passed."
+    )
+    if basis.guaranteed:
+        said += " What is promised was proved of the fit; for the graph it is an estimate."
+    return _recounted(replace(basis, guaranteed=False, statement=basis.statement + said), found)
+
+
+def _recounted(basis: LimitBasis, found: Agreement) -> LimitBasis:
+    """Without counts of verdicts that this graph does not give."""
     return replace(
         basis,
-        guaranteed=basis.guaranteed and reduced.carries,
-        statement=basis.statement + said,
-        # Counts of the other graph's verdicts, which this one does not give.
         tested=None if found.rejects_more else basis.tested,
         escapes=None if found.escapes_more else basis.escapes,
     )

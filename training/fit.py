@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,12 +32,14 @@ from training.data.duplicates import GroupBy, group_images, label_conflicts
 from training.data.image_list import ImageList, KnownImage, image_list
 from training.data.input_size import MAX_SIDE_PX, InputSize, asked_size, size_for
 from training.data.marks import has_ignored
-from training.data.reading import MEDIA_TYPES, Preparation, read_frame
+from training.data.reading import Preparation
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
 from training.data.survey import Survey, survey
 from training.data.tiles import check_tiling
 from training.data.training_set import LabelledImages, region_of_interest
+from training.exporting.golden import GoldenFrame as GoldenFrame
+from training.exporting.golden import golden_frames
 from training.exporting.kept import KeptImages, keep_images
 from training.models.kind import InspectionModel, LearnsFrom
 from training.models.registry import DEFAULT_KIND, model_kind
@@ -48,17 +49,12 @@ from training.progress import Progress, silent, stage
 from training.statistics import Rate, auroc, counted
 
 MAX_TILED_SIDE_PX = 8192
-_GOLDEN_GOOD, _GOLDEN_DEFECTIVE = 4, 8
-_GOLDEN_PIXELS = 100_000_000
-"""The self-test judges all golden images at every start: of pictures that take many runs there are fewer."""
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
 _OF_SPOILT_PARTS = (
     "Hardly a part is good in all of its images: good images of parts that have a defective one stand for good parts."
 )
-_GOLDEN_MARGIN = 0.02
-"""Golden images are at least this share of the limit away from it: other CPUs round otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +104,6 @@ class FitPlan:
     @property
     def is_sized(self) -> bool:
         return bool(self.width_px or self.height_px)
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenFrame:
-    """A frame that the bundle brings along, as received."""
-
-    file: str
-    media_type: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +181,14 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     test = _test_result([split.entries[i] for i in tested], test_scores, limits.score)
     scored = list(zip(tested, test_scores, strict=True))
     scored += list(zip(parts.images, parts.scores, strict=True))
+    own_scores = dict(scored[: len(tested)] if parts.cross_fitted else scored)  # not those of the folds' models
     fitted = Fitted(
         network=network,
         preparation=preparation,
         limits=limits,
         basis=basis,
-        golden=_golden_frames(split, _whole(scored, split, seen.dataset), limits.score, preparation),
-        kept=keep_images(images, tested, parts.images, to_fit, cross_fitted=parts.cross_fitted),
+        golden=golden_frames(split, _whole(scored, split, seen.dataset), limits.score, preparation),
+        kept=keep_images(images, tested, parts.images, to_fit, own_scores, cross_fitted=parts.cross_fitted),
         images=image_list(
             KnownImage(entry.role.value, image.sha256, image.pixels_sha256)
             for entry, image in zip(split.entries, seen.images, strict=True)
@@ -334,39 +322,6 @@ def _test_result(entries: Sequence[SplitEntry], scores: NDArray[np.float32], lim
             for name, values in sorted(by_class.items())
         },
     )
-
-
-def _golden_frames(
-    split: Split, scored: Sequence[tuple[int, np.float32]], limit: float, preparation: Preparation
-) -> tuple[GoldenFrame, ...]:
-    """A few good and defective frames, spread over classes and over scores, clear of the limit if any are."""
-    clear = [pair for pair in scored if abs(pair[1] - limit) > _GOLDEN_MARGIN * abs(limit)] or list(scored)
-    by_label: dict[str, list[int]] = {}
-    for index, _ in sorted(clear, key=lambda pair: float(pair[1])):
-        by_label.setdefault(split.entries[index].label, []).append(index)
-    affordable = max(2, _GOLDEN_PIXELS // (preparation.width_px * preparation.height_px))
-    good = _spread(by_label.pop(GOOD, []), min(_GOLDEN_GOOD, affordable // 2))
-    most = min(_GOLDEN_DEFECTIVE, affordable - len(good))
-    per_class = max(1, most // max(len(by_label), 1))
-    defective = [index for name in sorted(by_label) for index in _spread(by_label[name], per_class)]
-    chosen = [("good", index) for index in good]
-    chosen += [("defective", index) for index in _spread(defective, most)]
-    numbers: Counter[str] = Counter()
-    frames = []
-    for kind, index in chosen:
-        frame = read_frame(split.root / split.entries[index].path, preparation.limits)
-        media_type = MEDIA_TYPES[frame.pixel_format]
-        numbers[kind] += 1
-        file = f"golden/{kind}-{numbers[kind]}.{'jpg' if media_type == 'image/jpeg' else 'png'}"
-        frames.append(GoldenFrame(file, media_type, frame.data))
-    return tuple(frames)
-
-
-def _spread(items: Sequence[int], count: int) -> list[int]:
-    """At most `count` items, evenly over the sequence and with both ends."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(position)] for position in np.linspace(0, len(items) - 1, count)]
 
 
 def _provenance(

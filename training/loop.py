@@ -82,7 +82,7 @@ def train(
     half = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda" and half is torch.float16)
     state = None if folder is None else _State(folder, task, settings, seed, len(weights))
-    first = 0 if state is None else state.restore(network, optimizer, schedule)
+    first = 0 if state is None else state.restore(network, optimizer, schedule, scaler)
     _check_together(first, folder)
     shared = DistributedDataParallel(network) if _processes() > 1 else network
     progress("Learning", first * steps, settings.epochs * steps)
@@ -105,7 +105,7 @@ def train(
             schedule.step()
             progress("Learning", epoch * steps + step, settings.epochs * steps)
         if state is not None and _rank() == 0:
-            state.keep(epoch + 1, network, optimizer)
+            state.keep(epoch + 1, network, optimizer, scaler)
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def check_shares_work(kind: str, *, by_steps: bool) -> None:
     """Raise ConfigError if torchrun started several processes for a kind of model whose work they cannot share."""
     if _started_together() > 1 and not by_steps:
         raise ConfigError(
-            f"{kind} learns in one go, so torchrun has nothing to share: run inspector-train fit without it"
+            f"with these settings {kind} learns in one go, so torchrun has nothing to share: run inspector-train fit without it"
         )
 
 
@@ -201,21 +201,29 @@ class _State:
         self._same = json.dumps({"task": task, "settings": asdict(settings), "seed": seed, "images": images})
         self._path = folder / f"loop-{hashlib.sha256(self._same.encode()).hexdigest()[:16]}.safetensors"
 
-    def keep(self, epochs_done: int, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def keep(
+        self, epochs_done: int, network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> None:
         tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
         for place, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": tensor.contiguous() for name, tensor in values.items()}
-        write_whole(self._path, save(tensors, {"epochs_done": str(epochs_done), "same": self._same}))
+        said = {"epochs_done": str(epochs_done), "same": self._same, "scaler": json.dumps(scaler.state_dict())}
+        write_whole(self._path, save(tensors, said))
 
     def restore(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LambdaLR,
+        scaler: torch.amp.GradScaler,
     ) -> int:
         """Take up the kept state, if there is one; gives the number of epochs done."""
         if not self._path.exists():
             return 0
         try:
             with safe_open(self._path, "pt") as stored:
-                epochs = int(stored.metadata()["epochs_done"])
+                said = stored.metadata()
+                epochs, scaled = int(said["epochs_done"]), json.loads(said["scaler"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (no mapping)
             network.load_state_dict(_under("network.", tensors))
             document = optimizer.state_dict()
@@ -224,6 +232,8 @@ class _State:
                 place, _, name = key.partition(".")
                 document["state"].setdefault(int(place), {})[name] = tensor
             optimizer.load_state_dict(document)
+            if scaled:  # learned in float16; another device may do without
+                scaler.load_state_dict(scaled)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise DataError(
                 f"{self._path} holds no state to go on from ({type(error).__name__}: {error}); remove it to start anew"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.inference.bundle import Bundle
+from inspector.inference.bundle import Bundle, GoldenImage
 from inspector.inference.engine import Engine
-from inspector.part import Box, Image, Scores, Verdict
+from inspector.part import Box, Image, Scores
 from training.data import marks
 from training.data.dont_care import MOST_EXAMPLES, fillings, lowest
 from training.data.samples import Dataset, Sample
@@ -32,9 +32,14 @@ def without_ignored(
     if not sample.is_good and marked is not None and marked.any() and not (marked & ~area).any():
         return []
     preparation = preparation_of(bundle)
-    good = [golden for golden in bundle.manifest.golden if golden.verdict is Verdict.PASS][:MOST_EXAMPLES]
+    good = good_golden(bundle.manifest.golden)[:MOST_EXAMPLES]
     examples = [frame_input(bundle.read(golden.file), golden.media_type, preparation) for golden in good]
     return [*fillings(pixels, fitted_area(area, region, preparation) >= 128, examples), pixels]
+
+
+def good_golden(golden: Sequence[GoldenImage]) -> list[GoldenImage]:
+    """Those that show good parts, by the names that fit and extend give them; the bundle's own verdict may be wrong."""
+    return [image for image in golden if image.file.startswith(("golden/good-", "golden/added-"))]
 
 
 def judge_ways(engine: Engine, images: Sequence[list[NDArray[np.uint8]]]) -> list[Scores]:

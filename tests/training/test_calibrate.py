@@ -124,6 +124,7 @@ def test_cross_fitted_scores_are_never_called_a_guarantee() -> None:
     assert basis.method == f"{DISTRIBUTION_FREE}, cross-fitted"
     assert "fitted without it" in basis.statement
     assert "An estimate, not a promise" in basis.statement
+    assert "any distribution" not in basis.statement
     assert "no higher than the models of the folds" in basis.assumes
 
 

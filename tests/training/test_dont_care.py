@@ -27,6 +27,7 @@ from training.fit import fit
 from training.models.registry import model_kind
 from training.models.scoring import score_images
 from training.report.masks import MaskWatch
+from training.ways import good_golden
 
 AREA = (slice(18, 44), slice(30, 58))
 """An area to ignore, and where stains lie in it."""
@@ -171,6 +172,17 @@ def test_what_lies_in_ignored_areas_is_no_false_reject_and_no_escape(tmp_path: P
     plain = replace(dataset, samples=tuple(replace(sample, ignore="") for sample in dataset.samples))
     whole = {image.path: image for image in evaluate(fitted_line.bundle, plain).judged}
     assert whole["good-00.png"].verdict is Verdict.REJECT  # it is the area that makes the difference
+
+
+def test_what_fills_an_area_is_of_good_golden_images_whatever_their_verdict(fitted_line: Line) -> None:
+    bundle = fitted_line.bundle
+    turned = tuple(
+        replace(image, verdict=Verdict.PASS if image.verdict is Verdict.REJECT else Verdict.REJECT)
+        for image in bundle.manifest.golden
+    )
+    of_good = [image.file for image in bundle.manifest.golden if image.verdict is Verdict.PASS]
+    for golden in (bundle.manifest.golden, turned):
+        assert [image.file for image in good_golden(golden)] == of_good
 
 
 def test_nor_does_it_set_a_new_limit(tmp_path: Path, fitted_line: Line) -> None:

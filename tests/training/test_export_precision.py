@@ -295,7 +295,7 @@ def test_images_that_were_fitted_on_are_not_called_held_out(monkeypatch: pytest.
 )
 def test_kept_images_say_whether_they_were_held_out(tested: list[int], cross_fitted: bool, held_out: bool) -> None:
     pictures = Pictures(np.stack([part(seed)[..., None] for seed in range(8)]))
-    kept = keep_images(pictures, tested, [3, 4, 5], [0, 1, 2], cross_fitted=cross_fitted)
+    kept = keep_images(pictures, tested, [3, 4, 5], [0, 1, 2], {}, cross_fitted=cross_fitted)
     assert kept.held_out is held_out
     assert len(kept.judged) == len(kept.names) > 0
 

@@ -210,7 +210,9 @@ def test_weights_in_other_units_are_refused(model: FastBank) -> None:
 def test_a_bundle_is_int8_as_it_is_and_runs_on_every_provider(fitted_line: Line, tmp_path: Path) -> None:
     # Not of the golden parts: how far one that is remembered is from itself is rounding, in which providers differ.
     model = _fit(np.stack([part(500 + index)[..., None] for index in range(12)]))
-    fitted = replace(fitted_line.outcome.fitted, network=model, limits=Limits(100.0, 100.0))
+    fitted = fitted_line.outcome.fitted
+    kept = replace(fitted.kept, scores=np.full_like(fitted.kept.scores, np.nan))  # which another network gave
+    fitted = replace(fitted, network=model, limits=Limits(100.0, 100.0), kept=kept)
     with pytest.raises(BundleError, match="fast-bank computes in 8-bit integers and has no float16"):
         export_bundle(fitted, tmp_path / "half", "blots", precision=Precision.FP16)
     bundle, parity = export_bundle(fitted, tmp_path / "blots", "blots", precision=Precision.INT8)

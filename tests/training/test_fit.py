@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from inspector.errors import BundleError, DataError, InspectorError
 from inspector.imaging.locate import FixedRegion
 from inspector.inference.bundle import MODEL_FILE, open_bundle
 from inspector.inference.engine import Engine, Model, self_test
-from inspector.part import Box, Limits, Verdict
+from inspector.part import Box, Limits, Scores, Verdict
 from training.checkpoint import load_fitted, save_fitted
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
@@ -85,6 +86,48 @@ def test_a_graph_that_judges_otherwise_does_not_become_a_bundle(fitted_line: Lin
     other.network.bank.fill_(torch.nan)
     with pytest.raises(BundleError, match="does not judge like the fitted model"):
         check_parity(other, model, fitted.kept.judged)
+
+
+class Moved(Model):
+    """A graph whose scores and maps are off, by shares of the median score."""
+
+    score, anomaly_map, median = 0.0, 0.0, 1.0
+
+    def infer(self, batch: np.ndarray) -> list[Scores]:
+        found = super().infer(batch)
+        for each in found:
+            assert each.anomaly_map is not None
+        return [
+            replace(
+                each,
+                score=each.score + self.score * self.median,
+                anomaly_map=each.anomaly_map + np.float32(self.anomaly_map * self.median),
+            )
+            for each in found
+        ]
+
+
+@pytest.mark.parametrize(
+    ("integers", "score", "anomaly_map", "holds"),
+    [
+        pytest.param(False, 0.0, 0.0, True, id="nothing"),
+        pytest.param(False, 0.0, 0.05, False, id="floats: a map"),
+        pytest.param(True, 0.0, 0.05, True, id="integers: a grey level falls to the other side"),
+        pytest.param(True, 0.0, 0.3, False, id="integers: another map"),
+        pytest.param(True, 0.03, 0.0, False, id="integers: a score"),
+    ],
+)
+def test_a_map_of_integers_may_move_and_a_score_may_not(
+    fitted_line: Line, monkeypatch: pytest.MonkeyPatch, integers: bool, score: float, anomaly_map: float, holds: bool
+) -> None:
+    fitted, bundle = fitted_line.outcome.fitted, fitted_line.bundle
+    monkeypatch.setattr(type(fitted.network), "integers", integers)
+    images = fitted.kept.judged[:3]
+    model = Moved(bundle.read(MODEL_FILE), bundle.manifest.input, ("anomaly",))
+    model.median = float(np.median([scores.score for scores in model.infer(images)]))
+    model.score, model.anomaly_map = score, anomaly_map
+    with nullcontext() if holds else pytest.raises(BundleError, match="Nothing was written"):
+        check_parity(fitted, model, images)
 
 
 def load_of(line: Line, folder: Path):  # type: ignore[no-untyped-def]

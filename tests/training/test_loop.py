@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inspector.errors import ConfigError, DataError
 from inspector.sim.demo.processes import free_ports
-from training.loop import LoopSettings, _batches, _check_together, check_shares_work, processes, train
+from training.loop import LoopSettings, _batches, _check_together, _State, check_shares_work, processes, train
 
 SETTINGS = LoopSettings(epochs=4, batch=8, rate=0.05)
 POINTS = torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
@@ -100,6 +100,28 @@ def test_the_state_of_a_network_with_channels_last_is_kept(tmp_path: Path) -> No
     assert _same(trained(tmp_path), trained(None))
     assert len(list(tmp_path.iterdir())) == 1
     assert _same(trained(tmp_path), trained(None))
+
+
+def test_the_scale_of_half_precision_is_kept(tmp_path: Path) -> None:
+    """As on a GPU without bfloat16, where the scale follows the gradients."""
+
+    def begun() -> tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        network = _network()
+        optimizer = torch.optim.AdamW(network.parameters())
+        return network, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+
+    state = _State(tmp_path, "points", SETTINGS, 0, 20)
+    learned = torch.amp.GradScaler("cpu", init_scale=512.0)
+    network, optimizer, _ = begun()
+    learned.scale(_loss(network, range(20), torch.Generator())).backward()  # type: ignore[no-untyped-call]
+    learned.step(optimizer)
+    learned.update(64.0)
+    state.keep(1, network, optimizer, learned)
+    resumed = torch.amp.GradScaler("cpu")
+    assert state.restore(*begun(), resumed) == 1
+    assert resumed.get_scale() == 64.0
+    without = torch.amp.GradScaler("cpu", enabled=False)
+    assert state.restore(*begun(), without) == 1
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:

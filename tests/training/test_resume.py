@@ -19,7 +19,7 @@ from training_pictures import part, save, write_parts
 from inspector.errors import BundleError, ConfigError
 from inspector.inference.bundle import open_bundle
 from training.cli import main
-from training.models.registry import model_kind, read_settings, resumable
+from training.models.registry import learns_by_steps, model_kind, read_settings, resumable
 
 ROOT = Path(__file__).resolve().parents[2]
 LEARNING = ["train_from=4", "views=2", 'loop={"epochs": 4, "batch": 8, "rate": 0.0003}']
@@ -150,6 +150,9 @@ def test_a_kind_that_learns_in_one_go_has_nothing_to_resume(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="leave --resume to classifier"):
         resumable(bank, settings, tmp_path)
     classifier = model_kind("classifier")
+    taught = {"train_from=-1": False, "train_from=3": True}
+    assert {s: learns_by_steps(classifier, read_settings(classifier, [s])) for s in taught} == taught
+    assert not learns_by_steps(bank, settings)
     with pytest.raises(ConfigError, match="set train_from too"):
         resumable(classifier, read_settings(classifier, ["train_from=-1"]), tmp_path)
     kept = resumable(classifier, read_settings(classifier, ["train_from=3"]), tmp_path)

@@ -24,7 +24,7 @@ from training.data.layouts import open_dataset
 from training.data.reading import Preparation
 from training.data.samples import GOOD, Dataset
 from training.data.splits import Role, SplitEntry
-from training.data.tiles import check_tiling, tiles_to_fit
+from training.data.tiles import _Held, check_tiling, tiles_to_fit
 from training.data.training_set import LabelledImages
 from training.evaluate import evaluate
 from training.export import export_bundle, to_onnx
@@ -168,6 +168,17 @@ def test_pictures_that_cannot_be_cut_so(size: tuple[int, int], tiling: TilingSpe
         check_tiling(*size, tiling)
     with pytest.raises(DataError):
         FitPlan(width_px=size[0], height_px=size[1], tiling=tiling)
+
+
+def test_what_is_put_again_takes_its_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.tiles.HELD_BYTES", 3000)
+    held, array = _Held(), np.zeros(1000, np.uint8)
+    for key in ("a", "b", "a", "a"):
+        held.put((key, 0), array)
+    assert held.get(("b", 0)) is not None
+    for key in ("c", "d"):
+        held.put((key, 0), array)
+    assert [held.get((key, 0)) is None for key in "abcd"] == [True, False, False, False]
 
 
 def test_maps_are_thinned_for_their_quantiles_alone() -> None:

@@ -221,6 +221,16 @@ def test_an_error_is_one_message_and_status_2(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_torchrun_is_refused_where_settings_leave_nothing_to_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    write_parts(tmp_path / "data", good=2, defects={"blot": 2})
+    options = ("--out", tmp_path / "b", "--model", "classifier")
+    assert _run(monkeypatch, "fit", tmp_path / "data", *options) == 2
+    assert "with these settings classifier learns in one go" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_location_file_decides_what_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fitted_line: Line, exported: None
 ) -> None:
@@ -228,6 +238,7 @@ def test_a_location_file_decides_what_is_learned(
     place = tmp_path / "place.toml"
     place.write_text('[location]\nkind = "region"\nx_px = 0\ny_px = 0\nwidth_px = 40\nheight_px = 60\n')
     monkeypatch.setattr("training.export.check_parity", lambda fitted, model, images: fitted_line.parity)
+    monkeypatch.setattr("training.export.check_judged", lambda fitted, model: None)
     assert _run(monkeypatch, "fit", data, "--out", tmp_path / "b", "--size", "64x64", "--location", place) == 0
     location = open_bundle(tmp_path / "b").manifest.input.location
     assert (location["kind"], location["width_px"]) == ("region", 40)
@@ -242,6 +253,7 @@ def test_without_a_size_the_parts_decide(
 ) -> None:
     data = write_parts(tmp_path / "data", good=8)  # of 64 × 64 px
     monkeypatch.setattr("training.export.check_parity", lambda fitted, model, images: fitted_line.parity)
+    monkeypatch.setattr("training.export.check_judged", lambda fitted, model: None)
     assert _run(monkeypatch, "fit", data, "--out", tmp_path / "b") == 0
     manifest = open_bundle(tmp_path / "b").manifest
     assert (manifest.input.width_px, manifest.input.height_px) == (64, 64)

@@ -23,6 +23,7 @@ MIN_PARTS = 3
 DISTRIBUTION_FREE = "order statistic (Wilks 1941)"
 TAIL = "exponential tail over a threshold"
 CROSS_FITTED = ", cross-fitted"
+_FOR_ANY = "This holds for any distribution of scores, for parts drawn like these."
 _REGION_QUANTILE = 0.999
 _LOTS_DIFFER_AT = 0.05
 _HIGH = 0.8
@@ -199,7 +200,7 @@ def _proven_limit(
     if drawn.lots_differ:
         statement += "An estimate, not a promise: lots differ, and how much is known only from these lots."
     else:
-        statement += "This holds for any distribution of scores, for parts drawn like these."
+        statement += _FOR_ANY
     needed = parts_needed(rate, confidence)
     return limit, LimitBasis(
         DISTRIBUTION_FREE, rate, confidence, count, not drawn.lots_differ, statement, needed, drawn.assumes
@@ -230,12 +231,13 @@ def _as_cross_fitted(basis: LimitBasis) -> LimitBasis:
     """The same basis without the guarantee: the scores are of models that differ, each part's from one without it."""
     note = " The parts also fitted the model; each was scored by one fitted without it and its fold of parts."
     assumes = "The final model scores parts it has not seen no higher than the models of the folds do. "
+    said = basis.statement
+    if basis.guaranteed:
+        said = said.replace("At most", "An estimate, not a promise: at most", 1).replace(f" {_FOR_ANY}", "")
     return replace(
         basis,
         method=basis.method + CROSS_FITTED,
         guaranteed=False,
-        statement=basis.statement.replace("At most", "An estimate, not a promise: at most", 1) + note
-        if basis.guaranteed
-        else basis.statement + note,
+        statement=said + note,
         assumes=assumes + basis.assumes,
     )

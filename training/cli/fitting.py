@@ -195,11 +195,12 @@ def _plan(options: FitOptions, size: tuple[int, int] | None, location: LocationS
     from training.data.training_set import read_drawn_region
     from training.fit import FitPlan
     from training.loop import check_shares_work
-    from training.models.registry import model_kind, read_settings, resumable
+    from training.models.registry import learns_by_steps, model_kind, read_settings, resumable
 
     width, height = size or (0, 0)
     kind = model_kind(options.kind)
-    check_shares_work(kind.name, by_steps=kind.by_steps)
+    settings = read_settings(kind, options.settings or [])
+    check_shares_work(kind.name, by_steps=learns_by_steps(kind, settings))
     mask = options.region_of_interest
     return FitPlan(
         width_px=width,
@@ -213,7 +214,7 @@ def _plan(options: FitOptions, size: tuple[int, int] | None, location: LocationS
         shares=SplitShares(options.test_fraction, options.calibration_fraction),
         group_by=options.group_by,
         kind=options.kind,
-        settings=resumable(kind, read_settings(kind, options.settings or []), options.resume),
+        settings=resumable(kind, settings, options.resume),
         region_of_interest=None if mask is None else read_drawn_region(mask),
         tiling=_tiling(options.tile, options.overlap),
     )

@@ -83,6 +83,8 @@ class _Held:
         return self._arrays.get(key)
 
     def put(self, key: tuple[str, int], array: NDArray[np.uint8]) -> None:
+        before = self._arrays.pop(key, None)
+        self._bytes -= 0 if before is None else before.nbytes
         self._arrays[key] = array
         self._bytes += array.nbytes
         while self._bytes > HELD_BYTES and len(self._arrays) > 1:

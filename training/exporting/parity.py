@@ -17,13 +17,20 @@ from inspector.decision.intervals import clopper_pearson
 from inspector.errors import BundleError
 from inspector.inference.engine import Model
 from training.fit import Fitted
+from training.models.kind import InspectionModel
 
 PARITY_TOLERANCE = 1e-3
 """Largest difference between torch and ONNX Runtime, as a share of the median score. Measured: 1e-6 to 1e-5."""
 INTEGER_TOLERANCE = 1e-2
 """The same for a network of integers. These are exact, but a grey level on the edge between two may fall to either side."""
+INTEGER_MAP_TOLERANCE = 0.1
+"""The same for its maps, which outline what a score has decided. All pixels of that level move, and with them the whole map a
+little; where nothing is unlike good parts that is much of what is left. On a magnetic tile: 0.025, its score 0.0006."""
 MAX_FLIPS = 0.005
 """Largest share of held-out images to which a graph of less precision may give another verdict than the float32 graph."""
+ROUNDING = 1e-4
+"""Scores of one network that differ by no more, as a share of the median score, differ by the order of sums: a float32 graph
+on the line's own provider does no better. A part on the limit is within it."""
 _BATCH = 8
 _SHOWN = 5
 
@@ -124,14 +131,43 @@ def check_parity(fitted: Fitted, model: Model, images: NDArray[np.uint8]) -> Par
                     given = np.array([given[known] for known in network.classes], np.float32)
                 score = max(score, _difference(wanted[name], given))
             anomaly_map = max(anomaly_map, _map_difference(wanted["anomaly_map"], ours.anomaly_map, scale))
-    allowed = INTEGER_TOLERANCE if network.integers else PARITY_TOLERANCE
-    if not max(score, anomaly_map) <= allowed:
+    allowed = allowed_difference(network)
+    allowed_map = INTEGER_MAP_TOLERANCE if network.integers else allowed
+    if not (score <= allowed and anomaly_map <= allowed_map):
         raise BundleError(
             f"the exported graph does not judge like the fitted model: over {len(images)} images that were not in the "
-            f"export, scores differ by up to {score:.2g} and maps by up to {anomaly_map:.2g} of the median score, allowed is "
-            f"{allowed:g}. Nothing was written; use the pinned versions of torch, onnxscript and onnxruntime"
+            f"export, scores differ by up to {score:.2g} and maps by up to {anomaly_map:.2g} of the median score, allowed are "
+            f"{allowed:g} and {allowed_map:g}. Nothing was written; use the pinned versions of torch, onnxscript and "
+            "onnxruntime"
         )
     return Parity(len(images), score, anomaly_map)
+
+
+def check_judged(fitted: Fitted, model: Model) -> Agreement | None:
+    """Hold the graph's verdicts against those by which the limit was set and tested; None if no such score was kept.
+
+    The limit is of the fit's own scores, computed by torch, perhaps on a GPU. What differs by rounding counts as the same.
+    Raises BundleError if the scores differ by more than two computations of one network do.
+    """
+    kept, limit = fitted.kept, fitted.limits.score
+    known = np.flatnonzero(np.isfinite(kept.scores))
+    if not len(known):
+        return None
+    ours, theirs = scores_of(model, kept.judged[known]), kept.scores[known].astype(np.float64)
+    ours = np.where(np.abs(ours - theirs) <= ROUNDING * typical(theirs.tolist()), theirs, ours)
+    found = agree(ours, theirs, limit, [kept.names[index] for index in known], held_out=kept.held_out)
+    if not found.score <= allowed_difference(fitted.network):
+        raise BundleError(
+            f"the exported graph judges otherwise than the fit did: over {found.named} scores differ by up to "
+            f"{found.score:.2g} of the median score, allowed is {allowed_difference(fitted.network):g}. Nothing was written; "
+            "fit again with --device cpu and the pinned versions of torch, onnxscript and onnxruntime"
+        )
+    return found
+
+
+def allowed_difference(network: InspectionModel) -> float:
+    """Between two computations of one network, as a share of the median score."""
+    return INTEGER_TOLERANCE if network.integers else PARITY_TOLERANCE
 
 
 def scores_of(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -56,6 +56,15 @@ def read_settings(kind: ModelKind, assignments: Sequence[str]) -> Any:
         raise ConfigError(f"the settings of {kind.name} are not right: {problems}") from error
 
 
+def learns_by_steps(kind: ModelKind, settings: Any) -> bool:
+    """Whether a fit with these settings takes many small steps, which can be resumed and shared."""
+    try:
+        resumable(kind, settings, Path("anywhere"))
+    except ConfigError:
+        return False
+    return True
+
+
 def resumable(kind: ModelKind, settings: Any, folder: Path | None) -> Any:
     """Settings of a fit that keeps in `folder` where it stands, and goes on from what is there; None for none.
 
