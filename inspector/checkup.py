@@ -22,7 +22,7 @@ from inspector.decision.dimensions import check_dimensions, read_dimensions
 from inspector.errors import AccessDenied, AccessError, ConfigError, InspectorError, SchemaOutdated, StoreUnavailable
 from inspector.imaging.locate import location_from_dict
 from inspector.models import load_model
-from inspector.opcua.door import read_trusted
+from inspector.opcua.users import read_trusted
 from inspector.records.store import Store
 from inspector.settings import (
     EXAMPLE,

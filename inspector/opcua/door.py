@@ -3,21 +3,17 @@
 connection ──▶ GuardedConnection: bounded bytes, bounded clients; what is no OPC UA ends the connection
   message  ──▶ GuardedProcessor: only what is signed and encrypted, only services that read and call
   session  ──▶ GuardedSession: its own subscriptions only, and not too many
-  login    ──▶ HouseUsers: names and passwords of the file of users, wrong ones slowed
+  login    ──▶ HouseUsers (users.py): names and passwords of the file of users, wrong ones slowed
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from asyncua import ua
@@ -30,18 +26,13 @@ from asyncua.server.internal_session import InternalSession
 from asyncua.server.server import Server
 from asyncua.server.uaprocessor import UaProcessor
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from inspector.access.certificates import read_bounded
-from inspector.access.identity import Identity, Role
-from inspector.access.logins import Logins
+from inspector.access.identity import Identity
 from inspector.access.strangers import Strangers
-from inspector.errors import AccessDenied, AccessError, Overloaded
+from inspector.opcua.users import HouseUser, HouseUsers, Refused, host_of_caller, identity_of_caller, thumbprint
 
 log = logging.getLogger(__name__)
 
-Refused = Callable[[str, str, str, str], None]
-"""Called with who, what, on what and why. Must not block."""
 
 CHUNK_BYTES = 65_535
 MAX_MESSAGE_BYTES = 2 << 20
@@ -86,52 +77,6 @@ _CREATE_SESSION = next(iter(_ids({"CreateSessionRequest"})))
 _CREATE_OR_ACTIVATE = _ids({"CreateSessionRequest", "ActivateSessionRequest"})
 
 _NOBODY = User(role=UserRole.Anonymous)
-_host: ContextVar[str] = ContextVar("host", default="")
-_caller: ContextVar[Identity] = ContextVar("caller", default=Identity("nobody"))  # noqa: B039 - frozen
-
-
-def caller() -> Identity:
-    """Who called the method that runs now."""
-    return _caller.get()
-
-
-def caller_host() -> str:
-    """From where."""
-    return _host.get()
-
-
-@dataclass
-class HouseUser(User):
-    """A user of asyncua's that knows who it is in this house."""
-
-    identity: Identity = Identity("nobody")  # noqa: RUF009 - frozen
-
-
-class HouseUsers:
-    """asyncua's `UserManager`: people of the file of users; with `anonymous`, others as viewers."""
-
-    def __init__(self, logins: Logins, anonymous: bool, on_refused: Refused) -> None:
-        self._logins = logins
-        self._anonymous = anonymous
-        self._on_refused = on_refused
-
-    def get_user(
-        self, iserver: object, username: str | None = None, password: str | None = None, certificate: object = None
-    ) -> User | None:
-        """None if this one may not come in. Passwords take a tenth of a second, during which nobody else is served."""
-        if username is None:
-            return (
-                HouseUser(UserRole.User, "anonymous", Identity("anonymous", role=Role.VIEWER))
-                if self._anonymous
-                else None
-            )
-        shown = "".join(c if c.isprintable() else "?" for c in username[:64])
-        try:
-            login = self._logins.check(username, password or "", _host.get())
-        except (AccessDenied, Overloaded) as error:
-            self._on_refused(f"{shown} at {_host.get()}", "OPC UA login", "", str(error))
-            return None
-        return HouseUser(UserRole.User, login.name, Identity(login.name, role=login.role))
 
 
 class GuardedSession(InternalSession):
@@ -245,9 +190,9 @@ class GuardedProcessor(UaProcessor):
             self._check_session(typeid, requesthdr)
         if typeid == _CREATE_SESSION:
             self._check_certificate()
-        _host.set(str(self.name[0]) if self.name else "")
+        host_of_caller.set(str(self.name[0]) if self.name else "")
         user = None if self.session is None else self.session.user
-        _caller.set(user.identity if isinstance(user, HouseUser) else Identity("nobody"))
+        identity_of_caller.set(user.identity if isinstance(user, HouseUser) else Identity("nobody"))
         return await super()._process_message(typeid, requesthdr, seqhdr, body)
 
     def _should_close_session_on_transport_loss(self) -> bool:
@@ -450,26 +395,3 @@ class _GuardedBinaryServer(BinaryServer):
     def _make_protocol(self) -> OPCUAProtocol:
         parts = (self.iserver, self._policies, self.clients, self.closing_tasks, self.limits)
         return GuardedConnection(*parts, door=self.doorkeeper)
-
-
-def thumbprint(der: bytes) -> str:
-    """By which a certificate is recognised: SHA-256 of its DER form, in hexadecimal."""
-    return hashlib.sha256(der).hexdigest()
-
-
-def read_trusted(folder: Path) -> frozenset[str]:
-    """Thumbprints of every certificate in a folder, DER or PEM. Raises AccessError."""
-    if not folder.is_dir():
-        raise AccessError(
-            f"{folder} is no folder: put the certificates of trusted clients there, or remove opcua.trusted"
-        )
-    found = set()
-    for path in sorted(one for one in folder.iterdir() if one.suffix.lower() in (".der", ".pem", ".crt", ".cer")):
-        data = read_bounded(path)
-        try:
-            pem = data.lstrip().startswith(b"-----BEGIN")
-            loaded = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
-        except ValueError as error:
-            raise AccessError(f"{path} is no certificate ({error}): remove it from {folder}") from error
-        found.add(thumbprint(loaded.public_bytes(Encoding.DER)))
-    return frozenset(found)

@@ -29,8 +29,8 @@ from inspector.errors import (
 from inspector.opcua import model as types
 from inspector.opcua import structures
 from inspector.opcua.book import Result
-from inspector.opcua.door import caller, caller_host
 from inspector.opcua.states import Vision, Wish
+from inspector.opcua.users import caller, caller_host
 from inspector.opcua.vision import VisionSystem
 from inspector.signalling.commands import Answer, Command, Outcome, Why
 from inspector.signalling.signal import RecipeReading

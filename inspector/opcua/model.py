@@ -114,62 +114,61 @@ async def _complete_ids(server: Server, standard: int) -> None:
 async def _add_own_types(server: Server, own: int) -> None:
     verdict_names = ["UNSPECIFIED", *(verdict.name for verdict in sorted(Verdict))]
     verdicts = await new_enum(server, own, "VerdictDataType", list(verdict_names))
+    finding, _ = await new_struct(server, own, "FindingDataType", _finding_fields())
+    view, _ = await new_struct(server, own, "ViewResultDataType", _view_fields())
+    await new_struct(server, own, "InspectionDataType", _inspection_fields(verdicts, finding, view))
+
+
+def _finding_fields() -> list[ua.StructureField]:
     field, kind = new_struct_field, ua.VariantType
-    finding, _ = await new_struct(
-        server,
-        own,
-        "FindingDataType",
-        [
-            field("View", kind.String, description="In whose frame; empty if the part has only one view."),
-            field("DefectClass", kind.String),
-            field("XPx", kind.UInt32, description="Left edge in pixels of the frame as sent."),
-            field("YPx", kind.UInt32, description="Top edge."),
-            field("WidthPx", kind.UInt32),
-            field("HeightPx", kind.UInt32),
-            field("AreaPx", kind.Double),
-            field("Score", kind.Double, description="Highest score within the region; NaN if the model gives none."),
-            field("LengthPx", kind.Double, optional=True),
-            field("LengthMm", kind.Double, optional=True),
-            field("AreaMm2", kind.Double, optional=True),
-        ],
-    )
-    view, _ = await new_struct(
-        server,
-        own,
-        "ViewResultDataType",
-        [
-            field("View", kind.String),
-            field("Camera", kind.String),
-            field("Bundle", kind.String),
-            field("Reason", kind.UInt16),
-            field("ReasonName", kind.String),
-            field("Detail", kind.String),
-            field("Score", kind.Double, optional=True),
-            field("Limit", kind.Double, optional=True),
-        ],
-    )
-    await new_struct(
-        server,
-        own,
-        "InspectionDataType",
-        [
-            field("Verdict", verdicts, description="Anything but PASS drives the reject output."),
-            field("Reason", kind.UInt16, description=", ".join(f"{int(r)} {r.name}" for r in Reason)),
-            field("ReasonName", kind.String),
-            field("Detail", kind.String, description="One sentence on the reason."),
-            field("Score", kind.Double, optional=True, description="Absent when the part was not judged."),
-            field("Limit", kind.Double, optional=True, description="What the score was held against."),
-            field("LateScore", kind.Double, optional=True, description="Came after the deadline, changed nothing."),
-            field("DefectClass", kind.String, description="Of the strongest finding of a reject."),
-            field("Findings", finding, array=True),
-            field("Sequence", kind.UInt64, description="Position in the line's verdicts, without gaps."),
-            field("StationSequence", kind.UInt64, description="Position in the station's, as shown to the PLC."),
-            field("Trigger", kind.UInt64),
-            field("Camera", kind.String),
-            field("Bundle", kind.String, description="The model, name@digest."),
-            field("ReceiveTime", kind.DateTime),
-            field("LatencyMs", kind.Double, description="From receipt of the first frame to the verdict."),
-            field("View", kind.String, description="The view that decided; empty if the part has only one."),
-            field("Views", view, array=True, description="What came of each of several views by then."),
-        ],
-    )
+    return [
+        field("View", kind.String, description="In whose frame; empty if the part has only one view."),
+        field("DefectClass", kind.String),
+        field("XPx", kind.UInt32, description="Left edge in pixels of the frame as sent."),
+        field("YPx", kind.UInt32, description="Top edge."),
+        field("WidthPx", kind.UInt32),
+        field("HeightPx", kind.UInt32),
+        field("AreaPx", kind.Double),
+        field("Score", kind.Double, description="Highest score within the region; NaN if the model gives none."),
+        field("LengthPx", kind.Double, optional=True),
+        field("LengthMm", kind.Double, optional=True),
+        field("AreaMm2", kind.Double, optional=True),
+    ]
+
+
+def _view_fields() -> list[ua.StructureField]:
+    field, kind = new_struct_field, ua.VariantType
+    return [
+        field("View", kind.String),
+        field("Camera", kind.String),
+        field("Bundle", kind.String),
+        field("Reason", kind.UInt16),
+        field("ReasonName", kind.String),
+        field("Detail", kind.String),
+        field("Score", kind.Double, optional=True),
+        field("Limit", kind.Double, optional=True),
+    ]
+
+
+def _inspection_fields(verdicts: Node, finding: Node, view: Node) -> list[ua.StructureField]:
+    field, kind = new_struct_field, ua.VariantType
+    return [
+        field("Verdict", verdicts, description="Anything but PASS drives the reject output."),
+        field("Reason", kind.UInt16, description=", ".join(f"{int(r)} {r.name}" for r in Reason)),
+        field("ReasonName", kind.String),
+        field("Detail", kind.String, description="One sentence on the reason."),
+        field("Score", kind.Double, optional=True, description="Absent when the part was not judged."),
+        field("Limit", kind.Double, optional=True, description="What the score was held against."),
+        field("LateScore", kind.Double, optional=True, description="Came after the deadline, changed nothing."),
+        field("DefectClass", kind.String, description="Of the strongest finding of a reject."),
+        field("Findings", finding, array=True),
+        field("Sequence", kind.UInt64, description="Position in the line's verdicts, without gaps."),
+        field("StationSequence", kind.UInt64, description="Position in the station's, as shown to the PLC."),
+        field("Trigger", kind.UInt64),
+        field("Camera", kind.String),
+        field("Bundle", kind.String, description="The model, name@digest."),
+        field("ReceiveTime", kind.DateTime),
+        field("LatencyMs", kind.Double, description="From receipt of the first frame to the verdict."),
+        field("View", kind.String, description="The view that decided; empty if the part has only one."),
+        field("Views", view, array=True, description="What came of each of several views by then."),
+    ]

@@ -26,11 +26,12 @@ from inspector import __version__
 from inspector.access.application import check_application, uri_of
 from inspector.access.logins import Logins, read_logins
 from inspector.errors import SignalError
-from inspector.opcua.door import Doorkeeper, GuardedServer, HouseUsers, read_trusted
+from inspector.opcua.door import Doorkeeper, GuardedServer
 from inspector.opcua.history import ResultHistory
 from inspector.opcua.methods import Methods
 from inspector.opcua.model import load_model
 from inspector.opcua.states import Link
+from inspector.opcua.users import HouseUsers, read_trusted
 from inspector.opcua.vision import VisionSystem
 from inspector.part import Inspection
 from inspector.records.audit import AUDIT_FILE, AuditLog

@@ -16,11 +16,11 @@ from inspector.errors import ServiceUnreachable
 from inspector.opcua import model as types
 from inspector.opcua import structures
 from inspector.opcua.book import Records, ResultBook
-from inspector.opcua.door import caller_host
 from inspector.opcua.events import OK, WARNING, Events, result_fields, structure
 from inspector.opcua.machine import Machine
 from inspector.opcua.model import Model
 from inspector.opcua.states import Link, Vision, Wish, vision_state
+from inspector.opcua.users import caller_host
 from inspector.part import Inspection, Reason, Verdict
 from inspector.signalling.commands import Answer, Command, Outcome
 from inspector.signalling.signal import StationReport

@@ -20,7 +20,7 @@ from inspector.access.logins import read_logins
 from inspector.checkup import check_line
 from inspector.cli import app
 from inspector.errors import AccessError, SignalError
-from inspector.opcua.door import read_trusted
+from inspector.opcua.users import read_trusted
 from inspector.part import Verdict
 from inspector.records.audit import AuditLog
 from inspector.service import run_service
