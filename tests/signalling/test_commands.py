@@ -82,7 +82,7 @@ def test_a_plc_that_writes_single_registers_writes_the_number_last(desk: Desk) -
         assert desk.ask(write_one(address, value)) == write_one(address, value)
     assert desk.commands == []
     desk.ask(write_one(2000, 9))
-    assert desk.commands == [Request("s1", 9, 3, 0xAAAABBBB, "127.0.0.1")]
+    assert desk.commands == [Request("s1", 9, 3, 0xAAAABBBB, "PLC 127.0.0.1")]
 
 
 def test_answers_faults_and_what_was_written_are_read_back(desk: Desk) -> None:
@@ -183,7 +183,7 @@ def test_mbpoll_gives_a_command_and_reads_its_answer(desk: Desk) -> None:
         timeout=20,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert desk.commands == [Request("s1", 7, 6, 0, "127.0.0.1")]
+    assert desk.commands == [Request("s1", 7, 6, 0, "PLC 127.0.0.1")]
     desk.signal.answer(desk.commands[0], Outcome(Answer.DONE, checked=12))
     shown = subprocess.run(
         [mbpoll, "-1", "-q", *target, "-r", "2008", "-c", "8", "127.0.0.1"], capture_output=True, text=True, timeout=20
