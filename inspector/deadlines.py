@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
-
-log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 
@@ -29,8 +26,8 @@ T = TypeVar("T", bound=Expiring)
 class Deadlines(Generic[T]):
     """Watches parts until they are done or their deadline comes.
 
-    `expire` runs in the watching thread and should not raise; if it does, that is logged and the others are watched on. The
-    thread ticks at least every `TICK_S`, so that `last_tick_s` tells whether it is alive.
+    `expire` runs in the watching thread and must not raise: a part without a verdict would be silence, so the thread then ends
+    and the heartbeat to the PLC with it. The thread ticks at least every `TICK_S`, so `last_tick_s` tells whether it lives.
     """
 
     def __init__(self, expire: Callable[[T], None], clock: Callable[[], float]) -> None:
@@ -70,10 +67,7 @@ class Deadlines(Generic[T]):
                     self._asleep_until_s = self.last_tick_s + pause_s
                     self._changed.wait(pause_s)
             for item in due:
-                try:
-                    self._expire(item)
-                except Exception:  # the thread's outermost edge: every other part still has its deadline
-                    log.exception("a part that is past its deadline could not be told so")
+                self._expire(item)
 
     def _due(self) -> list[T]:
         """Take off the heap what is done or due; return what is due. Caller holds the lock."""

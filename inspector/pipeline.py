@@ -295,10 +295,10 @@ class Pipeline:
         part, known = found.part, found.known
         if part is not None and found.refusal is None:
             self._deadlines.add(part)
-        self._tell_skipped(station, found.skipped)
+        self._tell_skipped(station, found)
         for inspection in found.told:
             _tell(reply, inspection)
-        answers = 1 + len(found.skipped) + len(found.told)
+        answers = 1 + len(found.skipped) + len(found.missed) + len(found.told)
         if isinstance(known, Settled):
             self._keep_late_view(station, arrival)
             _tell(reply, known.inspection)
@@ -334,11 +334,10 @@ class Pipeline:
                 elif isinstance(found.known, Part):
                     found.known.replies.append(arrival.reply)
                 if found.part is not None or found.known is not None:
-                    missed, found.told = book.missed(arrival.camera, arrival.trigger)
-                    for part in missed:
+                    found.missed, found.told = book.missed(arrival.camera, arrival.trigger)
+                    for part in found.missed:
                         part.look_of(arrival.camera).lost = _skipped_by(arrival.trigger, part.trigger)
                         part.replies.append(arrival.reply)
-                    found.skipped += missed
         return found
 
     def _join(self, station: Station, part: Part, arrival: _Arrival) -> Look | None:
@@ -388,10 +387,11 @@ class Pipeline:
         view = station.view_of(arrival.camera)
         self._keeping.keep_late_view(settled.inspection, list(station.cameras).index(view), view, arrival.frame)
 
-    def _tell_skipped(self, station: Station, parts: Sequence[Part]) -> None:
+    def _tell_skipped(self, station: Station, found: _Found) -> None:
         """Parts that a camera did not show: those that no other view can come of have their verdict, the rest a deadline."""
         over = []
-        for part in parts:
+        new = {part.trigger for part in found.skipped}
+        for part in (*found.missed, *found.skipped):
             with self._lock:
                 outcome = decide([look.state for look in part.looks])
                 crowded = len(self._books[station.name].in_flight) > station.max_in_flight + station.max_gap
@@ -404,7 +404,7 @@ class Pipeline:
             if outcome is not None:
                 place, judgement = outcome
                 over.append(partial(self._settle, station, part, judgement, part.looks[place]))
-            else:
+            elif part.trigger in new:
                 self._deadlines.add(part)
         self._backlog.tell(over)
 
@@ -663,13 +663,15 @@ class _Arrival:
 class _Found:
     """What a trigger is: of a part known before, or of a new one, which may be refused.
 
-    `skipped` are the parts in flight before it that its camera did not show, `told` those that have their verdict.
+    `skipped` are new parts before it that its camera did not show, `missed` those that others announced, `told` those of them
+    that have their verdict.
     """
 
     known: Part | Settled | None = None
     part: Part | None = None
     refusal: Judgement | None = None
     skipped: list[Part] = field(default_factory=list)
+    missed: list[Part] = field(default_factory=list)
     told: list[Inspection] = field(default_factory=list)
 
 
