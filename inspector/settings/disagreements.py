@@ -1,0 +1,139 @@
+"""Faults of a line file that no single key shows: names given twice, views without a camera, doors that stand open."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from inspector.settings.line import LineReading, Problem
+from inspector.settings.tables import LineFile
+from inspector.settings.values import parse_address
+
+
+def disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Faults that no single key shows, among the keys that are sound."""
+    for key in ("name", "unit"):
+        seen: dict[object, str] = {}
+        for index, station in enumerate(parsed.station):
+            if not reading.is_sound("station", index, key):
+                continue
+            value = getattr(station, key)
+            if value in seen:
+                fact = f'"{value}" is also that of station "{seen[value]}"'
+                yield Problem(path, f"station.{index}.{key}", fact, "give every station its own")
+            seen.setdefault(value, getattr(station, "name", str(index)))
+    for index, station in enumerate(parsed.station):
+        if parsed.recipe and reading.is_sound("station", index, "recipe") and station.recipe not in parsed.recipe:
+            known = ", ".join(sorted(parsed.recipe))
+            fact = f"there is no [recipe.{station.recipe}]; known recipes: {known}"
+            yield Problem(path, f"station.{index}.recipe", fact, "name one of them or add the recipe")
+        if parsed.recipe and reading.is_sound("station", index, "recipes"):
+            for place, name in enumerate(getattr(station, "recipes", ())):
+                if name not in parsed.recipe:
+                    fact = f"there is no [recipe.{name}]; known recipes: {', '.join(sorted(parsed.recipe))}"
+                    yield Problem(path, f"station.{index}.recipes.{place}", fact, "name one of them or add the recipe")
+    yield from _views_and_cameras(path, reading, parsed)
+    yield from _open_doors(path, reading, parsed)
+    taken: dict[str, str] = {}
+    for name in ("grpc", "modbus", "metrics", "opcua"):
+        listen = getattr(getattr(parsed, name), "listen", "") if reading.is_sound(name, "listen") else ""
+        if listen in taken:
+            yield Problem(path, f"{name}.listen", f'"{listen}" is also {taken[listen]}.listen', "choose another port")
+        elif listen:
+            taken[listen] = name
+
+
+def _views_and_cameras(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Every view has one camera, every camera one view."""
+    seen: dict[str, str] = {}
+    for index, station in enumerate(parsed.station):
+        if not reading.is_sound("station", index, "camera") or not reading.is_sound("station", index, "cameras"):
+            continue
+        key = "cameras" if station.cameras else "camera"
+        name = getattr(station, "name", str(index))
+        for view, camera in station.by_view.items():
+            if camera in seen:
+                fact = f'"{camera}" is also that of station "{seen[camera]}"'
+                yield Problem(
+                    path, ".".join(filter(None, ("station", str(index), key, view))), fact, "give every view its own"
+                )
+            seen.setdefault(camera, name)
+        for recipe_name in dict.fromkeys((getattr(station, "recipe", ""), *getattr(station, "recipes", ()))):
+            recipe = parsed.recipe.get(recipe_name)
+            if recipe is None or not reading.is_sound("recipe", recipe_name, "view"):
+                continue
+            if set(station.by_view) != set(recipe.by_view):
+                fact = f"[recipe.{recipe_name}] {_views(recipe.view)}, and the station {_views(station.cameras)}"
+                yield Problem(
+                    path, f"station.{index}.{key}", fact, 'give a camera for each, as cameras = { VIEW = "CAMERA" }'
+                )
+    for recipe_name, recipe in parsed.recipe.items():
+        if len(recipe.view) == 1 and reading.is_sound("recipe", recipe_name, "view"):
+            fact = "is the only view, and needs no name"
+            step = f"move its keys into [recipe.{recipe_name}], and give the station camera instead of cameras"
+            yield Problem(path, f"recipe.{recipe_name}.view.{next(iter(recipe.view))}", fact, step)
+        for key in ("location", "check", "dimensions"):
+            if recipe.view and key in recipe.model_fields_set:
+                fact = "stands beside tables view, each of which has its own"
+                yield Problem(
+                    path, f"recipe.{recipe_name}.{key}", fact, f"move it into [recipe.{recipe_name}.view.VIEW.{key}]"
+                )
+
+
+def _views(named: Collection[str]) -> str:
+    return f"has the views {', '.join(named)}" if named else "has one view without a name"
+
+
+def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Listeners that others than this machine reach, and that would let anybody in."""
+    for name, harm in (("grpc", "stream as a camera"), ("metrics", "read what the line does")):
+        listen = getattr(parsed, name).listen if reading.is_sound(name, "listen") else ""
+        if not listen or parse_address(listen).is_loopback or parsed.grpc.tls is not None:
+            continue
+        if reading.is_sound("grpc", "tls"):
+            fact = f"{listen} is open to the network and there is no table [grpc.tls]: anybody could {harm}"
+            step = "make certificates with `inspector certs init` and name them there"
+            yield Problem(path, f"{name}.listen", fact, step)
+    yield from _opcua_door(path, reading, parsed)
+    if reading.is_sound("modbus", "listen") and reading.is_sound("modbus", "allow"):
+        address = parse_address(parsed.modbus.listen)
+        outside = [network for network in parsed.modbus.write_allow if not _lies_within(network, parsed.modbus.allow)]
+        if outside and parsed.modbus.allow and reading.is_sound("modbus", "write_allow"):
+            fact = f"{', '.join(outside)} may write but not connect: modbus.allow does not name it"
+            yield Problem(path, "modbus.write_allow", fact, "add it to modbus.allow, or remove it here")
+        if not address.is_loopback and not parsed.modbus.allow:
+            fact = f"{address} is open to the network, Modbus has no login, and modbus.allow names nobody"
+            yield Problem(
+                path, "modbus.listen", fact, 'name the addresses of the PLCs, such as allow = ["192.168.10.20"]'
+            )
+
+
+def _opcua_door(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """What would let anybody in over OPC UA, or keep its server from reaching the line."""
+    table = parsed.opcua
+    if table is None:
+        return
+    if reading.is_sound("opcua", "anonymous") and reading.is_sound("opcua", "listen"):
+        address = parse_address(table.listen)
+        if table.anonymous and not address.is_loopback:
+            fact = f"{address} is open to the network and clients without a name are let in: anybody could read every result"
+            yield Problem(path, "opcua.anonymous", fact, "remove it, and give every client a user")
+    if not reading.is_sound("opcua", "grpc_certificate") or not reading.is_sound("opcua", "grpc_key"):
+        return
+    if bool(table.grpc_certificate) != bool(table.grpc_key):
+        yield Problem(
+            path, "opcua.grpc_key", "certificate and key go together, and one is missing", "name both or none"
+        )
+    elif reading.is_sound("grpc", "tls") and parsed.grpc.tls is not None and not table.grpc_certificate:
+        fact = "the line wants certificates ([grpc.tls]) and there is none for this program to show"
+        step = "issue one with `inspector certs user --role engineer` and name it"
+        yield Problem(path, "opcua.grpc_certificate", fact, step)
+
+
+def _lies_within(network: str, others: list[str]) -> bool:
+    inner = ipaddress.ip_network(network)
+    return any(
+        inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+        for outer in map(ipaddress.ip_network, others)
+    )

@@ -1,0 +1,146 @@
+"""Reading a line file: a fault in one place hides none in another."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
+from inspector.errors import ConfigError
+from inspector.settings.disagreements import disagreements
+from inspector.settings.line import LineReading, LineSettings, Problem
+from inspector.settings.tables import (
+    CheckTable,
+    GrpcTable,
+    GrpcTlsTable,
+    InferenceTable,
+    LineFile,
+    LineTable,
+    MetricsTable,
+    ModbusTable,
+    OpcUaTable,
+    RecipeTable,
+    RecordsTable,
+    StationTable,
+    ViewTable,
+)
+from inspector.settings.values import Table
+
+MAX_LINE_FILE_BYTES = 1 << 20
+EXAMPLE = "deploy/line.example.toml in the source shows every key"
+_T = TypeVar("_T", bound=Table)
+
+
+def read_line_file(path: Path) -> LineReading:
+    """Read a line file, all of it: a fault in one place hides none in another."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        return _unreadable(path, f"cannot be read ({error.strerror})", "give the path of a line file")
+    if len(raw) > MAX_LINE_FILE_BYTES:
+        fact = f"is {len(raw):,} bytes, the most is {MAX_LINE_FILE_BYTES:,}"
+        return _unreadable(path, fact, "is this a line file at all?")
+    try:
+        document = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return _unreadable(path, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return _unreadable(path, f"is not TOML: {error}", "correct that place")
+    problems: list[Problem] = []
+    faults: tuple[tuple[str | int, ...], ...] = ()
+    try:
+        parsed = LineFile.model_validate(document)
+    except ValidationError as error:
+        told = error.errors(include_url=False)
+        problems.extend(_problem(path, fault, document) for fault in told)
+        faults = tuple(fault["loc"] for fault in told)
+        parsed = _salvage(document, faults)
+    draft = LineSettings(path.resolve(), parsed)
+    reading = LineReading(None, (), draft, faults)
+    problems.extend(disagreements(path, reading, parsed))
+    return LineReading(None if problems else draft, tuple(problems), draft, faults)
+
+
+def _unreadable(path: Path, fact: str, next_step: str) -> LineReading:
+    return LineReading(None, (Problem(path, "file", fact, next_step),))
+
+
+def load_line_file(path: Path) -> LineSettings:
+    """Read a line file or raise ConfigError naming every problem."""
+    reading = read_line_file(path)
+    if reading.settings is None:
+        raise ConfigError("\n".join(str(problem) for problem in reading.problems))
+    return reading.settings
+
+
+def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], ...]) -> LineFile:
+    """The file without the keys at fault; lists keep their places."""
+
+    def sound(table: type[_T], raw: object, *where: str | int) -> _T:
+        pairs = raw.items() if isinstance(raw, dict) else ()
+        bad = {fault[len(where)] for fault in faults if fault[: len(where)] == where and len(fault) > len(where)}
+        return table.model_construct(**{k: v for k, v in pairs if k in table.model_fields and k not in bad})
+
+    stations, recipes = document.get("station"), document.get("recipe")
+    return LineFile.model_construct(
+        line=sound(LineTable, document.get("line"), "line"),
+        grpc=sound(GrpcTable, document.get("grpc"), "grpc"),
+        modbus=sound(ModbusTable, document.get("modbus"), "modbus"),
+        metrics=sound(MetricsTable, document.get("metrics"), "metrics"),
+        opcua=sound(OpcUaTable, document["opcua"], "opcua") if "opcua" in document else None,
+        records=sound(RecordsTable, document.get("records"), "records"),
+        inference=sound(InferenceTable, document.get("inference"), "inference"),
+        station=[
+            sound(StationTable, raw, "station", index)
+            for index, raw in enumerate(stations if isinstance(stations, list) else ())
+        ],
+        recipe={
+            name: sound(RecipeTable, raw, "recipe", name)
+            for name, raw in (recipes.items() if isinstance(recipes, dict) else ())
+        },
+    )
+
+
+def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) -> Problem:
+    where = [str(part) for part in fault["loc"] if part != "[key]"]
+    key = ".".join(where) or "file"
+    kind = fault["type"]
+    if kind == "missing":
+        return Problem(path, key, "is missing", f"add it ({EXAMPLE})")
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        near = difflib.get_close_matches(where[-1], _keys_beside(where), n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"remove it ({EXAMPLE})"
+        return Problem(path, key, "is not a key of this table", hint)
+    given = fault.get("input")
+    shown = f" (got {given!r:.80})" if isinstance(given, str | int | float | bool) else ""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return Problem(path, key, f"{message}{shown}", "correct the value")
+
+
+def _keys_beside(where: list[str]) -> list[str]:
+    tables: dict[str, type[Table]] = {
+        "line": LineTable,
+        "grpc": GrpcTlsTable if "tls" in where[1:-1] else GrpcTable,
+        "modbus": ModbusTable,
+        "metrics": MetricsTable,
+        "opcua": OpcUaTable,
+        "records": RecordsTable,
+        "inference": InferenceTable,
+        "station": StationTable,
+        "recipe": RecipeTable,
+    }
+    if len(where) < 2:
+        return list(tables)
+    below = {"dimensions": Dimensions, "limit": DimensionLimit, "zone": Zone}
+    if where[0] == "recipe" and (named := [below[part] for part in where[2:-1] if part in below]):
+        return [field.name for field in fields(named[-1])]
+    if where[0] == "recipe" and "view" in where[2:-1]:
+        tables["recipe"] = ViewTable
+    table = CheckTable if "check" in where[:-1] else tables.get(where[0], LineFile)
+    return list(table.model_fields)

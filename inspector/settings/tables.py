@@ -1,0 +1,192 @@
+"""The tables of a line file, each with its keys, their ranges and their defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from inspector.decision.dimensions import Dimensions
+from inspector.records.place import DATA_DIR
+from inspector.settings.values import ListenText, Name, Network, Table, address_or_none, name
+
+MAX_VIEWS = 16
+
+
+class LineTable(Table):
+    """`[line]`: who this line is and where it keeps its state."""
+
+    name: Name
+    data_dir: str = DATA_DIR
+
+
+class GrpcTlsTable(Table):
+    """`[grpc.tls]`: PEM files. Clients must show a certificate of the authority `ca` that is not on the list `revoked`."""
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    ca: str = Field(min_length=1)
+    revoked: str = ""
+
+
+class GrpcTable(Table):
+    """`[grpc]`: where cameras and clients connect."""
+
+    listen: ListenText = "127.0.0.1:50051"
+    max_frame_mib: int = Field(default=64, ge=1, le=1024)
+    max_pixels: int = Field(default=50_000_000, ge=1, le=1_000_000_000)
+    max_streams: int = Field(default=32, ge=1, le=1024)
+    max_calls_per_s: int = Field(default=200, ge=1, le=100_000)
+    max_frames_per_s: int = Field(default=1000, ge=1, le=100_000)
+    tls: GrpcTlsTable | None = None
+
+
+class ModbusTable(Table):
+    """`[modbus]`: where the PLC reads."""
+
+    listen: ListenText = "127.0.0.1:5020"
+    heartbeat_ms: int = Field(default=100, ge=10, le=10_000)
+    allow: list[Network] = Field(default=[], max_length=256)
+    write_allow: list[Network] = Field(default=[], max_length=256)
+    plc_timeout_ms: int = Field(default=0, ge=0, le=600_000)
+
+
+class MetricsTable(Table):
+    """`[metrics]`: where Prometheus reads; empty: nowhere. The certificates of `[grpc.tls]` count here too."""
+
+    listen: Annotated[str, AfterValidator(address_or_none)] = ""
+
+
+class OpcUaTable(Table):
+    """`[opcua]`: what `inspector opcua` serves, a program of its own. Certificate and key are RSA, PEM.
+
+    Clients log in by the file `users`; with `trusted`, a folder, their certificates must lie there. `service` is the
+    address of the line's gRPC if it is not `[grpc] listen`; with `[grpc.tls]` the program shows `grpc_certificate` there.
+    """
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    users: str = Field(min_length=1)
+    listen: ListenText = "127.0.0.1:4840"
+    trusted: str = ""
+    anonymous: bool = False
+    max_sessions: int = Field(default=16, ge=1, le=256)
+    service: Annotated[str, AfterValidator(address_or_none)] = ""
+    grpc_certificate: str = ""
+    grpc_key: str = ""
+
+
+class RecordsTable(Table):
+    """`[records]`: the quality database and the picture store."""
+
+    database: str = ""
+    pass_sampling: float = Field(default=0.01, ge=0.0, le=1.0)
+    image_max_age_days: int = Field(default=365, ge=1, le=36_500)
+    image_quota_mib: int = Field(default=20_480, ge=1)
+
+
+class InferenceTable(Table):
+    """`[inference]`: how graphs run. `oip` is the address of an inference server that runs them instead.
+
+    `trust` names public keys; with any, a bundle must be signed by one of them.
+    """
+
+    provider: Literal["CPU", "CUDA", "TensorRT", "OpenVINO", "auto"] = "CPU"
+    oip: Annotated[str, AfterValidator(address_or_none)] = ""
+    threads: int = Field(default=0, ge=0, le=256)
+    workers: int = Field(default=1, ge=1, le=64)
+    max_batch: int = Field(default=2, ge=1, le=256)
+    trust: list[str] = Field(default=[], max_length=16)
+
+
+def _one_of(value: str, several: object, what: str, table: str) -> str:
+    """`value`, which must be given exactly if `several` is not."""
+    if not value and not several:
+        raise PydanticCustomError("missing", "is missing")
+    if value and several:
+        raise ValueError(f"give either {what} or {table}, not both")
+    return value
+
+
+class StationTable(Table):
+    """`[[station]]`: a camera, or one for each view, and what is inspected. `unit` is the Modbus unit id of its registers.
+
+    It begins with `recipe`; a PLC may change to one of `recipes`, whose models are loaded too.
+    """
+
+    name: Name
+    cameras: dict[Name, Name] = Field(default={}, max_length=MAX_VIEWS)
+    camera: Annotated[str, AfterValidator(lambda value: name(value) if value else value)] = Field(
+        default="", validate_default=True
+    )
+    recipe: Name
+    recipes: list[Name] = Field(default=[], max_length=64)
+    unit: int = Field(ge=1, le=247)
+    max_in_flight: int = Field(default=32, ge=1, le=1000)
+    max_gap: int = Field(default=1000, ge=1, le=5000)
+
+    @field_validator("camera")
+    @classmethod
+    def _camera_or_cameras(cls, value: str, info: ValidationInfo) -> str:
+        return _one_of(value, info.data.get("cameras", True), "camera", "cameras")
+
+    @property
+    def by_view(self) -> dict[str, str]:
+        """The camera of each view; the only view has no name."""
+        return dict(self.cameras) or {"": self.camera}
+
+
+class CheckTable(Table):
+    """`[recipe.NAME.check]`: image quality below which a part is UNKNOWN. Grey levels of 8 bits; 0 turns one off."""
+
+    min_mean: float = Field(default=8.0, ge=0.0, le=255.0)
+    max_saturated_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    min_sharpness: float = Field(default=0.0, ge=0.0)
+
+
+class ViewTable(Table):
+    """`[recipe.NAME.view.VIEW]`: how one of several views is judged."""
+
+    bundle: str = Field(min_length=1)
+    location: dict[str, Any] | None = None
+    check: CheckTable = CheckTable()
+    dimensions: Dimensions | None = None
+
+
+class RecipeTable(Table):
+    """`[recipe.NAME]`: what is inspected and how; with tables `view` each of them has its own bundle and the rest."""
+
+    view: dict[Name, ViewTable] = Field(default={}, max_length=MAX_VIEWS)
+    bundle: str = Field(default="", validate_default=True)
+    deadline_ms: int = Field(default=500, ge=1, le=60_000)
+    location: dict[str, Any] | None = None
+    check: CheckTable = CheckTable()
+    dimensions: Dimensions | None = None
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundle_or_views(cls, value: str, info: ValidationInfo) -> str:
+        return _one_of(value, info.data.get("view", True), "bundle", "tables view")
+
+    @property
+    def by_view(self) -> dict[str, ViewTable]:
+        """How each view is judged; the only view has no name."""
+        if self.view:
+            return dict(self.view)
+        about = {key: getattr(self, key) for key in ViewTable.model_fields}
+        return {"": ViewTable.model_construct(**about)}
+
+
+class LineFile(Table):
+    """The whole file. Paths in it are relative to the file's folder."""
+
+    line: LineTable
+    grpc: GrpcTable = GrpcTable()
+    modbus: ModbusTable = ModbusTable()
+    metrics: MetricsTable = MetricsTable()
+    opcua: OpcUaTable | None = None
+    records: RecordsTable = RecordsTable()
+    inference: InferenceTable = InferenceTable()
+    station: list[StationTable] = Field(min_length=1, max_length=247)
+    recipe: dict[Name, RecipeTable] = Field(min_length=1)
