@@ -20,6 +20,8 @@ DEV := $(VENV)/.installed-dev
 DATA ?= data
 # Where `make peer` puts anomalib, which `make bench-training` then measures beside our own models.
 PEER ?= build/peer
+# What GenICam cameras need is compiled: only where its headers are (deploy/install-test-tools.sh).
+GENICAM := $(shell pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null && echo genicam,)
 .PHONY: install demo test bench bench-training peer chaos soak lint proto constraints clean
 
 install: $(DEMO)
@@ -62,7 +64,7 @@ proto: $(DEV)
 # Newest versions that fit pyproject.toml, tried in an environment of their own. Run the tests before you commit them.
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[training,postgres,elpv,openvino,dev]'
+	build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[training,web,cameras,genicam,postgres,elpv,openvino,dev]'
 	echo "# Exact versions that the tests ran with (Python 3.11, x86-64). Written by \`make constraints\`." > constraints.txt
 	build/constraints/bin/pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' >> constraints.txt
 
@@ -76,10 +78,10 @@ $(BIN)/python:
 
 $(DEMO): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the inspector and its training tools into $(VENV): with a CPU build of torch about 250 MB, with CUDA gigabytes (README.md) …"
-	@$(INSTALL) -e '.[training]'
+	@$(INSTALL) -e '.[training,web,cameras]'
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the inspector, its training tools and what the tests need into $(VENV): a minute or three …"
-	@$(INSTALL) -e '.[training,postgres,openvino,dev]'
+	@$(INSTALL) -e '.[training,web,cameras,$(GENICAM)postgres,openvino,dev]'
 	@touch $(DEMO) $@

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, ip, a C
-# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests). Debian and Ubuntu.
+# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests), Chromium, Aravis and what it is
+# compiled with. Debian and Ubuntu.
 # Does nothing, quickly, when all of them are there.
 set -euo pipefail
 
@@ -20,6 +21,10 @@ command -v make >/dev/null || packages+=(make)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
+command -v chromium >/dev/null || packages+=(chromium fonts-dejavu-core)
+compgen -G '/usr/lib/*/girepository-1.0/Aravis-0.8.typelib' >/dev/null || packages+=(gir1.2-aravis-0.8)
+command -v pkg-config >/dev/null || packages+=(pkg-config)
+pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null || packages+=(libgirepository1.0-dev libcairo2-dev)
 
 foreign="$(cd "$(dirname "$0")/../tests/opcua/foreign" && pwd)"
 node_opcua="${XDG_CACHE_HOME:-$HOME/.cache}/inspector-tests/node-opcua"
