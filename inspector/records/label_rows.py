@@ -151,6 +151,7 @@ def _insert(connection: Connection, key: tuple[int, int], label: Label, masks: M
         "labelled_us": to_microseconds(label.time),
         "picture_sha256": bytes.fromhex(label.image) or None,
         "note": clean(label.note, len(label.note)) or None,
+        "is_repeat": label.is_repeat or None,
     }
     label_id = connection.execute(sa.insert(_labels).values(values).returning(_labels.c.id)).scalar_one()
     rows = [
@@ -285,4 +286,5 @@ def _label(row: Row[Any], areas: Sequence[Area]) -> Label:
         areas=tuple(areas),
         note=row.note or "",
         image=bytes(row.picture_sha256 or b"").hex(),
+        is_repeat=bool(row.is_repeat),
     )

@@ -56,6 +56,8 @@ class Label:
     """What `author` said of a part at `time`: good, unsure, withdrawn or a defect class.
 
     `image` is the SHA-256 of the picture that it is said of and in which the areas lie; empty for the part as a whole.
+    `is_repeat` says that the author looked again without being shown what anyone had said before: it is kept even if it says
+    the same, so that a study can tell how far people agree with themselves.
     """
 
     line: str
@@ -66,6 +68,7 @@ class Label:
     areas: tuple[Area, ...] = ()
     note: str = ""
     image: str = ""
+    is_repeat: bool = False
 
     @property
     def is_sure(self) -> bool:
@@ -73,7 +76,9 @@ class Label:
         return self.what not in (UNSURE, WITHDRAWN)
 
     def says_the_same(self, other: Label) -> bool:
-        """Whether another label of the author adds nothing to this one."""
+        """Whether another label of the author adds nothing to this one; a repeat adds a look, unless it is the same one."""
+        if other.is_repeat and other.time != self.time:
+            return False
         return (self.what, self.areas, self.note, self.image) == (other.what, other.areas, other.note, other.image)
 
 

@@ -32,7 +32,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003", "0004")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005")
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -240,7 +240,8 @@ inspection_images = Table(
 LATE_VIEW = 1000
 
 # What people said of parts: rows are only ever added, and the newest of an author counts. `picture_sha256` is the picture
-# that it is said of, NULL for the part as a whole. Retention keeps the pictures of labelled parts.
+# that it is said of, NULL for the part as a whole. `is_repeat` marks a second look without sight of the first, for the study of
+# how far people agree with themselves. Retention keeps the pictures of labelled parts.
 labels = Table(
     "labels",
     metadata,
@@ -252,6 +253,7 @@ labels = Table(
     Column("labelled_us", BigInteger, nullable=False),
     Column("picture_sha256", LargeBinary(32)),
     Column("note", Text),
+    Column("is_repeat", Boolean),
     Index(None, "line_id", "sequence"),
 )
 

@@ -63,6 +63,14 @@ def test_saying_it_again_adds_nothing_and_going_back_does(parts: Store) -> None:
     assert parts.add_labels([label(1, "good", minute=4), label(1, "scratch", minute=5)]) == 2
 
 
+def test_a_second_look_is_kept_even_if_it_says_the_same(parts: Store) -> None:
+    first, again = label(1, "scratch"), label(1, "scratch", minute=1, is_repeat=True)
+    assert parts.add_labels([first, again]) == 2
+    assert parts.add_labels([again]) == 0, "the same look, sent twice"
+    assert parts.labels(LINE, 1).history == (first, again)
+    assert parts.labels(LINE, 1).current == (again,)
+
+
 OUTCOMES = [
     pytest.param([], Outcome.NONE, None, id="nobody said anything"),
     pytest.param([("anna", "good")], Outcome.AGREED, "good", id="one author"),

@@ -23,8 +23,8 @@ SECOND = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade() -> None:
@@ -39,8 +39,8 @@ def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     migrations = tmp_path / "migrations with 100% odd path"
     shutil.copytree(database.MIGRATIONS, migrations)
     monkeypatch.setattr(database, "MIGRATIONS", migrations)
-    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0005"))
-    return migrations / "versions" / "v0005_notes.py"
+    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0006"))
+    return migrations / "versions" / "v0006_notes.py"
 
 
 def tables(store: Store) -> set[str]:
@@ -136,15 +136,33 @@ def test_pictures_of_the_third_version_are_kept_and_are_of_the_only_view(url: st
         assert (stored.images, stored.inspection.view, stored.inspection.views) == ((picture,), "", ())
 
 
+def test_labels_of_the_fourth_version_are_kept_and_are_no_repeats(url: str) -> None:
+    with closing(Store(url)) as store:
+        store.upgrade()
+        store.apply(LINE, [Settled(inspection(1))])
+        store.add_labels([label(1, "scratch")])
+        with store._database.engine.begin() as connection:  # as the fourth version left it
+            _without_repeats(connection)
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+        assert store.upgrade() == "0004"
+        assert store.labels(LINE, 1).history == (label(1, "scratch"),)
+
+
+def _without_repeats(connection: sa.Connection) -> None:
+    """Take the fifth version's step back."""
+    connection.execute(sa.text("ALTER TABLE labels DROP COLUMN is_repeat"))
+
+
 def _without_views(connection: sa.Connection) -> None:
-    """Take the fourth version's step back."""
+    """Take the steps of the fourth and fifth versions back."""
+    _without_repeats(connection)
     connection.execute(sa.text("DROP TABLE inspection_views"))
     for table in ("findings", "inspection_images"):
         connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN view"))
 
 
 def _without_areas(connection: sa.Connection) -> None:
-    """Take the steps of the third and fourth versions back."""
+    """Take the steps of the third to fifth versions back."""
     _without_views(connection)
     connection.execute(sa.text("DROP TABLE label_areas"))
     for name in ("picture_sha256", "note"):
