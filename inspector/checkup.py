@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from inspector.errors import AccessDenied, AccessError, ConfigError, InspectorEr
 from inspector.imaging.locate import location_from_dict
 from inspector.models import load_model
 from inspector.opcua.users import read_trusted
+from inspector.promoting import promoted_for
+from inspector.promotions import PROMOTIONS_FILE, Promotion, ViewKey
 from inspector.records.store import Store
 from inspector.settings import (
     EXAMPLE,
@@ -203,13 +205,24 @@ def _recipes_of(station: StationTable) -> list[str]:
 
 def _check_recipes(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
     used = {name for station in settings.file.station for name in _recipes_of(station)}
+    promoted: Mapping[ViewKey, Promotion] = {}
+    if reading.is_sound("recipe") and reading.is_sound("line", "data_dir"):
+        try:
+            promoted = promoted_for(settings)
+        except ConfigError as error:
+            yield Problem(settings.data_dir / PROMOTIONS_FILE, "promoted", str(error), "the line does not start before")
+            return
     for name, recipe in settings.file.recipe.items():
         key = f"recipe.{name}"
         if name not in used and reading.is_sound("station"):
             notes.append(f"{key}: no station uses it")
         for view, table in recipe.by_view.items():
             within = ("view", view) if view else ()
-            yield from _check_view(reading, settings, (name, *within), table, recipe.deadline_ms, notes)
+            place = (name, *within)
+            one = promoted.get((name, view))
+            if one is not None:
+                notes.append(f"recipe.{name}: {one.bundle.label} in place of the line file's bundle, {one.told}")
+            yield from _check_view(reading, settings, place, table, recipe.deadline_ms, notes, one)
 
 
 def _check_view(
@@ -219,6 +232,7 @@ def _check_view(
     view: ViewTable,
     deadline_ms: int,
     notes: list[str],
+    promoted: Promotion | None,
 ) -> Iterator[Problem]:
     """Of the table `[recipe.PLACE]`."""
     key = ".".join(("recipe", *place))
@@ -233,9 +247,11 @@ def _check_view(
     if not reading.is_sound("inference") or not reading.is_sound("recipe", *place, "bundle"):
         return
     try:
-        model = load_model(settings, view, deadline_ms)
+        model = load_model(settings, view, deadline_ms, promoted=promoted)
     except InspectorError as error:
         step = "name a bundle that passes `inspector bundle verify`"
+        if promoted is not None:
+            step = "the line starts all the same, and its stations give UNKNOWN until then"
         yield Problem(settings.path, f"{key}.bundle", str(error), step)
         return
     try:

@@ -25,6 +25,7 @@ from inspector.access_commands import audit_app, certs_app, passphrase_of
 from inspector.errors import ConfigError, InspectorError
 from inspector.label_commands import import_labels, label, labels
 from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
+from inspector.promotion_commands import promote, rollback
 from inspector.settings import LineSettings, load_line_file
 from inspector.telemetry.logs import log_to_stderr
 
@@ -46,6 +47,8 @@ app.add_typer(audit_app, name="audit")
 app.command("label")(label)
 app.command("labels")(labels)
 app.command("import-labels")(import_labels)
+app.command("promote")(promote)
+app.command("rollback")(rollback)
 app.command("opcua")(opcua)
 app.command("opcua-certificate")(opcua_certificate)
 app.command("opcua-user")(opcua_user)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from inspector.errors import GoldenMismatch, InspectorError, Overloaded
+from inspector.errors import GoldenMismatch, InspectorError, Overloaded, PromotionRefused
 from inspector.pipeline import Pipeline
 from inspector.signalling.commands import Answer, Command, Fault, Outcome, PlcWatch, Request, Why
 from inspector.signalling.signal import RecipeReading, StationReading, StationReport
@@ -80,13 +80,13 @@ class ControlDesk:
         """`setups` are by station and recipe. `check` proves the models of a recipe again: how many images were
         looked at; it raises InspectorError if they do not hold."""
         self._pipeline = pipeline
-        self._setups = setups
+        self._setups = {station: dict(own) for station, own in setups.items()}
         self._check = check
         self._teller = teller
         self._note = note
         self._remembered = remembered
         self._faults = dict.fromkeys(setups, Fault.NONE)
-        # Under the lock, so that no changeover slips past a check that fails meanwhile.
+        # Under the lock, so that no changeover slips past a check that fails meanwhile, or past a promotion.
         self._checking: set[str] = set()
         self._withdrawn: set[str] = set()
         self._lock = threading.Lock()
@@ -121,11 +121,31 @@ class ControlDesk:
     def _report(self, reading: StationReading) -> StationReport:
         with self._lock:
             withdrawn = set(self._withdrawn)
+            own = dict(self._setups[reading.name])
         recipes = []
-        for name, setup in self._setups[reading.name].items():
+        for name, setup in own.items():
             fault = setup.fault if not setup.is_usable else "its golden check failed" if name in withdrawn else ""
             recipes.append(RecipeReading(name, setup.recipe.bundle, fault))
         return StationReport(reading, self._faults[reading.name], tuple(recipes))
+
+    def take_over(self, recipe: str, setup: Setup, commit: Callable[[], None]) -> None:
+        """Let every station that has the recipe judge by `setup` where it judged by that recipe, from its next part on.
+
+        `commit` is called first, at a moment when nothing else changes; what it raises leaves all as it was. Raises
+        PromotionRefused while golden images of the recipe are looked at.
+        """
+        with self._lock:
+            concerned = [station for station, own in self._setups.items() if recipe in own]
+            if checking := sorted(self._checking.intersection(concerned)):
+                raise PromotionRefused(
+                    f"a golden check of station {checking[0]} runs: try again when it has its answer"
+                )
+            commit()
+            self._withdrawn.discard(recipe)
+            for station in concerned:
+                self._setups[station][recipe] = setup
+            for station in self._judging_by(recipe):
+                self._pipeline.change_recipe(station, setup)
 
     def tell_watch(self, station: str, watch: PlcWatch) -> None:
         """The PLC of a station fell silent, or is there again."""
@@ -204,14 +224,15 @@ class ControlDesk:
 
     def _change(self, request: Request) -> Outcome:
         """Changeover: the model is warm already, so this is done at once."""
-        station, own = request.station, self._setups[request.station]
-        if request.recipe:
-            found = [own[request.recipe]] if request.recipe in own else []
-        else:
-            found = [setup for name, setup in own.items() if recipe_code(name) == request.recipe_code]
-        if not found:
-            return Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
+        station = request.station
         with self._lock:
+            own = self._setups[station]
+            if request.recipe:
+                found = [own[request.recipe]] if request.recipe in own else []
+            else:
+                found = [setup for name, setup in own.items() if recipe_code(name) == request.recipe_code]
+            if not found:
+                return Outcome(Answer.REFUSED, Why.UNKNOWN_RECIPE)
             if not found[0].is_usable or found[0].recipe.name in self._withdrawn:
                 return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
             self._pipeline.change_recipe(station, found[0])

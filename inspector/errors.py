@@ -18,6 +18,8 @@
     ├── InvalidRequest         a request that the API does not allow
     ├── AccessDenied           a client that may not do what it asks for
     ├── AccessError            a certificate, key or revocation list that cannot be used
+    ├── PromotionRefused       a bundle may not take over; what judged before goes on judging
+    │   └── PromotionOvertaken another promotion came first, or runs
     ├── Overloaded             more clients, or more unread answers, than the service holds
     ├── ServiceStopping        the service is being stopped
     ├── ServiceUnreachable     the service did not answer a client of the house
@@ -120,6 +122,14 @@ class AccessDenied(InspectorError):
 
 class AccessError(InspectorError):
     """A certificate, key or revocation list that cannot be used."""
+
+
+class PromotionRefused(InspectorError):
+    """A bundle may not take over a recipe; what judged before goes on judging."""
+
+
+class PromotionOvertaken(PromotionRefused):
+    """Another promotion came first, or runs: look at what judges now."""
 
 
 class Overloaded(InspectorError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inspector.control import StationMemory
 from inspector.decision.dimensions import check_dimensions
-from inspector.errors import BundleError, ConfigError, EngineError, FrameError, InspectorError
+from inspector.errors import BundleError, BundleTampered, ConfigError, EngineError, FrameError, InspectorError
 from inspector.imaging.archive import unarchive
 from inspector.imaging.check import CheckSpec
 from inspector.imaging.decode import DecodeLimits, decode
@@ -26,9 +26,10 @@ from inspector.inference.choice import AUTO, choose_engine
 from inspector.inference.engine import Engine
 from inspector.inference.queued import QueuedEngine
 from inspector.inference.remote import RemoteEngine
-from inspector.inference.self_test import SelfTest, self_test
+from inspector.inference.self_test import ScoringEngine, SelfTest, self_test
 from inspector.inference.signature import check_trust
 from inspector.part import Limits
+from inspector.promotions import Promotion, ViewKey
 from inspector.settings import InferenceTable, LineSettings, RecipeTable, StationTable, ViewTable
 from inspector.station import Recipe, Setup, Station, View
 
@@ -37,9 +38,6 @@ log = logging.getLogger(__name__)
 MAX_HELD_BYTES = 512 << 20
 """Of pictures that are judged by tiles, by the parts in flight of one station: 10 grey ones of 25 megapixels, 3 in colour."""
 PROVIDER_CHOICES = "provider-choices.json"
-
-ViewKey = tuple[str, str]
-"""A recipe and a view of it; the only view has no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +69,21 @@ class Loaded:
         """The models of a recipe by view; all of them, or none."""
         return {view: model for (name, view), model in self.models.items() if name == recipe}
 
+    def with_model(self, key: ViewKey, model: Model) -> Loaded:
+        """As these, with another model of a view, by which its recipe can be used."""
+        faults = {recipe: fault for recipe, fault in self.faults.items() if recipe != key[0]}
+        return Loaded({**self.models, key: model}, faults)
 
-def load_models(settings: LineSettings) -> Loaded:
-    """The models of all recipes that stations use. A recipe needs those of all its views; raises if no recipe is left."""
+
+NOTHING_PROMOTED: Mapping[ViewKey, Promotion] = {}
+
+
+def load_models(settings: LineSettings, promoted: Mapping[ViewKey, Promotion] = NOTHING_PROMOTED) -> Loaded:
+    """The models of all recipes that stations use, by the bundles of the line file or those `promoted` since.
+
+    A recipe needs those of all its views. Raises if no recipe is left, but not if a promoted bundle is at fault: only a line
+    that runs can be rolled back.
+    """
     models: dict[ViewKey, Model] = {}
     refused: dict[str, InspectorError] = {}
     opened: dict[tuple[Path, int], tuple[Bundle, Engine, SelfTest]] = {}
@@ -81,7 +91,7 @@ def load_models(settings: LineSettings) -> Loaded:
         recipe = settings.file.recipe[name]
         try:
             found = {
-                (name, view): load_model(settings, table, recipe.deadline_ms, opened)
+                (name, view): load_model(settings, table, recipe.deadline_ms, opened, promoted.get((name, view)))
                 for view, table in recipe.by_view.items()
             }
             for (_, view), model in found.items():
@@ -97,7 +107,9 @@ def load_models(settings: LineSettings) -> Loaded:
         except (BundleError, EngineError, ConfigError) as error:
             refused[name] = error
             log.error("recipe %s cannot be used, its stations give UNKNOWN: %s", name, error)
-    if not models:
+    for one in promoted.values():
+        log.info("recipe %s%s: %s was %s", one.recipe, one.view and f", view {one.view}", one.bundle.label, one.told)
+    if not models and not any(recipe in refused for recipe, _ in promoted):
         raise next(iter(refused.values()))
     return Loaded(models, {name: str(error) for name, error in refused.items()})
 
@@ -107,19 +119,19 @@ def load_model(
     view: ViewTable,
     deadline_ms: int,
     opened: dict[tuple[Path, int], tuple[Bundle, Engine, SelfTest]] | None = None,
+    promoted: Promotion | None = None,
 ) -> Model:
-    """Open and self-test the bundle of a view, and warm it up. If the line trusts keys, one of them must have signed it.
+    """Open and self-test the bundle of a view, or the one `promoted` in its place, and warm it up.
 
-    `opened` remembers bundles, so that views with the same one share it. Raises BundleError or EngineError if it may not go
-    live here, ConfigError if the view's location is wrong.
+    If the line trusts keys, one of them must have signed it. `opened` remembers bundles, so that views with the same one share
+    it. Raises BundleError or EngineError if it may not go live here, ConfigError if the view's location is wrong.
     """
     inference = settings.file.inference
-    path = settings.resolve(view.bundle)
+    path = settings.resolve(view.bundle if promoted is None else promoted.bundle.folder)
     key = path, deadline_ms if inference.oip else 0
     known = (opened or {}).get(key)
     if known is None:
-        bundle = open_bundle(path)
-        check_trust(bundle, settings.trusted_keys)
+        bundle = open_trusted(settings, path, promoted)
         if inference.oip:
             engine, test = prove_remote(bundle, inference.oip, deadline_ms)
         else:
@@ -130,11 +142,31 @@ def load_model(
         if opened is not None:
             opened[key] = known
     bundle, engine, test = known
+    return Model(bundle, location_of(settings, view, bundle), engine, test)
+
+
+def open_trusted(settings: LineSettings, path: Path, promoted: Promotion | None = None) -> Bundle:
+    """Open a bundle that the line trusts, and that is still the one that was `promoted`. BundleError."""
+    try:
+        bundle = open_bundle(path)
+        if promoted is not None and bundle.digest != promoted.bundle.digest:
+            raise BundleTampered(f"bundle {path} is now {bundle.label}, which nobody promoted")
+        check_trust(bundle, settings.trusted_keys)
+    except BundleError as error:
+        if promoted is None:
+            raise
+        raise BundleError(
+            f"{promoted.bundle.label}, {promoted.told}, cannot be used: {error}; bring it back to {path}, or go back to the "
+            "bundle before it with `inspector rollback`"
+        ) from error
+    return bundle
+
+
+def location_of(settings: LineSettings, view: ViewTable, bundle: Bundle) -> LocationSpec:
+    """How parts are found in the frames of a view. ConfigError."""
     if view.location is None:
-        location = location_from_dict(bundle.manifest.input.location, bundle.path)
-    else:
-        location = location_from_dict(view.location, settings.path.parent)
-    return Model(bundle, location, engine, test)
+        return location_from_dict(bundle.manifest.input.location, bundle.path)
+    return location_from_dict(view.location, settings.path.parent)
 
 
 def prove_bundle(
@@ -144,11 +176,11 @@ def prove_bundle(
 
     `provider` of "auto" takes the fastest that does so, and keeps the choice in the file `kept`.
     """
-    prepare = _golden_preparation(bundle)
+    prepare = golden_preparation(bundle)
 
     def prove(name: str) -> tuple[Engine, SelfTest]:
         engine = Engine(bundle, provider=name, threads=threads)
-        return engine, _golden_test(engine, prepare)
+        return engine, golden_test(engine, prepare)
 
     if provider == AUTO:
         return choose_engine(bundle, prove, threads, kept)
@@ -158,20 +190,22 @@ def prove_bundle(
 def prove_remote(bundle: Bundle, host: str, timeout_ms: int) -> tuple[Engine, SelfTest]:
     """An engine on the inference server at `host`, which serves the bundle's graph under the bundle's name; proved as here."""
     engine = RemoteEngine(bundle, host, bundle.manifest.name, timeout_ms)
-    prepare = _golden_preparation(bundle)
-    test = _golden_test(engine, prepare)
+    prepare = golden_preparation(bundle)
+    test = golden_test(engine, prepare)
     by_score = sorted(bundle.manifest.golden, key=lambda image: image.score)
     # The best and the worst part: a model that scores everything low, or everything high, fails one of them.
     engine.prove_with([(prepare(bundle.read(image.file)), image.score) for image in (by_score[0], by_score[-1])])
     return engine, test
 
 
-def _golden_preparation(bundle: Bundle) -> Callable[[bytes], NDArray[np.uint8]]:
+def golden_preparation(bundle: Bundle) -> Callable[[bytes], NDArray[np.uint8]]:
+    """A bundle's golden picture files → model inputs, in the way frames of the line are."""
     location = location_from_dict(bundle.manifest.input.location, bundle.path)
     return functools.partial(_prepare_golden, bundle, location)
 
 
-def _golden_test(engine: Engine, prepare: Callable[[bytes], NDArray[np.uint8]]) -> SelfTest:
+def golden_test(engine: ScoringEngine, prepare: Callable[[bytes], NDArray[np.uint8]]) -> SelfTest:
+    """The golden self-test. BundleError, also for images that cannot be read; EngineError."""
     try:
         return self_test(engine, prepare)
     except FrameError as error:
@@ -189,17 +223,21 @@ def _prepare_golden(bundle: Bundle, location: LocationSpec, data: bytes) -> NDAr
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """The queues before the models, by recipe and view, and the devices on which they take turns."""
+    """The queues before the models, by recipe and view, and the devices on which they take turns, by name."""
 
     batchers: Mapping[ViewKey, Batcher]
-    devices: Sequence[Device]
+    devices: dict[str, Device]
 
     def close(self) -> None:
         """Let what runs finish, answer what waits, and end the workers."""
         for batcher in self.batchers.values():
             batcher.close()
-        for device in self.devices:
+        for device in self.devices.values():
             device.close()
+
+    def with_batcher(self, key: ViewKey, batcher: Batcher) -> Queues:
+        """As these, with another queue for a view."""
+        return replace(self, batchers={**self.batchers, key: batcher})
 
 
 def queue_models(loaded: Loaded, inference: InferenceTable, waiting: int) -> Queues:
@@ -207,17 +245,20 @@ def queue_models(loaded: Loaded, inference: InferenceTable, waiting: int) -> Que
     devices: dict[str, Device] = {}
     queues: dict[int, Batcher] = {}
     for model in loaded.models.values():
-        engine = model.engine
-        name = _device_of(engine)
-        if name not in devices:
-            devices[name] = Device(inference.workers)
-        if id(engine) not in queues:
-            judge_until = None if engine.tiles is None else engine.judge_until
-            about = (engine, inference.max_batch, waiting)
-            queues[id(engine)] = Batcher(*about, judge_until=judge_until, device=devices[name])
+        if id(model.engine) not in queues:
+            queues[id(model.engine)] = queue_model(model.engine, inference, waiting, devices)
     log.info("models take turns, %d at a time, on: %s", inference.workers, ", ".join(devices))
     batchers = {key: queues[id(model.engine)] for key, model in loaded.models.items()}
-    return Queues(batchers, list(devices.values()))
+    return Queues(batchers, devices)
+
+
+def queue_model(engine: Engine, inference: InferenceTable, waiting: int, devices: dict[str, Device]) -> Batcher:
+    """A queue before one model, on its device among `devices`, which is made if it is not there."""
+    name = _device_of(engine)
+    if name not in devices:
+        devices[name] = Device(inference.workers)
+    judge_until = None if engine.tiles is None else engine.judge_until
+    return Batcher(engine, inference.max_batch, waiting, judge_until=judge_until, device=devices[name])
 
 
 def _device_of(engine: Engine) -> str:
@@ -235,7 +276,7 @@ def prove_again(loaded: Loaded, queues: Queues, recipe: str) -> int:
     checked = 0
     for view, model in loaded.of(recipe).items():
         queued = QueuedEngine(queues.batchers[recipe, view], model.bundle, model.engine.provider)
-        checked += len(self_test(queued, _golden_preparation(model.bundle)).checks)
+        checked += len(self_test(queued, golden_preparation(model.bundle)).checks)
     return checked
 
 

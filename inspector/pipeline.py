@@ -291,7 +291,7 @@ class Pipeline:
         """
         about = (camera, trigger, part_id, capture_time, frame, reply)
         arrival = _Arrival(*about, self._now(), self._clock())
-        found = self._find_or_enter(station, self._setups[station.name], arrival)
+        found = self._find_or_enter(station, arrival)
         part, known = found.part, found.known
         if part is not None and found.refusal is None:
             self._deadlines.add(part)
@@ -312,14 +312,17 @@ class Pipeline:
             return _Admitted(None, None, answers)
         return _Admitted(part, look, answers)
 
-    def _find_or_enter(self, station: Station, setup: Setup, arrival: _Arrival) -> _Found:
+    def _find_or_enter(self, station: Station, arrival: _Arrival) -> _Found:
         """What is known of the trigger, or a new part for it; with the parts before it that this camera did not show."""
         view = station.view_of(arrival.camera)
-        deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
-        in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
         found = _Found()
         while found.part is None and found.known is None:
+            setup = self._setups[station.name]
+            deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
+            in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
             with self._lock:
+                if self._setups[station.name] is not setup:
+                    continue  # changed meanwhile, and another camera's later part may be entered by the new one already
                 book = self._books[station.name]
                 found.known = book.again(arrival.trigger)
                 if found.known is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -30,37 +31,67 @@ class Registrar:
     ) -> None:
         """`together` has the labels of bundles that judge together, under the label that inspections name for them."""
         self._open_store = open_store
-        self._together = together
-        self._bundles = bundles
-        self._recipes = recipes
-        self._stopped = threading.Event()
+        self._waiting: list[Callable[[Store], None]] = []
+        self._changed = threading.Condition()
+        self._stopped = False
+        self.add(bundles, together, recipes)
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)
         self._thread.start()
 
+    def add(
+        self,
+        bundles: Sequence[Bundle],
+        together: Mapping[str, Sequence[str]],
+        recipes: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:
+        """More that is in use now."""
+        self._later(functools.partial(_record, list(bundles), dict(together), dict(recipes or {})))
+
     def stop(self) -> None:
         """Give up what is not recorded yet; the next start records it."""
-        self._stopped.set()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
         self._thread.join()
 
+    def _later(self, record: Callable[[Store], None]) -> None:
+        with self._changed:
+            self._waiting.append(record)
+            self._changed.notify()
+
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._stopped)
+                if self._stopped:
+                    return
+                record = self._waiting[0]
             try:
-                self._record()
-                return
+                store = self._open_store()
+                try:
+                    record(store)
+                finally:
+                    store.close()
             except InspectorError as error:
                 log.warning("bundles and recipes are not on record yet: %s", error)
-            self._stopped.wait(RETRY_S)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped, RETRY_S)
+                continue
+            with self._changed:
+                self._waiting.pop(0)
 
-    def _record(self) -> None:
-        store = self._open_store()
-        now = datetime.now(UTC)
-        try:
-            for bundle in self._bundles:
-                manifest = json.loads(manifest_bytes(bundle.manifest))
-                store.record_bundle(bundle.label, bundle.digest, manifest, now)
-            for label, labels in self._together.items():
-                store.record_bundle(label, label.rpartition("@")[2], {"bundles": list(labels)}, now)
-            for name, content in self._recipes.items():
-                store.record_recipe(name, content, now)
-        finally:
-            store.close()
+
+def _record(
+    bundles: Sequence[Bundle],
+    together: Mapping[str, Sequence[str]],
+    recipes: Mapping[str, Mapping[str, object]],
+    store: Store,
+) -> None:
+    now = datetime.now(UTC)
+    for bundle in bundles:
+        manifest = json.loads(manifest_bytes(bundle.manifest))
+        store.record_bundle(bundle.label, bundle.digest, manifest, now)
+    for label, labels in together.items():
+        store.record_bundle(label, label.rpartition("@")[2], {"bundles": list(labels)}, now)
+    for name, content in recipes.items():
+        store.record_recipe(name, content, now)

@@ -24,8 +24,11 @@ from inspector.errors import (
     StoreUnavailable,
 )
 from inspector.imaging.decode import DecodeLimits
-from inspector.models import load_models, prove_again, queue_models, setup_of, station_of
+from inspector.inference.batching import Batcher
+from inspector.models import Model, load_models, queue_models, setup_of, station_of
 from inspector.pipeline import Pipeline
+from inspector.promoting import Promoter, promoted_for
+from inspector.promotions import Promotion
 from inspector.records.audit import AUDIT_FILE, AuditLog
 from inspector.records.auditing import AuditWriter
 from inspector.records.entries import StationMark
@@ -42,6 +45,7 @@ from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
 from inspector.settings import LineSettings, ModbusTable
 from inspector.signalling.modbus import ModbusSignal, PlcControl
+from inspector.station import Setup
 from inspector.telemetry.collector import LineCollector, Sources
 from inspector.telemetry.server import MetricsServer
 from inspector.tuning import spare_the_collector
@@ -77,7 +81,8 @@ class Service:
             tls.watch()
             stack.callback(tls.close)
         try:
-            loaded = load_models(settings)
+            promoted = promoted_for(settings)
+            loaded = load_models(settings, promoted)
         except InspectorError as error:
             audit.note("did not start the line", file.line.name, {"why": str(error)})
             raise
@@ -102,6 +107,8 @@ class Service:
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight * len(station.by_view) for station in file.station)
         queues = queue_models(loaded, file.inference, waiting)
+        registrar = _Registrar()
+        promoter = Promoter(settings, loaded, queues, waiting, promoted, audit.note, registrar.tell)
         setups = {name: setup_of(name, table, loaded, queues) for name, table in file.recipe.items() if name in loaded}
         memory = read_memory(settings.data_dir / REMEMBERED_FILE)
         stations = [station_of(table, setups, loaded, memory.get(table.name)) for table in file.station]
@@ -116,9 +123,8 @@ class Service:
             pass_sampling=file.records.pass_sampling,
         )
         by_station = {station.name: station.setups for station in stations}
-        check = functools.partial(prove_again, loaded, queues)
         remembered = settings.data_dir / REMEMBERED_FILE
-        plc.desk = ControlDesk(self.pipeline, by_station, check, modbus, audit.note, remembered)
+        plc.desk = ControlDesk(self.pipeline, by_station, promoter.check, modbus, audit.note, remembered)
         stack.callback(plc.desk.close)
         modbus.start(self.pipeline.alive)
         stack.callback(modbus.close)
@@ -126,7 +132,7 @@ class Service:
         stack.callback(RecordsHealth(journal, forwarder, evidence).stop)
         stack.callback(_stop_forwarder, forwarder)
         stack.callback(_stop_evidence, evidence)
-        stack.callback(queues.close)
+        stack.callback(promoter.close)
         self.server = RpcServer(
             self.pipeline,
             store,
@@ -139,29 +145,26 @@ class Service:
             door=Door(tls, file.grpc.max_calls_per_s, audit.refuse),
             frames_hz=file.grpc.max_frames_per_s,
             control=plc.desk,
+            promotions=promoter,
         )
         stack.callback(self.server.stop, HANG_UP_S)
-        running = {
-            "/".join(filter(None, key)): (queues.batchers[key], model.bundle.label, model.engine.provider)
-            for key, model in loaded.models.items()
-        }
+        running = functools.partial(_running, promoter)
         sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
-        together = {
-            setup.recipe.bundle: [view.bundle for view in setup.recipe.views]
-            for setup in setups.values()
-            if setup.is_usable and len(setup.recipe.views) > 1
-        }
-        stack.callback(Registrar(open_store, loaded.bundles, together, recipes).stop)
+        together = {label: labels for setup in setups.values() for label, labels in _together(setup).items()}
+        registrar.registrar = Registrar(open_store, loaded.bundles, together, recipes)
+        stack.callback(registrar.registrar.stop)
         stack.callback(RetentionKeeper(images, open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)
         spare_the_collector()
         self.pipeline.start()
+        promoter.serve(plc.desk.take_over)
         self.server.start()
         self._serve_metrics(settings, stack, tls, audit, sources)
         used = {"/".join(filter(None, key)): model.bundle.label for key, model in loaded.models.items()}
-        about = {"version": __version__, "bundles": used, "refused": dict(loaded.faults)}
+        told = {"/".join(filter(None, key)): f"{one.bundle.label}, {one.told}" for key, one in promoted.items()}
+        about = {"version": __version__, "bundles": used, "refused": dict(loaded.faults), "promoted": told}
         audit.note("started the line", file.line.name, about)
         stack.callback(audit.note, "stopped the line", file.line.name)
 
@@ -182,6 +185,16 @@ class Service:
         log.info("metrics for Prometheus on %s", address)
 
 
+class _Registrar:
+    """Stands between the promoter, which is made first, and the registrar that puts its promotions on record."""
+
+    registrar: Registrar
+
+    def tell(self, promotion: Promotion, model: Model, setup: Setup) -> None:
+        """A bundle judges from now on."""
+        self.registrar.add([model.bundle], _together(setup))
+
+
 class _Plc:
     """Stands between the Modbus output, which is made first, and the desk that carries out its commands."""
 
@@ -198,6 +211,22 @@ class _Plc:
             on_watch=lambda station, watch: self.desk.tell_watch(station, watch),
             timeout_s=table.plc_timeout_ms / 1000,
         )
+
+
+def _together(setup: Setup) -> dict[str, list[str]]:
+    """The bundles that judge together by a recipe with several views, under the label that inspections name for them."""
+    if not setup.is_usable or len(setup.recipe.views) == 1:
+        return {}
+    return {setup.recipe.bundle: [view.bundle for view in setup.recipe.views]}
+
+
+def _running(promoter: Promoter) -> dict[str, tuple[Batcher, str, str]]:
+    """The models that judge now, for the metrics."""
+    models, batchers = promoter.loaded.models, promoter.queues.batchers
+    return {
+        "/".join(filter(None, key)): (batchers[key], model.bundle.label, model.engine.provider)
+        for key, model in models.items()
+    }
 
 
 def _open_audit_log(settings: LineSettings) -> AuditLog:

@@ -87,7 +87,7 @@ class Batcher:
         self._judge_until = judge_until
         self._max_waiting = max_waiting
         self._owns_device = device is None
-        self._device = device or Device()
+        self.device = device or Device()
         self._closed = False
         self._waiting = self._running = 0
         self._batches = self._scored = self._failed = self._skipped = self._callback_errors = self._hopeless = 0
@@ -102,17 +102,17 @@ class Batcher:
         asked whenever a run begins, returns true (its verdict is settled already) and nothing more is called. Both must be
         quick and must not raise; `skip` must take no lock. `model_input` must not change until then.
         """
-        with self._device.changed:
+        with self.device.changed:
             if self._closed or self._waiting >= self._max_waiting:
                 return False
             self._waiting += 1
-            self._device.schedule.add(self, deadline_s, _Item(model_input, on_done, skip))
-            self._device.changed.notify_all()
+            self.device.schedule.add(self, deadline_s, _Item(model_input, on_done, skip))
+            self.device.changed.notify_all()
             return True
 
     def has_time(self, deadline_s: float) -> bool:
         """Whether a part that came now could be expected to be scored by then."""
-        return self._device.has_time(self, deadline_s)
+        return self.device.has_time(self, deadline_s)
 
     @property
     def waiting(self) -> int:
@@ -127,18 +127,18 @@ class Batcher:
 
     def close(self) -> None:
         """Let what runs finish, answer every waiting part with EngineError, and end a device of its own. Idempotent."""
-        with self._device.changed:
+        with self.device.changed:
             self._closed = True
-            left = self._device.schedule.take_out(lambda one: one.judge is self)
+            left = self.device.schedule.take_out(lambda one: one.judge is self)
             self._waiting -= len(left)
         stopped = "the model was stopped before it scored this part; start the service again"
         for one in left:
             self._answer(one.item, EngineError(stopped))
-        if not self._device.is_worker():
-            with self._device.changed:
-                self._device.changed.wait_for(lambda: not self._running)
+        if not self.device.is_worker():
+            with self.device.changed:
+                self.device.changed.wait_for(lambda: not self._running)
         if self._owns_device:
-            self._device.close()
+            self.device.close()
 
     # Called by the device's workers.
 

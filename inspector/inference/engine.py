@@ -5,7 +5,8 @@ What the graph takes and gives is in `contract.py`; what runs it is a runner: ON
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,9 +109,15 @@ class Model:
 
     def warm_up(self, max_batch: int = 1) -> None:
         """Run blank images alone and as a full batch, so that the first part finds memory and kernels ready."""
+        for run in self.warming_runs(max_batch):
+            run()
+
+    def warming_runs(self, max_batch: int = 1) -> Iterator[Callable[[], object]]:
+        """The runs of `warm_up` one by one, for whoever must let others go between two of them."""
         for count in sorted({1, max_batch if self._tiles is None else self._tiles.per_run}):
+            images = np.zeros((count, *self._graph_shape), np.uint8)
             for _ in range(2):
-                self._run(np.zeros((count, *self._graph_shape), np.uint8))
+                yield functools.partial(self._run, images)
 
     def run_on_noise(self) -> Callable[[], object]:
         """One run of the graph, on an image of seeded noise as large as it takes, to be timed by whoever calls it."""

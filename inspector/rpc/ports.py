@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from inspector.part import Frame, Inspection, Reason, Verdict
+from inspector.promotions import ViewReading, Wish
 from inspector.records.queries import InspectionFilter, Page, StoredInspection
 from inspector.signalling.commands import Outcome, Request
 from inspector.signalling.signal import StationReport
@@ -65,3 +66,14 @@ class Control(Protocol):
     def alive(self) -> bool: ...
 
     def submit(self, request: Request, answered: Callable[[Request, Outcome], None]) -> None: ...
+
+
+class Promotions(Protocol):
+    """`inspector.promoting.Promoter`, as the servicers use it."""
+
+    @property
+    def line(self) -> str: ...
+
+    def readings(self) -> Sequence[ViewReading]: ...
+
+    def promote(self, wish: Wish) -> ViewReading: ...

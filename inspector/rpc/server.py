@@ -18,7 +18,7 @@ from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError, InvalidRequest
 from inspector.rpc.door import Door
 from inspector.rpc.lookout import Lookout
-from inspector.rpc.ports import Control, Inspector, Pictures, Records
+from inspector.rpc.ports import Control, Inspector, Pictures, Promotions, Records
 from inspector.rpc.servicer import InspectionServicer
 from inspector.rpc.slots import Slots
 from inspector.rpc.station_servicer import StationServicer
@@ -59,11 +59,12 @@ class RpcServer:
         door: Door | None = None,
         frames_hz: float = 0.0,
         control: Control | None = None,
+        promotions: Promotions | None = None,
     ) -> None:
         """Take the address; ConfigError if it is not free, or beyond loopback without `tls`. Answers nothing before `start`.
 
         `door` says who may call what; it must know the same `tls`. `frames_hz` bounds the frames taken from one stream.
-        Stations take commands if there is a `control`.
+        Stations take commands if there is a `control`, and bundles are promoted if there are `promotions`.
         """
         tune_process()
         check_listen(host, secured=tls is not None)
@@ -81,7 +82,9 @@ class RpcServer:
         self._stations = (
             None
             if control is None
-            else StationServicer(control, self._door, max_watchers=MAX_STATION_WATCHERS, max_commands=MAX_COMMANDS)
+            else StationServicer(
+                control, self._door, promotions, max_watchers=MAX_STATION_WATCHERS, max_commands=MAX_COMMANDS
+            )
         )
         # One call beyond every kind's bound still finds a thread, which refuses it with a message.
         calls = max_streams + MAX_WATCHERS + MAX_READS + MAX_HEALTH_AND_REFLECTION

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import grpc
 
 from inspector.access.identity import Role
-from inspector.errors import NotFound, ServiceStopping
+from inspector.errors import InvalidRequest, NotFound, ServiceStopping
+from inspector.promotions import Wish
 from inspector.rpc import station_convert as convert
 from inspector.rpc.door import Door
-from inspector.rpc.ports import Control
+from inspector.rpc.ports import Control, Promotions
 from inspector.rpc.slots import Slots
 from inspector.rpc.status import as_status
 from inspector.signalling.commands import Answer, Command, Outcome, Request
@@ -31,13 +32,24 @@ RIGHTS = {
     Command.CHANGE_RECIPE: Role.ENGINEER,
 }
 """The lowest role that may give a command."""
+PROMOTES = Role.APPROVER
+"""The lowest role that may let another bundle judge."""
 
 
 class StationServicer(station_service_pb2_grpc.StationServiceServicer):
     """Serves the stations of one line; whoever watches is told of a change within `LOOK_S`."""
 
-    def __init__(self, control: Control, door: Door, *, max_watchers: int, max_commands: int) -> None:
+    def __init__(
+        self,
+        control: Control,
+        door: Door,
+        promotions: Promotions | None = None,
+        *,
+        max_watchers: int,
+        max_commands: int,
+    ) -> None:
         self._control = control
+        self._promotions = promotions
         self._door = door
         self._watcher_slots = Slots("station watches", max_watchers, "close one")
         self._command_slots = Slots("commands", max_commands, "try again in a moment")
@@ -92,6 +104,43 @@ class StationServicer(station_service_pb2_grpc.StationServiceServicer):
 
     def CheckStation(self, request: api.CheckStationRequest, context: grpc.ServicerContext) -> api.CheckStationResponse:
         return self._give(Command.CHECK, request, context, api.CheckStationResponse)
+
+    def ListRecipes(self, request: api.ListRecipesRequest, context: grpc.ServicerContext) -> api.ListRecipesResponse:
+        with as_status(context), self._command_slots.one():
+            self._door.reader(context, "ListRecipes")
+            promotions = self._promoting()
+            views = [convert.recipe_view_message(promotions.line, reading) for reading in promotions.readings()]
+            return api.ListRecipesResponse(views=views)
+        return api.ListRecipesResponse()
+
+    def PromoteBundle(
+        self, request: api.PromoteBundleRequest, context: grpc.ServicerContext
+    ) -> api.PromoteBundleResponse:
+        with as_status(context), self._command_slots.one():
+            who = self._door.commander(context, "promote a bundle", request.name, PROMOTES)
+            promotions = self._promoting()
+            wish = convert.wish_of(request, promotions.line, who)
+            return api.PromoteBundleResponse(view=self._promote(promotions, wish))
+        return api.PromoteBundleResponse()
+
+    def RollbackBundle(
+        self, request: api.RollbackBundleRequest, context: grpc.ServicerContext
+    ) -> api.RollbackBundleResponse:
+        with as_status(context), self._command_slots.one():
+            who = self._door.commander(context, "roll back a bundle", request.name, PROMOTES)
+            promotions = self._promoting()
+            wish = convert.way_back_of(request, promotions.line, who)
+            return api.RollbackBundleResponse(view=self._promote(promotions, wish))
+        return api.RollbackBundleResponse()
+
+    def _promoting(self) -> Promotions:
+        if self._promotions is None:
+            raise InvalidRequest("this service promotes no bundles: ask the service of a line")
+        return self._promotions
+
+    @staticmethod
+    def _promote(promotions: Promotions, wish: Wish) -> station_pb2.RecipeView:
+        return convert.recipe_view_message(promotions.line, promotions.promote(wish))
 
     def _give(
         self,

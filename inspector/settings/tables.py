@@ -155,11 +155,15 @@ class ViewTable(Table):
 
 
 class RecipeTable(Table):
-    """`[recipe.NAME]`: what is inspected and how; with tables `view` each of them has its own bundle and the rest."""
+    """`[recipe.NAME]`: what is inspected and how; with tables `view` each of them has its own bundle and the rest.
+
+    With `approvals` of 2 a bundle is promoted by another person than the one who proposed it.
+    """
 
     view: dict[Name, ViewTable] = Field(default={}, max_length=MAX_VIEWS)
     bundle: str = Field(default="", validate_default=True)
     deadline_ms: int = Field(default=500, ge=1, le=60_000)
+    approvals: int = Field(default=1, ge=1, le=2)
     location: dict[str, Any] | None = None
     check: CheckTable = CheckTable()
     dimensions: Dimensions | None = None

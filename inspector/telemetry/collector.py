@@ -23,11 +23,14 @@ from inspector.signalling.signal import StationReading, StationState
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The parts of a running line that are looked at. `models` are by recipe: what queues for it, its bundle and provider."""
+    """The parts of a running line that are looked at.
+
+    `models` gives those that judge now, by recipe: what queues for each, its bundle and provider.
+    """
 
     line: str
     pipeline: Pipeline
-    models: Mapping[str, tuple[Batcher, str, str]]
+    models: Callable[[], Mapping[str, tuple[Batcher, str, str]]]
     modbus: ModbusSignal
     journal: Journal
     forwarder: Forwarder
@@ -108,7 +111,7 @@ class LineCollector(Collector):
         )
 
     def _models(self) -> Iterator[Metric]:
-        models = self._sources.models
+        models = self._sources.models()
         yield self._gauge(
             "inspector_bundle_info",
             "Bundle in use for a recipe, and the provider that runs it.",

@@ -22,29 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainspector/v1/station.proto\x12\x0cinspector.v1\"<\n\rStationRecipe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\"0\n\rStationCamera\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tstreaming\x18\x02 \x01(\x08\"\x82\x02\n\x07Station\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x07\x63\x61meras\x18\x02 \x03(\x0b\x32\x1b.inspector.v1.StationCamera\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.inspector.v1.StationState\x12)\n\x05\x66\x61ult\x18\x04 \x01(\x0e\x32\x1a.inspector.v1.StationFault\x12\x0e\n\x06recipe\x18\x05 \x01(\t\x12\x0e\n\x06\x62undle\x18\x06 \x01(\t\x12,\n\x07recipes\x18\x07 \x03(\x0b\x32\x1b.inspector.v1.StationRecipe\x12\x17\n\x0fin_flight_count\x18\x08 \x01(\r\"\x97\x01\n\x0e\x43ommandOutcome\x12+\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x1b.inspector.v1.CommandAnswer\x12+\n\x06reason\x18\x02 \x01(\x0e\x32\x1b.inspector.v1.CommandReason\x12\x15\n\rchecked_count\x18\x03 \x01(\r\x12\x14\n\x0c\x66\x61iled_count\x18\x04 \x01(\r*\xb3\x01\n\x0cStationState\x12\x1d\n\x19STATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATION_STATE_NOT_READY\x10\x01\x12\x17\n\x13STATION_STATE_READY\x10\x02\x12\x1a\n\x16STATION_STATE_STOPPING\x10\x03\x12\x17\n\x13STATION_STATE_FAULT\x10\x04\x12\x19\n\x15STATION_STATE_STOPPED\x10\x05*\x85\x01\n\x0cStationFault\x12\x1d\n\x19STATION_FAULT_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATION_FAULT_NO_BUNDLE\x10\x01\x12\x19\n\x15STATION_FAULT_JOURNAL\x10\x02\x12\x1e\n\x1aSTATION_FAULT_CHECK_FAILED\x10\x03*\x9c\x01\n\rCommandAnswer\x12\x1e\n\x1a\x43OMMAND_ANSWER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OMMAND_ANSWER_DONE\x10\x01\x12\x1b\n\x17\x43OMMAND_ANSWER_ACCEPTED\x10\x02\x12\x1a\n\x16\x43OMMAND_ANSWER_REFUSED\x10\x03\x12\x19\n\x15\x43OMMAND_ANSWER_FAILED\x10\x04*\x94\x02\n\rCommandReason\x12\x1e\n\x1a\x43OMMAND_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43OMMAND_REASON_UNKNOWN_COMMAND\x10\x01\x12!\n\x1d\x43OMMAND_REASON_UNKNOWN_RECIPE\x10\x02\x12\x1c\n\x18\x43OMMAND_REASON_NO_BUNDLE\x10\x03\x12\x17\n\x13\x43OMMAND_REASON_BUSY\x10\x04\x12\x1f\n\x1b\x43OMMAND_REASON_CHECK_FAILED\x10\x05\x12!\n\x1d\x43OMMAND_REASON_FAULT_PERSISTS\x10\x06\x12!\n\x1d\x43OMMAND_REASON_INTERNAL_ERROR\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainspector/v1/station.proto\x12\x0cinspector.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\rStationRecipe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\"0\n\rStationCamera\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tstreaming\x18\x02 \x01(\x08\">\n\x0c\x42undleFolder\x12\x0e\n\x06\x66older\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x84\x02\n\tPromotion\x12*\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1a.inspector.v1.BundleFolder\x12\x31\n\rbundle_before\x18\x02 \x01(\x0b\x32\x1a.inspector.v1.BundleFolder\x12\x1a\n\x12\x62undle_before_warm\x18\x03 \x01(\x08\x12\x13\n\x0bpromoted_by\x18\x04 \x01(\t\x12\x13\n\x0bproposed_by\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x30\n\x0cpromote_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08rollback\x18\x08 \x01(\x08\"\xea\x01\n\nRecipeView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\t\x12*\n\x06\x62undle\x18\x03 \x01(\x0b\x32\x1a.inspector.v1.BundleFolder\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x14\n\x0cgolden_count\x18\x05 \x01(\r\x12\x19\n\x11golden_difference\x18\x06 \x01(\x01\x12\r\n\x05\x66\x61ult\x18\x07 \x01(\t\x12\x16\n\x0e\x61pproval_count\x18\x08 \x01(\r\x12*\n\tpromotion\x18\t \x01(\x0b\x32\x17.inspector.v1.Promotion\"\x82\x02\n\x07Station\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x07\x63\x61meras\x18\x02 \x03(\x0b\x32\x1b.inspector.v1.StationCamera\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.inspector.v1.StationState\x12)\n\x05\x66\x61ult\x18\x04 \x01(\x0e\x32\x1a.inspector.v1.StationFault\x12\x0e\n\x06recipe\x18\x05 \x01(\t\x12\x0e\n\x06\x62undle\x18\x06 \x01(\t\x12,\n\x07recipes\x18\x07 \x03(\x0b\x32\x1b.inspector.v1.StationRecipe\x12\x17\n\x0fin_flight_count\x18\x08 \x01(\r\"\x97\x01\n\x0e\x43ommandOutcome\x12+\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x1b.inspector.v1.CommandAnswer\x12+\n\x06reason\x18\x02 \x01(\x0e\x32\x1b.inspector.v1.CommandReason\x12\x15\n\rchecked_count\x18\x03 \x01(\r\x12\x14\n\x0c\x66\x61iled_count\x18\x04 \x01(\r*\xb3\x01\n\x0cStationState\x12\x1d\n\x19STATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATION_STATE_NOT_READY\x10\x01\x12\x17\n\x13STATION_STATE_READY\x10\x02\x12\x1a\n\x16STATION_STATE_STOPPING\x10\x03\x12\x17\n\x13STATION_STATE_FAULT\x10\x04\x12\x19\n\x15STATION_STATE_STOPPED\x10\x05*\x85\x01\n\x0cStationFault\x12\x1d\n\x19STATION_FAULT_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATION_FAULT_NO_BUNDLE\x10\x01\x12\x19\n\x15STATION_FAULT_JOURNAL\x10\x02\x12\x1e\n\x1aSTATION_FAULT_CHECK_FAILED\x10\x03*\x9c\x01\n\rCommandAnswer\x12\x1e\n\x1a\x43OMMAND_ANSWER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OMMAND_ANSWER_DONE\x10\x01\x12\x1b\n\x17\x43OMMAND_ANSWER_ACCEPTED\x10\x02\x12\x1a\n\x16\x43OMMAND_ANSWER_REFUSED\x10\x03\x12\x19\n\x15\x43OMMAND_ANSWER_FAILED\x10\x04*\x94\x02\n\rCommandReason\x12\x1e\n\x1a\x43OMMAND_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43OMMAND_REASON_UNKNOWN_COMMAND\x10\x01\x12!\n\x1d\x43OMMAND_REASON_UNKNOWN_RECIPE\x10\x02\x12\x1c\n\x18\x43OMMAND_REASON_NO_BUNDLE\x10\x03\x12\x17\n\x13\x43OMMAND_REASON_BUSY\x10\x04\x12\x1f\n\x1b\x43OMMAND_REASON_CHECK_FAILED\x10\x05\x12!\n\x1d\x43OMMAND_REASON_FAULT_PERSISTS\x10\x06\x12!\n\x1d\x43OMMAND_REASON_INTERNAL_ERROR\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inspector.v1.station_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATIONSTATE']._serialized_start=572
-  _globals['_STATIONSTATE']._serialized_end=751
-  _globals['_STATIONFAULT']._serialized_start=754
-  _globals['_STATIONFAULT']._serialized_end=887
-  _globals['_COMMANDANSWER']._serialized_start=890
-  _globals['_COMMANDANSWER']._serialized_end=1046
-  _globals['_COMMANDREASON']._serialized_start=1049
-  _globals['_COMMANDREASON']._serialized_end=1325
-  _globals['_STATIONRECIPE']._serialized_start=44
-  _globals['_STATIONRECIPE']._serialized_end=104
-  _globals['_STATIONCAMERA']._serialized_start=106
-  _globals['_STATIONCAMERA']._serialized_end=154
-  _globals['_STATION']._serialized_start=157
-  _globals['_STATION']._serialized_end=415
-  _globals['_COMMANDOUTCOME']._serialized_start=418
-  _globals['_COMMANDOUTCOME']._serialized_end=569
+  _globals['_STATIONSTATE']._serialized_start=1169
+  _globals['_STATIONSTATE']._serialized_end=1348
+  _globals['_STATIONFAULT']._serialized_start=1351
+  _globals['_STATIONFAULT']._serialized_end=1484
+  _globals['_COMMANDANSWER']._serialized_start=1487
+  _globals['_COMMANDANSWER']._serialized_end=1643
+  _globals['_COMMANDREASON']._serialized_start=1646
+  _globals['_COMMANDREASON']._serialized_end=1922
+  _globals['_STATIONRECIPE']._serialized_start=77
+  _globals['_STATIONRECIPE']._serialized_end=137
+  _globals['_STATIONCAMERA']._serialized_start=139
+  _globals['_STATIONCAMERA']._serialized_end=187
+  _globals['_BUNDLEFOLDER']._serialized_start=189
+  _globals['_BUNDLEFOLDER']._serialized_end=251
+  _globals['_PROMOTION']._serialized_start=254
+  _globals['_PROMOTION']._serialized_end=514
+  _globals['_RECIPEVIEW']._serialized_start=517
+  _globals['_RECIPEVIEW']._serialized_end=751
+  _globals['_STATION']._serialized_start=754
+  _globals['_STATION']._serialized_end=1012
+  _globals['_COMMANDOUTCOME']._serialized_start=1015
+  _globals['_COMMANDOUTCOME']._serialized_end=1166
 # @@protoc_insertion_point(module_scope)

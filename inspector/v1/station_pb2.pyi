@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -82,6 +85,58 @@ class StationCamera(_message.Message):
     name: str
     streaming: bool
     def __init__(self, name: _Optional[str] = ..., streaming: _Optional[bool] = ...) -> None: ...
+
+class BundleFolder(_message.Message):
+    __slots__ = ("folder", "bundle", "digest")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    bundle: str
+    digest: str
+    def __init__(self, folder: _Optional[str] = ..., bundle: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Promotion(_message.Message):
+    __slots__ = ("bundle", "bundle_before", "bundle_before_warm", "promoted_by", "proposed_by", "reason", "promote_time", "rollback")
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_BEFORE_WARM_FIELD_NUMBER: _ClassVar[int]
+    PROMOTED_BY_FIELD_NUMBER: _ClassVar[int]
+    PROPOSED_BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PROMOTE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    bundle: BundleFolder
+    bundle_before: BundleFolder
+    bundle_before_warm: bool
+    promoted_by: str
+    proposed_by: str
+    reason: str
+    promote_time: _timestamp_pb2.Timestamp
+    rollback: bool
+    def __init__(self, bundle: _Optional[_Union[BundleFolder, _Mapping]] = ..., bundle_before: _Optional[_Union[BundleFolder, _Mapping]] = ..., bundle_before_warm: _Optional[bool] = ..., promoted_by: _Optional[str] = ..., proposed_by: _Optional[str] = ..., reason: _Optional[str] = ..., promote_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rollback: _Optional[bool] = ...) -> None: ...
+
+class RecipeView(_message.Message):
+    __slots__ = ("name", "view", "bundle", "provider", "golden_count", "golden_difference", "fault", "approval_count", "promotion")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    GOLDEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GOLDEN_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMOTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    view: str
+    bundle: BundleFolder
+    provider: str
+    golden_count: int
+    golden_difference: float
+    fault: str
+    approval_count: int
+    promotion: Promotion
+    def __init__(self, name: _Optional[str] = ..., view: _Optional[str] = ..., bundle: _Optional[_Union[BundleFolder, _Mapping]] = ..., provider: _Optional[str] = ..., golden_count: _Optional[int] = ..., golden_difference: _Optional[float] = ..., fault: _Optional[str] = ..., approval_count: _Optional[int] = ..., promotion: _Optional[_Union[Promotion, _Mapping]] = ...) -> None: ...
 
 class Station(_message.Message):
     __slots__ = ("name", "cameras", "state", "fault", "recipe", "bundle", "recipes", "in_flight_count")

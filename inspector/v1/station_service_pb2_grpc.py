@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class StationServiceStub:
     """Tells how the stations of a line are, and commands them. A command goes the same way as one that a PLC gives over Modbus:
-    one after the other, on record in the audit log, and remembered over a restart of the service. Every name is that of a
-    station, "lines/{line}/stations/{station}".
+    one after the other, on record in the audit log, and remembered over a restart of the service. A name is that of a station,
+    "lines/{line}/stations/{station}", or, where bundles are promoted, that of a recipe, "lines/{line}/recipes/{recipe}".
     """
 
     def __init__(self, channel):
@@ -77,12 +77,27 @@ class StationServiceStub:
                 request_serializer=inspector_dot_v1_dot_station__service__pb2.CheckStationRequest.SerializeToString,
                 response_deserializer=inspector_dot_v1_dot_station__service__pb2.CheckStationResponse.FromString,
                 _registered_method=True)
+        self.ListRecipes = channel.unary_unary(
+                '/inspector.v1.StationService/ListRecipes',
+                request_serializer=inspector_dot_v1_dot_station__service__pb2.ListRecipesRequest.SerializeToString,
+                response_deserializer=inspector_dot_v1_dot_station__service__pb2.ListRecipesResponse.FromString,
+                _registered_method=True)
+        self.PromoteBundle = channel.unary_unary(
+                '/inspector.v1.StationService/PromoteBundle',
+                request_serializer=inspector_dot_v1_dot_station__service__pb2.PromoteBundleRequest.SerializeToString,
+                response_deserializer=inspector_dot_v1_dot_station__service__pb2.PromoteBundleResponse.FromString,
+                _registered_method=True)
+        self.RollbackBundle = channel.unary_unary(
+                '/inspector.v1.StationService/RollbackBundle',
+                request_serializer=inspector_dot_v1_dot_station__service__pb2.RollbackBundleRequest.SerializeToString,
+                response_deserializer=inspector_dot_v1_dot_station__service__pb2.RollbackBundleResponse.FromString,
+                _registered_method=True)
 
 
 class StationServiceServicer:
     """Tells how the stations of a line are, and commands them. A command goes the same way as one that a PLC gives over Modbus:
-    one after the other, on record in the audit log, and remembered over a restart of the service. Every name is that of a
-    station, "lines/{line}/stations/{station}".
+    one after the other, on record in the audit log, and remembered over a restart of the service. A name is that of a station,
+    "lines/{line}/stations/{station}", or, where bundles are promoted, that of a recipe, "lines/{line}/recipes/{recipe}".
     """
 
     def ListStations(self, request, context):
@@ -139,6 +154,30 @@ class StationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRecipes(self, request, context):
+        """What judges each view of each recipe now, how it proved itself on this machine, and who let it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteBundle(self, request, context):
+        """Lets another bundle judge by a recipe: it is loaded beside the one that judges, its signature and its golden images are
+        checked on this machine, and it is warmed; from the next part on it judges, and parts in flight are judged by the one before.
+        FAILED_PRECONDITION says why it may not, ABORTED that another promotion came first: then all is as it was. Answers when it
+        judges, which may take minutes; whoever hangs up before does not stop it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackBundle(self, request, context):
+        """As PromoteBundle, back to the bundle that judged before the last promotion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +221,21 @@ def add_StationServiceServicer_to_server(servicer, server):
                     request_deserializer=inspector_dot_v1_dot_station__service__pb2.CheckStationRequest.FromString,
                     response_serializer=inspector_dot_v1_dot_station__service__pb2.CheckStationResponse.SerializeToString,
             ),
+            'ListRecipes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecipes,
+                    request_deserializer=inspector_dot_v1_dot_station__service__pb2.ListRecipesRequest.FromString,
+                    response_serializer=inspector_dot_v1_dot_station__service__pb2.ListRecipesResponse.SerializeToString,
+            ),
+            'PromoteBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteBundle,
+                    request_deserializer=inspector_dot_v1_dot_station__service__pb2.PromoteBundleRequest.FromString,
+                    response_serializer=inspector_dot_v1_dot_station__service__pb2.PromoteBundleResponse.SerializeToString,
+            ),
+            'RollbackBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackBundle,
+                    request_deserializer=inspector_dot_v1_dot_station__service__pb2.RollbackBundleRequest.FromString,
+                    response_serializer=inspector_dot_v1_dot_station__service__pb2.RollbackBundleResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'inspector.v1.StationService', rpc_method_handlers)
@@ -192,8 +246,8 @@ def add_StationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class StationService:
     """Tells how the stations of a line are, and commands them. A command goes the same way as one that a PLC gives over Modbus:
-    one after the other, on record in the audit log, and remembered over a restart of the service. Every name is that of a
-    station, "lines/{line}/stations/{station}".
+    one after the other, on record in the audit log, and remembered over a restart of the service. A name is that of a station,
+    "lines/{line}/stations/{station}", or, where bundles are promoted, that of a recipe, "lines/{line}/recipes/{recipe}".
     """
 
     @staticmethod
@@ -402,6 +456,87 @@ class StationService:
             '/inspector.v1.StationService/CheckStation',
             inspector_dot_v1_dot_station__service__pb2.CheckStationRequest.SerializeToString,
             inspector_dot_v1_dot_station__service__pb2.CheckStationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecipes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inspector.v1.StationService/ListRecipes',
+            inspector_dot_v1_dot_station__service__pb2.ListRecipesRequest.SerializeToString,
+            inspector_dot_v1_dot_station__service__pb2.ListRecipesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inspector.v1.StationService/PromoteBundle',
+            inspector_dot_v1_dot_station__service__pb2.PromoteBundleRequest.SerializeToString,
+            inspector_dot_v1_dot_station__service__pb2.PromoteBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inspector.v1.StationService/RollbackBundle',
+            inspector_dot_v1_dot_station__service__pb2.RollbackBundleRequest.SerializeToString,
+            inspector_dot_v1_dot_station__service__pb2.RollbackBundleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,16 @@ from rpc_twin import TwinPictures, TwinPipeline, TwinRecords
 
 from inspector.access.identity import Role
 from inspector.access.tls import TlsFiles
-from inspector.errors import AccessDenied, InvalidRequest, NotFound, ServiceUnreachable
+from inspector.errors import (
+    AccessDenied,
+    InvalidRequest,
+    NotFound,
+    PromotionOvertaken,
+    PromotionRefused,
+    ServiceStopping,
+    ServiceUnreachable,
+)
+from inspector.promotions import BundleAt, Promotion, ViewReading, Wish
 from inspector.rpc.commander import Commander
 from inspector.rpc.door import Door
 from inspector.rpc.follower import StationFollower
@@ -54,6 +64,33 @@ class TwinDesk:
             answered(request, self.outcome)
 
 
+BEFORE, NOW = (BundleAt(f"/b/{n}", f"{n}@{n * 12}", n * 64) for n in "ab")
+SINCE = Promotion("r", "top", NOW, BEFORE, "", "anna", "ben", "better", datetime(2026, 5, 4, tzinfo=UTC), True)
+READINGS = [
+    ViewReading("r", "top", NOW, "CPU", 7, 0.25, "", 2, SINCE, True),
+    ViewReading("q", "", None, "", 0, 0.0, "gone", 1, None, False),
+]
+
+
+class TwinPromotions:
+    """Promotes whatever is asked for, or raises `error`."""
+
+    line = "a"
+
+    def __init__(self) -> None:
+        self.wishes: list[Wish] = []
+        self.error: Exception | None = None
+
+    def readings(self) -> list[ViewReading]:
+        return READINGS
+
+    def promote(self, wish: Wish) -> ViewReading:
+        self.wishes.append(wish)
+        if self.error is not None:
+            raise self.error
+        return READINGS[0]
+
+
 class Desk:
     """A server with a desk behind it, and its client."""
 
@@ -63,7 +100,17 @@ class Desk:
         self.plant = plant
         door = Door(tls, 0.0, lambda *about: self.refused.append(about))
         parts = TwinPipeline(), TwinRecords(), TwinPictures()
-        self.server = RpcServer(*parts, "127.0.0.1", 0, max_frame_bytes=1000, tls=tls, door=door, control=self.control)
+        self.promotions = TwinPromotions()
+        self.server = RpcServer(
+            *parts,
+            "127.0.0.1",
+            0,
+            max_frame_bytes=1000,
+            tls=tls,
+            door=door,
+            control=self.control,
+            promotions=self.promotions,
+        )
         self.server.start()
 
     def commander(self, role: Role | None = None) -> Commander:
@@ -108,10 +155,79 @@ def test_every_call_that_commands_asks_for_its_role(tmp_path: Path) -> None:
                 assert desk.refused[0][2] == "lines/a/stations/s1"
         commander.close()
     desk.server.stop(0)
-    # A new method must be given a right above, or be one that only reads.
+    # A new method must be given a right above, or be one that only reads, or one that needs an approver (below).
     methods = {method.name for method in api.DESCRIPTOR.services_by_name["StationService"].methods}
-    assert len(methods) == len(RIGHTS) + len({"ListStations", "WatchStations"})
+    others = {"ListStations", "WatchStations", "ListRecipes", "PromoteBundle", "RollbackBundle"}
+    assert len(methods) == len(RIGHTS) + len(others)
     assert set(RIGHTS) == set(Command)
+
+
+WISH = Wish("r", "top", "/b/b", "better", "", "anna", "ben", "b" * 64, "a" * 12)
+
+
+def test_a_promotion_reaches_the_line_as_it_was_asked_for_and_what_judges_comes_back(desk: Desk) -> None:
+    assert desk.commander().promote(WISH) == READINGS[0]
+    back = replace(WISH, folder="", proposed_by="", digest="")
+    assert desk.commander().promote(back) == READINGS[0]
+    client = "ipv4:127.0.0.1 for anna"
+    assert desk.promotions.wishes == [replace(WISH, client=client), replace(back, client=client)]
+    assert desk.commander().recipes() == READINGS
+
+
+def test_only_approvers_promote_and_all_may_look(tmp_path: Path) -> None:
+    plant = plant_in(tmp_path / "plant")
+    desk = Desk(TlsFiles(plant.paths), plant)
+    for role in (Role.VIEWER, Role.OPERATOR, Role.ENGINEER, Role.APPROVER, Role.ADMIN):
+        commander = desk.commander(role)
+        assert commander.recipes() == READINGS
+        for wish in (WISH, replace(WISH, folder="", proposed_by="", digest="")):
+            desk.promotions.wishes.clear()
+            desk.refused.clear()
+            if role >= Role.APPROVER:
+                assert commander.promote(wish) == READINGS[0]
+                assert desk.promotions.wishes[0].client.startswith(f"u{role} at ipv4:127.0.0.1")
+            else:
+                with pytest.raises(AccessDenied, match="approver"):
+                    commander.promote(wish)
+                assert desk.promotions.wishes == []
+                assert desk.refused[0][2] == "lines/a/recipes/r"
+        commander.close()
+    desk.server.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(PromotionRefused("too slow"), PromotionRefused, id="a bundle that may not"),
+        pytest.param(PromotionOvertaken("ben was first"), PromotionOvertaken, id="one that came second"),
+        pytest.param(NotFound("no recipe"), NotFound, id="no such recipe"),
+        pytest.param(InvalidRequest("no reason"), InvalidRequest, id="no reason"),
+        pytest.param(ServiceStopping("later"), ServiceUnreachable, id="a service that stops"),
+    ],
+)
+def test_why_a_promotion_is_refused_is_told_in_words(desk: Desk, error: Exception, kind: type[Exception]) -> None:
+    desk.promotions.error = error
+    with pytest.raises(kind, match=str(error)) as caught:
+        desk.commander().promote(WISH)
+    assert type(caught.value) is kind
+
+
+NONSENSE = [
+    pytest.param(replace(WISH, recipe="a/b"), id="a recipe with a slash"),
+    pytest.param(replace(WISH, folder="x" * 5000), id="a huge folder"),
+    pytest.param(replace(WISH, folder="a\nb"), id="a folder that breaks logs"),
+    pytest.param(replace(WISH, by="a\nb"), id="a person who breaks logs"),
+    pytest.param(replace(WISH, proposed_by="x" * 200), id="a long name"),
+    pytest.param(replace(WISH, digest="no digest"), id="no digest"),
+    pytest.param(replace(WISH, replaces="abc"), id="a digest too short to mean one bundle"),
+]
+
+
+@pytest.mark.parametrize("wish", NONSENSE)
+def test_a_promotion_that_makes_no_sense_never_reaches_the_line(desk: Desk, wish: Wish) -> None:
+    with pytest.raises(InvalidRequest):
+        desk.commander().promote(wish)
+    assert desk.promotions.wishes == []
 
 
 REFUSED = [
