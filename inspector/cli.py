@@ -22,7 +22,8 @@ from rich.live import Live
 
 from inspector import __version__
 from inspector.access_commands import audit_app, certs_app, passphrase_of
-from inspector.errors import ConfigError, InspectorError
+from inspector.camera_commands import camera_app, client_tls
+from inspector.errors import InspectorError
 from inspector.label_commands import import_labels, label, labels
 from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
 from inspector.promotion_commands import promote, rollback
@@ -30,13 +31,11 @@ from inspector.settings import LineSettings, load_line_file
 from inspector.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
-    from inspector.cameras.connection import ClientTls
     from inspector.part import Inspection
     from inspector.records.store import Store
     from inspector.top import LineView
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-camera_app = typer.Typer(no_args_is_help=True, help="Programs that stand beside a camera and stream its frames.")
 bundle_app = typer.Typer(no_args_is_help=True, help="Look at bundles and prove them on this machine.")
 db_app = typer.Typer(no_args_is_help=True, help="Look after the quality database.")
 app.add_typer(camera_app, name="camera")
@@ -163,7 +162,7 @@ def top(
     from inspector.rpc.follower import Follower
     from inspector.top import LineView, screen
 
-    tls = _client_tls(ca, cert)
+    tls = client_tls(ca, cert)
     settings = [load_line_file(path) for path in line_files]
     views = [
         LineView(
@@ -237,31 +236,6 @@ def show(
         if save is not None:
             for told in reports.save_pictures(found, open_image_store(settings), save):
                 out.print(told, markup=False, highlight=False, soft_wrap=True)
-
-
-@camera_app.command("folder")
-def camera_folder(
-    folder: Annotated[Path, typer.Argument(help="PNG and JPEG files, shown in natural order.")],
-    line: Annotated[str, typer.Option(help="The line's name.")],
-    camera: Annotated[str, typer.Option(help="The camera's name in the line file.")],
-    target: Annotated[str, typer.Option(help="Address of the service.")] = "127.0.0.1:50051",
-    rate: Annotated[float | None, typer.Option(help="Parts per second.  [default: as fast as they are judged]")] = None,
-    count: Annotated[int | None, typer.Option(help="Stop after this many.  [default: all]")] = None,
-    loop: Annotated[bool, typer.Option(help="Begin again at the end.")] = False,
-    raw: Annotated[Literal["Mono8", "RGB8"] | None, typer.Option(help="Decode here and send raw pixels.")] = None,
-    results: Annotated[Path | None, typer.Option(help="Write one JSON line a verdict to this file.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="ca.pem of the plant, if the service wants certificates.")] = None,
-    cert: Annotated[Path | None, typer.Option(help="Certificate of this camera; its key lies beside it.")] = None,
-) -> None:
-    """Stream the images of a folder as if a camera saw them; every picture is a trigger."""
-    from inspector.cameras.program import run_camera
-    from inspector.cameras.sources.folder import FolderSource
-
-    tls = _client_tls(ca, cert)
-    log_to_stderr(logging.INFO)
-    source = FolderSource(folder, raw=raw, loop=loop, on_note=logging.getLogger(__name__).warning)
-    run = run_camera(target, line, camera, source, rate_hz=rate, count=count, results=results, tls=tls)
-    out.print(str(run), markup=False, highlight=False)
 
 
 @bundle_app.command("info")
@@ -365,17 +339,6 @@ def db_stats(line_file: LineFile) -> None:
 
 def _tell(view: LineView, seen: Inspection) -> None:
     view.tell(seen, time.monotonic())
-
-
-def _client_tls(ca: Path | None, cert: Path | None) -> ClientTls | None:
-    """Both or none. Raises ConfigError."""
-    from inspector.cameras.connection import ClientTls
-
-    if ca is None and cert is None:
-        return None
-    if ca is None or cert is None:
-        raise ConfigError("a service with certificates needs --ca and --cert; give both or none")
-    return ClientTls(ca, cert, cert.with_suffix(".key"))
 
 
 @contextmanager

@@ -15,6 +15,7 @@
     │   ├── UnknownCamera      no station of this line has that camera
     │   ├── CameraBusy         another client streams as that camera
     │   └── TriggerOutOfRange  a trigger number that cannot be of this line's counting
+    ├── SourceError            a camera or another source of frames cannot be used, or is gone
     ├── InvalidRequest         a request that the API does not allow
     ├── AccessDenied           a client that may not do what it asks for
     ├── AccessError            a certificate, key or revocation list that cannot be used
@@ -110,6 +111,10 @@ class CameraBusy(SessionError):
 
 class TriggerOutOfRange(SessionError):
     """A trigger number that cannot be of this line's counting."""
+
+
+class SourceError(InspectorError):
+    """A camera or another source of frames cannot be used, or is gone."""
 
 
 class InvalidRequest(InspectorError):

@@ -21,6 +21,9 @@ _LARGE_BYTES = 1 << 16
 # No Frame that a program means has more fields or a longer head than this; others are left to protobuf.
 _MAX_FIELDS, _MAX_HEAD_BYTES = 32, 4096
 
+# Longest text of a camera that goes on record.
+MAX_LOST_REASON = 128
+
 _LENGTH_DELIMITED = 2
 _FIXED_BYTES = {1: 8, 5: 4}
 
@@ -53,6 +56,19 @@ def encode_frame(frame: Frame, max_data_bytes: int) -> bytes:
     data = frame.data if len(frame.data) <= max_data_bytes else frame.data[: max_data_bytes + 1]
     front = head.SerializeToString() + bytes((_DATA_TAG,)) + _varint(len(data))
     return b"".join((bytes((_FRAME_TAG,)), _varint(len(front) + len(data)), front, data))
+
+
+def encode_loss(trigger: int, part_id: str, why: str) -> bytes:
+    """The InspectRequest that says that a part passed of which no frame will come. `why` is cut to what the API takes."""
+    sound = "".join(one if one.isprintable() else " " for one in why)
+    head = inspection_pb2.Frame(
+        trigger=trigger,
+        part_id=part_id,
+        # A service that does not know the reason takes this for a picture that does not decode.
+        pixel_format=inspection_pb2.PIXEL_FORMAT_PNG,
+        lost_reason=sound if len(sound) <= MAX_LOST_REASON else f"{sound[: MAX_LOST_REASON - 1]}…",
+    )
+    return inspection_service_pb2.InspectRequest(frame=head).SerializeToString()
 
 
 def encode_hello(line: str, camera: str, client: str) -> bytes:

@@ -55,6 +55,7 @@ class TwinPipeline:
         self.busy: dict[str, str] = {}
         self.next_trigger = dict.fromkeys(cameras, 1)
         self.frames: list[Frame] = []
+        self.faults: list[tuple[int, str, Reason, str]] = []
         self.inspections: list[Inspection] = []
         self.journal: list[Inspection] = []
         self._by_trigger: dict[tuple[str, int], Inspection] = {}
@@ -94,6 +95,7 @@ class TwinPipeline:
         return self._take(camera, frame.trigger, reason, "", reply)
 
     def submit_fault(self, camera: str, trigger: int, part_id: str, reason: Reason, detail: str, reply: Reply) -> int:
+        self.faults.append((trigger, part_id, reason, detail))
         return self._take(camera, trigger, reason, detail, reply)
 
     def hold(self) -> None:

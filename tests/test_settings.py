@@ -291,3 +291,43 @@ def test_any_address_text_is_read_or_refused(text: str) -> None:
         return
     assert address.host
     assert 1 <= address.port <= 65535
+
+
+CAMERA = GOOD + '[camera.c1]\nsource = "folder"\nfolder = "parts"\n'
+
+
+def test_a_camera_has_the_keys_of_its_source(tmp_path: Path) -> None:
+    table = load_line_file(written(tmp_path, CAMERA + "rate_hz = 5\n")).file.camera["c1"]
+    assert table.options(lambda path: tmp_path / path) == {
+        "folder": tmp_path / "parts",
+        "rate_hz": 5.0,
+        "loop": False,
+        "raw": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        pytest.param(CAMERA.replace('source = "folder"', ""), "camera.c1.source", "is missing; write", id="no source"),
+        pytest.param(CAMERA.replace('"folder"', '"webcam"'), "camera.c1.source", 'there is no "webcam"', id="unknown"),
+        pytest.param(CAMERA + "rate_hs = 5\n", "camera.c1.rate_hs", 'did you mean "rate_hz"', id="typo"),
+        pytest.param(CAMERA + "rate_hz = -5\n", "camera.c1.rate_hz", "greater than or equal", id="range"),
+        pytest.param(CAMERA + "gain = 5\n", "camera.c1.gain", "is not a key of this table", id="key of another kind"),
+        pytest.param(CAMERA.replace("camera.c1", "camera.c2"), "camera.c2", "no station has that camera", id="stray"),
+        pytest.param(CAMERA + 'key = "k"\n', "camera.c1.key", "one is missing", id="a key alone"),
+        pytest.param(
+            CAMERA + '[grpc.tls]\ncertificate = "c"\nkey = "k"\nca = "a"\n',
+            *("camera.c1.certificate", "there is none for this camera to show"),
+            id="a line with certificates",
+        ),
+        pytest.param(
+            CAMERA.replace('"folder"', '"genicam"').replace("folder =", "device =") + "[camera.c1.region]\nwidth = 5\n",
+            *("camera.c1.region.width", 'did you mean "width_px"'),
+            id="a table in it",
+        ),
+    ],
+)
+def test_faults_of_cameras_are_told(tmp_path: Path, text: str, key: str, says: str) -> None:
+    problems = read_line_file(written(tmp_path, text)).problems
+    assert any(problem.key == key and says in str(problem) for problem in problems), problems

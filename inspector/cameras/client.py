@@ -5,7 +5,8 @@
         camera.wait_answered(timeout_s=5)
 
 A part that passes while the service cannot be reached still gets its number. When the connection is back, frames within
-their deadline are sent, older ones are left out, and the service then gives those parts their UNKNOWN.
+their deadline are sent, older ones are left out, and the service then gives those parts their UNKNOWN. A part of which the
+camera got no frame is told by `announce`: its UNKNOWN, with the reason, does not wait for the next part.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import Self
 import grpc
 
 from inspector.cameras.connection import ClientTls, Connection, translate
-from inspector.cameras.ledger import Ledger, Shown
+from inspector.cameras.ledger import NO_CONNECTION, Ledger, Shown
 from inspector.errors import CameraBusy, ConfigError, SessionError, TriggerOutOfRange
-from inspector.part import Frame, PixelFormat
+from inspector.part import Frame
 from inspector.v1 import inspection_pb2, inspection_service_pb2
-from inspector.wire import encode_frame
+from inspector.wire import encode_frame, encode_loss
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 GOODBYE_S = 1.0
 # Steps in which a long run of numbers without frames is told to the service, which takes no larger gap than its max_gap.
 STRIDE = 100
+# Of a longer run of lost parts only the last is told with its reason; the service sees the others by the gap before it.
+MAX_TOLD_APART = 16
+_OVERDUE = "too many parts passed while the service could not be reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class CameraClient:
         self._connect = partial(Connection, target, line, camera, client, connect_timeout_s, tls)
         self._target = target
         self._on_answer = on_answer
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._connect_timeout_s = connect_timeout_s
         self._busy_patience_s = busy_patience_s
         self._state = threading.Condition(threading.Lock())
@@ -96,6 +100,7 @@ class CameraClient:
         self._closing = threading.Event()
         self._streamer = threading.Thread(target=self._run, name=f"camera-client-{camera}", daemon=True)
         self.reconnects = 0
+        self.crowded_out = 0
 
     # ---------------------------------------------------------------------------------------------- for the program
 
@@ -142,24 +147,25 @@ class CameraClient:
         it; numbers left out are parts that this camera did not see. Without it parts are counted here, from where the service
         stands.
 
-        Never waits: if there is no room, or no connection by its deadline, the part keeps its number but its frame is not
-        sent, and so it will be UNKNOWN. Raises SessionError if the service refused this camera for good, or `trigger` was
-        passed already.
+        Never waits: if there is no room (counted in `crowded_out`), or no connection by its deadline, the part keeps its
+        number but its frame is not sent, and so it will be UNKNOWN. Raises SessionError if the service refused this camera for
+        good, or `trigger` was passed already.
         """
         with self._sending:
             with self._state:
-                self._check()
-                if trigger is not None and trigger < self._ledger.next_trigger:
-                    raise SessionError(
-                        f"trigger {trigger} came where {self._ledger.next_trigger} is the next: the counter of this station "
-                        "ran backwards or was started anew; let it go on from there"
-                    )
-                shown = self._ledger.enter(frame.part_id, time.monotonic_ns(), trigger)
+                shown = self._enter(frame.part_id, trigger)
                 if self._has_room():
                     self._ledger.hold(shown, replace(frame, trigger=shown.trigger))
+                else:
+                    shown.lost = (
+                        f"{self._ledger.frames_held} frames wait for the service, which is slower than this camera"
+                    )
+                    self.crowded_out += 1
                 given_up = self._ledger.overdue()
                 link = self._link
-            self._lose(given_up, "too many parts passed while the service could not be reached")
+                if link is not None and shown.lost:
+                    self._put(link, shown, shown.announcement())
+            self._lose(given_up, _OVERDUE)
             held = shown.frame
             if held is not None and link is not None:
                 message = encode_frame(held, self.session.max_frame_bytes)
@@ -168,6 +174,31 @@ class CameraClient:
                     if self._link is link and shown.sent_on is None:
                         self._put(link, shown, message)
             return shown.trigger
+
+    def announce(self, why: str, *, count: int = 1, trigger: int | None = None, part_id: str = "") -> int:
+        """Number `count` parts of which this camera has no frame, and tell the service why; returns the last one's trigger.
+
+        `trigger` is that of the last one, `part_id` its own. Never waits, and raises SessionError as `send` does.
+        """
+        with self._sending, self._state:
+            for left in range(count - 1, -1, -1):
+                shown = self._enter(part_id if left == 0 else "", None if trigger is None else trigger - left)
+                shown.lost = why
+                if self._link is not None and (left == 0 or count <= MAX_TOLD_APART):
+                    self._put(self._link, shown, shown.announcement())
+            given_up = self._ledger.overdue()
+        self._lose(given_up, _OVERDUE)
+        return shown.trigger
+
+    def _enter(self, part_id: str, trigger: int | None) -> Shown:
+        """Number a part that passes now. Caller locks. Raises SessionError."""
+        self._check()
+        if trigger is not None and trigger < self._ledger.next_trigger:
+            raise SessionError(
+                f"trigger {trigger} came where {self._ledger.next_trigger} is the next: the counter of this station "
+                "ran backwards or was started anew; let it go on from there"
+            )
+        return self._ledger.enter(part_id, time.monotonic_ns(), trigger)
 
     def wait_answered(self, timeout_s: float) -> bool:
         """Wait until every part is answered; False if some are not by then. Raises SessionError as `send` does."""
@@ -289,7 +320,7 @@ class CameraClient:
             return "another client used this trigger number while this camera was not connected"
         if not self._fetches:
             return "the service no longer has this part in memory; its record has the verdict"
-        link.put(_announcement(shown.trigger, shown.part_id))
+        link.put(shown.announcement())
         shown.sent_on = link
         return ""
 
@@ -302,7 +333,7 @@ class CameraClient:
         # A jump of a counter that others keep is for the service to judge, which takes no larger one than its max_gap.
         while not shown.is_given and shown.trigger - self._told > self._stride:
             self._told += self._stride
-            link.put(_announcement(self._told, ""))
+            link.put(encode_loss(self._told, "", NO_CONNECTION))
         link.put(message)
         shown.sent_on = link
         self._told = max(self._told, shown.trigger)
@@ -312,7 +343,7 @@ class CameraClient:
         last = self._ledger.next_trigger - 1
         for shown in self._ledger:
             if shown.trigger == last > self._told:
-                self._put(link, shown, _announcement(last, shown.part_id))
+                self._put(link, shown, shown.announcement())
 
     def _answered(self, inspection: inspection_pb2.Inspection) -> None:
         received_ns = time.monotonic_ns()
@@ -371,9 +402,4 @@ class CameraClient:
             raise SessionError("the camera client is closed: make a new one")
 
     def _has_room(self) -> bool:
-        return self._ledger.frames_held < self._max_in_flight
-
-
-def _announcement(trigger: int, part_id: str) -> bytes:
-    """A frame without pixels: says that a part passed, and asks again for the verdict of one that is known."""
-    return encode_frame(Frame(trigger, PixelFormat.PNG, 0, 0, 0, b"", part_id), 0)
+        return self._ledger.frames_held < self.max_in_flight

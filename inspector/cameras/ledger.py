@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inspector.part import Frame
+from inspector.wire import encode_loss
 
 # Parts without an answer that are remembered during an outage: a day at one part per second. Past it the oldest are given up.
 MAX_UNANSWERED = 86_400
+NO_CONNECTION = "it passed while the service could not be reached"
+_LOST_ON_THE_WAY = "its frame was sent before the connection broke, and did not arrive"
 
 
 @dataclass(slots=True, eq=False)
 class Shown:
     """A part that passed the camera. `frame` is None once its pixels are too old to be worth sending.
 
-    `is_given` says that its number came from a counter elsewhere.
+    `is_given` says that its number came from a counter elsewhere, `lost` why there never was a frame to send.
     """
 
     trigger: int
@@ -24,6 +27,12 @@ class Shown:
     frame: Frame | None
     sent_on: object = None
     is_given: bool = False
+    lost: str = ""
+
+    def announcement(self) -> bytes:
+        """Says that this part passed and no frame of it will come, and asks again for the verdict of one that is known."""
+        why = self.lost or (NO_CONNECTION if self.sent_on is None else _LOST_ON_THE_WAY)
+        return encode_loss(self.trigger, self.part_id, why)
 
 
 class Ledger:

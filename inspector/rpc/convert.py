@@ -41,7 +41,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class FrameFault:
-    """A frame that contradicts the API. Its trigger is real, so its part is UNKNOWN for `reason`."""
+    """A frame that contradicts the API, or never came. Its trigger is real, so its part is UNKNOWN for `reason`."""
 
     trigger: int
     part_id: str
@@ -64,6 +64,11 @@ def frame_of(message: inspection_pb2.Frame, pixels: bytes | memoryview) -> Frame
     fault = _frame_fault(message, part_id_is_sound)
     if fault is not None:
         return FrameFault(message.trigger, part_id, Reason.FRAME_INVALID, fault)
+    if message.lost_reason and len(pixels):
+        fault = f"lost_reason says that no frame came, and {len(pixels)} bytes of one did: send one of the two"
+        return FrameFault(message.trigger, part_id, Reason.FRAME_INVALID, fault)
+    if message.lost_reason:
+        return FrameFault(message.trigger, part_id, Reason.TRIGGER_GAP, message.lost_reason)
     pixel_format = PixelFormat(message.pixel_format)
     if pixel_format in (PixelFormat.JPEG, PixelFormat.PNG) and isinstance(pixels, memoryview):
         pixels = bytes(pixels)
@@ -86,6 +91,8 @@ def _frame_fault(message: inspection_pb2.Frame, part_id_is_sound: bool) -> str |
         return _text_fault("part_id", message.part_id)
     if not is_sound_text(message.view):
         return _text_fault("view", message.view)
+    if not is_sound_text(message.lost_reason):
+        return _text_fault("lost_reason", message.lost_reason)
     if message.pixel_format not in _PIXEL_FORMATS:
         known = ", ".join(f"{one.name} = {int(one)}" for one in PixelFormat)
         return f"pixel format {message.pixel_format} is unknown: expected one of {known}"

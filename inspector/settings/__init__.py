@@ -7,6 +7,7 @@ A new table: its class in `tables.py`, a line in `reading.py`, what it must agre
 deploy/line.example.toml.
 """
 
+from inspector.settings.cameras import CAMERA_TABLES, CameraBase, RegionTable
 from inspector.settings.line import LineReading, LineSettings, Problem
 from inspector.settings.reading import EXAMPLE, MAX_LINE_FILE_BYTES, load_line_file, read_line_file
 from inspector.settings.tables import (
@@ -28,10 +29,12 @@ from inspector.settings.tables import (
 from inspector.settings.values import Address, parse_address
 
 __all__ = [
+    "CAMERA_TABLES",
     "EXAMPLE",
     "MAX_LINE_FILE_BYTES",
     "MAX_VIEWS",
     "Address",
+    "CameraBase",
     "CheckTable",
     "GrpcTable",
     "GrpcTlsTable",
@@ -46,6 +49,7 @@ __all__ = [
     "Problem",
     "RecipeTable",
     "RecordsTable",
+    "RegionTable",
     "StationTable",
     "ViewTable",
     "load_line_file",

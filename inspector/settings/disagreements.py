@@ -34,6 +34,7 @@ def disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterato
                     fact = f"there is no [recipe.{name}]; known recipes: {', '.join(sorted(parsed.recipe))}"
                     yield Problem(path, f"station.{index}.recipes.{place}", fact, "name one of them or add the recipe")
     yield from _views_and_cameras(path, reading, parsed)
+    yield from _cameras(path, reading, parsed)
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
     for name in ("grpc", "modbus", "metrics", "opcua"):
@@ -79,6 +80,27 @@ def _views_and_cameras(path: Path, reading: LineReading, parsed: LineFile) -> It
                 yield Problem(
                     path, f"recipe.{recipe_name}.{key}", fact, f"move it into [recipe.{recipe_name}.view.VIEW.{key}]"
                 )
+
+
+def _cameras(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Tables of cameras that no station has, and cameras that the service would not let in."""
+    whole = all(
+        reading.is_sound("station", n, key) for n in range(len(parsed.station)) for key in ("camera", "cameras")
+    )
+    known = {camera for station in parsed.station for camera in station.by_view.values()} if whole else set()
+    for name, table in parsed.camera.items():
+        if whole and name not in known and reading.is_sound("camera", name):
+            fact = f"no station has that camera; they have {', '.join(sorted(known))}"
+            yield Problem(path, f"camera.{name}", fact, "give the table the name of one of them, or add the station")
+        if not reading.is_sound("camera", name, "certificate") or not reading.is_sound("camera", name, "key"):
+            continue
+        if bool(table.certificate) != bool(table.key):
+            fact = "certificate and key go together, and one is missing"
+            yield Problem(path, f"camera.{name}.key", fact, "name both or none")
+        elif reading.is_sound("grpc", "tls") and parsed.grpc.tls is not None and not table.certificate:
+            fact = "the line wants certificates ([grpc.tls]) and there is none for this camera to show"
+            step = "issue one with `inspector certs camera` and name it"
+            yield Problem(path, f"camera.{name}.certificate", fact, step)
 
 
 def _views(named: Collection[str]) -> str:

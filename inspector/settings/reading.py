@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.errors import ConfigError
+from inspector.settings.cameras import CAMERA_TABLES, CameraBase, RegionTable
 from inspector.settings.disagreements import disagreements
 from inspector.settings.line import LineReading, LineSettings, Problem
 from inspector.settings.tables import (
@@ -57,9 +58,9 @@ def read_line_file(path: Path) -> LineReading:
     try:
         parsed = LineFile.model_validate(document)
     except ValidationError as error:
-        told = error.errors(include_url=False)
+        told = [{**fault, "loc": _place(fault["loc"])} for fault in error.errors(include_url=False)]
         problems.extend(_problem(path, fault, document) for fault in told)
-        faults = tuple(fault["loc"] for fault in told)
+        faults = tuple(_place(fault["loc"]) for fault in error.errors(include_url=False))
         parsed = _salvage(document, faults)
     draft = LineSettings(path.resolve(), parsed)
     reading = LineReading(None, (), draft, faults)
@@ -87,7 +88,7 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
         bad = {fault[len(where)] for fault in faults if fault[: len(where)] == where and len(fault) > len(where)}
         return table.model_construct(**{k: v for k, v in pairs if k in table.model_fields and k not in bad})
 
-    stations, recipes = document.get("station"), document.get("recipe")
+    stations, recipes, cameras = document.get("station"), document.get("recipe"), document.get("camera")
     return LineFile.model_construct(
         line=sound(LineTable, document.get("line"), "line"),
         grpc=sound(GrpcTable, document.get("grpc"), "grpc"),
@@ -104,17 +105,35 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
             name: sound(RecipeTable, raw, "recipe", name)
             for name, raw in (recipes.items() if isinstance(recipes, dict) else ())
         },
+        camera={
+            name: sound(CAMERA_TABLES.get(_source(raw), CameraBase), raw, "camera", name)
+            for name, raw in (cameras.items() if isinstance(cameras, dict) else ())
+        },
     )
+
+
+def _place(where: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Without the kind of source, which pydantic puts after a camera's name."""
+    is_kind = len(where) > 2 and where[0] == "camera" and where[2] in CAMERA_TABLES
+    return where[:2] + where[3:] if is_kind else where
+
+
+def _source(raw: object) -> str:
+    return str(raw.get("source", "")) if isinstance(raw, dict) else ""
 
 
 def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) -> Problem:
     where = [str(part) for part in fault["loc"] if part != "[key]"]
     key = ".".join(where) or "file"
     kind = fault["type"]
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        step = f"write source = with one of {', '.join(CAMERA_TABLES)}"
+        named = _source(fault["input"])
+        return Problem(path, f"{key}.source", f'there is no "{named}"' if named else "is missing", step)
     if kind == "missing":
         return Problem(path, key, "is missing", f"add it ({EXAMPLE})")
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        near = difflib.get_close_matches(where[-1], _keys_beside(where), n=1)
+        near = difflib.get_close_matches(where[-1], _keys_beside(where, document), n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"remove it ({EXAMPLE})"
         return Problem(path, key, "is not a key of this table", hint)
     given = fault.get("input")
@@ -123,7 +142,7 @@ def _problem(path: Path, fault: Mapping[str, Any], document: Mapping[str, Any]) 
     return Problem(path, key, f"{message}{shown}", "correct the value")
 
 
-def _keys_beside(where: list[str]) -> list[str]:
+def _keys_beside(where: list[str], document: Mapping[str, Any]) -> list[str]:
     tables: dict[str, type[Table]] = {
         "line": LineTable,
         "grpc": GrpcTlsTable if "tls" in where[1:-1] else GrpcTable,
@@ -134,13 +153,17 @@ def _keys_beside(where: list[str]) -> list[str]:
         "inference": InferenceTable,
         "station": StationTable,
         "recipe": RecipeTable,
+        "camera": CameraBase,
     }
     if len(where) < 2:
         return list(tables)
     below = {"dimensions": Dimensions, "limit": DimensionLimit, "zone": Zone}
     if where[0] == "recipe" and (named := [below[part] for part in where[2:-1] if part in below]):
         return [field.name for field in fields(named[-1])]
+    if where[0] == "camera" and len(where) > 2:
+        table = CAMERA_TABLES.get(_source(document["camera"][where[1]]), CameraBase)
+        return list((RegionTable if where[2] == "region" and len(where) > 3 else table).model_fields)
     if where[0] == "recipe" and "view" in where[2:-1]:
         tables["recipe"] = ViewTable
-    table = CheckTable if "check" in where[:-1] else tables.get(where[0], LineFile)
-    return list(table.model_fields)
+    beside = CheckTable if "check" in where[:-1] else tables.get(where[0], LineFile)
+    return list(beside.model_fields)

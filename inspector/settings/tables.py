@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from inspector.decision.dimensions import Dimensions
 from inspector.records.place import DATA_DIR
+from inspector.settings.cameras import CameraTable
 from inspector.settings.values import ListenText, Name, Network, Table, address_or_none, name
 
 MAX_VIEWS = 16
@@ -194,3 +195,4 @@ class LineFile(Table):
     inference: InferenceTable = InferenceTable()
     station: list[StationTable] = Field(min_length=1, max_length=247)
     recipe: dict[Name, RecipeTable] = Field(min_length=1)
+    camera: dict[Name, CameraTable] = Field(default={}, max_length=247 * MAX_VIEWS)

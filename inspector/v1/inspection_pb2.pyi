@@ -109,7 +109,7 @@ IMAGE_KIND_FRAME: ImageKind
 IMAGE_KIND_HEAT_MAP: ImageKind
 
 class Frame(_message.Message):
-    __slots__ = ("trigger", "part_id", "view", "capture_time", "pixel_format", "width", "height", "stride", "data")
+    __slots__ = ("trigger", "part_id", "view", "capture_time", "pixel_format", "width", "height", "stride", "data", "lost_reason")
     TRIGGER_FIELD_NUMBER: _ClassVar[int]
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,7 @@ class Frame(_message.Message):
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     STRIDE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    LOST_REASON_FIELD_NUMBER: _ClassVar[int]
     trigger: int
     part_id: str
     view: str
@@ -128,7 +129,8 @@ class Frame(_message.Message):
     height: int
     stride: int
     data: bytes
-    def __init__(self, trigger: _Optional[int] = ..., part_id: _Optional[str] = ..., view: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pixel_format: _Optional[_Union[PixelFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., stride: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    lost_reason: str
+    def __init__(self, trigger: _Optional[int] = ..., part_id: _Optional[str] = ..., view: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pixel_format: _Optional[_Union[PixelFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., stride: _Optional[int] = ..., data: _Optional[bytes] = ..., lost_reason: _Optional[str] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x_px", "y_px", "width_px", "height_px")

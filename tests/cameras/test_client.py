@@ -98,31 +98,53 @@ def test_a_frame_beyond_the_limit_is_unknown_and_the_stream_lives(line: Line, to
     assert told.outcome() == {1: "FRAME_TOO_LARGE", 2: "WITHIN_LIMITS"}
 
 
-def test_a_full_window_leaves_a_gap_and_never_waits(line: Line, told: Told) -> None:
+def test_what_has_no_room_is_told_at_once_and_never_waited_for(line: Line, told: Told) -> None:
     line.pipeline.hold()
     with connect(line.server.address, told, max_in_flight=2) as client:
-        assert [client.send(shot()) for _ in range(4)] == [1, 2, 3, 4]
+        assert [client.send(shot(GOOD, part)) for part in "abcd"] == [1, 2, 3, 4]
         assert not client.wait_for_room(0)
-        wait_for(lambda: line.pipeline.held == 2, "the frames")
+        assert client.crowded_out == 2
+        wait_for(lambda: line.pipeline.held == 4, "all four, without a fifth or an end that would show the gap")
+        assert [(trigger, part) for trigger, part, _, _ in line.pipeline.faults] == [(3, "c"), (4, "d")]
+        assert line.pipeline.faults[0][3] == "2 frames wait for the service, which is slower than this camera"
         line.pipeline.release()
         assert client.wait_for_room(10)
-        wait_for(lambda: client.unanswered == 2, "two answers")
         assert client.send(shot()) == 5
         assert client.wait_answered(10)
     expected = {1: "WITHIN_LIMITS", 2: "WITHIN_LIMITS", 3: "TRIGGER_GAP", 4: "TRIGGER_GAP", 5: "WITHIN_LIMITS"}
     assert told.outcome() == expected
 
 
-def test_a_gap_at_the_end_is_announced(line: Line, told: Told) -> None:
-    line.pipeline.hold()
-    with connect(line.server.address, told, max_in_flight=1) as client:
-        for part in "abcd":
-            client.send(shot(GOOD, part))
-        wait_for(lambda: line.pipeline.held == 1, "the frame")
-        line.pipeline.release()
+@pytest.mark.parametrize(
+    ("count", "messages"),
+    [
+        pytest.param(1, 1, id="one"),
+        pytest.param(16, 16, id="few, each with its reason"),
+        pytest.param(150, 2, id="many, the last with its reason and the rest by steps that no gap is too large for"),
+    ],
+)
+def test_lost_parts_are_told_at_once(line: Line, told: Told, count: int, messages: int) -> None:
+    with connect(line.server.address, told) as client:
+        client.send(shot())
+        assert client.announce("3 of 1144 packets came", count=count, part_id="p") == count + 1
         assert client.wait_answered(10)
-    assert told.outcome() == {1: "WITHIN_LIMITS", 2: "TRIGGER_GAP", 3: "TRIGGER_GAP", 4: "FRAME_INVALID"}
-    assert line.pipeline.frames[-1].part_id == "d"
+        assert client.send(shot()) == count + 2
+        assert client.wait_answered(10)
+    gaps = dict.fromkeys(range(2, count + 2), "TRIGGER_GAP")
+    assert told.outcome() == {1: "WITHIN_LIMITS", **gaps, count + 2: "WITHIN_LIMITS"}
+    assert len(line.pipeline.faults) == messages
+    assert line.pipeline.faults[-1] == (count + 1, "p", Reason.TRIGGER_GAP, "3 of 1144 packets came")
+
+
+def test_parts_lost_during_an_outage_are_told_after_it(lines: Lines, told: Told) -> None:
+    line = lines.make()
+    with connect(line.server.address, told) as client:
+        cut(line, client)
+        assert client.announce("no exposure", count=2) == 2
+        lines.start(line.pipeline, line.server.port)
+        assert client.wait_answered(10)
+    assert told.outcome() == {1: "TRIGGER_GAP", 2: "TRIGGER_GAP"}
+    assert line.pipeline.faults[-1][3] == "no exposure"
 
 
 def test_parts_that_pass_during_an_outage_are_numbered_and_told(lines: Lines, told: Told) -> None:
@@ -158,7 +180,7 @@ def test_an_outage_that_outlasts_every_deadline_is_told_without_another_part(lin
             client._ledger.enter("", time.monotonic_ns() - LONG_AGO_NS)
         lines.start(line.pipeline, line.server.port)
         wait_for(lambda: not client.unanswered, "the answers")
-    assert told.outcome() == {1: "TRIGGER_GAP", 2: "TRIGGER_GAP", 3: "FRAME_INVALID"}
+    assert told.outcome() == {1: "TRIGGER_GAP", 2: "TRIGGER_GAP", 3: "TRIGGER_GAP"}
 
 
 def test_a_verdict_given_while_nobody_listened_is_fetched(lines: Lines, told: Told) -> None:

@@ -15,6 +15,7 @@ from inspector.cli import app
 from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.part import Reason
 from inspector.settings import (
+    CAMERA_TABLES,
     CheckTable,
     GrpcTable,
     GrpcTlsTable,
@@ -25,6 +26,7 @@ from inspector.settings import (
     OpcUaTable,
     RecipeTable,
     RecordsTable,
+    RegionTable,
     StationTable,
 )
 from inspector.signalling.registers import (
@@ -129,13 +131,15 @@ def test_every_room_is_in_the_room_map(room: str) -> None:
         StationTable,
         RecipeTable,
         CheckTable,
+        RegionTable,
+        *CAMERA_TABLES.values(),
     ],
     ids=lambda table: table.__name__,
 )
 def test_the_example_line_file_shows_every_key(table: type) -> None:
     example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
     for key in table.model_fields:  # type: ignore[attr-defined]
-        assert re.search(rf"^#? ?(\[(recipe\.tiles|grpc)\.)?{key}\b", example, re.MULTILINE), key
+        assert re.search(rf"^#? ?(\[(recipe\.tiles|grpc|camera\.cam1)\.)?{key}\b", example, re.MULTILINE), key
 
 
 @pytest.mark.parametrize("table", [Dimensions, DimensionLimit, Zone], ids=lambda table: table.__name__)

@@ -1,0 +1,92 @@
+"""The tables `[camera.NAME]`: where the frames of a station's camera come from. What `inspector camera run` streams.
+
+A new kind of source: its table here, with `source` as a literal of its name, and a place in `CAMERA_TABLES` and `CameraTable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from inspector.settings.values import Table, address_or_none
+
+
+class CameraBase(Table):
+    """What every `[camera.NAME]` has; NAME is a camera of a station.
+
+    `service` is the address of the line's gRPC if it is not `[grpc] listen`; with `[grpc.tls]` the program shows
+    `certificate`, whose `key` is beside it.
+    """
+
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "source", "service", "certificate", "key", "max_in_flight", "max_silence_s", "part_id",
+    )  # fmt: skip
+    PATHS: ClassVar[tuple[str, ...]] = ()
+
+    source: str
+    service: Annotated[str, AfterValidator(address_or_none)] = ""
+    certificate: str = ""
+    key: str = ""
+    max_in_flight: int = Field(default=0, ge=0, le=1024)
+    max_silence_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
+    part_id: Literal["source", "none"] = "source"
+
+    def options(self, resolve: Callable[[str], Path]) -> dict[str, Any]:
+        """What the source is made with: the keys of its kind alone, paths resolved."""
+        own = {key: getattr(self, key) for key in type(self).model_fields if key not in self.COMMON}
+        return {key: resolve(value) if key in self.PATHS else value for key, value in own.items()}
+
+
+class FolderTable(CameraBase):
+    """`source = "folder"`: the PNG and JPEG files of a folder, each once; `rate_hz` 0: as fast as they are judged."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("folder",)
+
+    source: Literal["folder"]
+    folder: str = Field(min_length=1)
+    rate_hz: float = Field(default=0.0, ge=0.0, le=10_000.0)
+    loop: bool = False
+    raw: Literal["Mono8", "RGB8"] | None = None
+
+
+class RegionTable(Table):
+    """`[camera.NAME.region]`: the part of the sensor that is read out."""
+
+    x_px: int = Field(default=0, ge=0)
+    y_px: int = Field(default=0, ge=0)
+    width_px: int = Field(ge=1)
+    height_px: int = Field(ge=1)
+
+
+class GenicamTable(CameraBase):
+    """`source = "genicam"`: a GigE Vision or USB3 Vision camera, by Aravis. What is not given stays as the camera has it.
+
+    `features` are written by the camera's own names, in the order of the file, before the rest. Without `trigger_source` the
+    camera runs freely.
+    """
+
+    source: Literal["genicam"]
+    device: str = Field(min_length=1)
+    pixel_format: str = ""
+    region: RegionTable | None = None
+    exposure_us: float | None = Field(default=None, gt=0.0)
+    gain: float | None = None
+    rate_hz: float | None = Field(default=None, gt=0.0)
+    trigger_source: str = ""
+    trigger_activation: str = ""
+    trigger_delay_us: float | None = Field(default=None, ge=0.0)
+    trigger_number: str = Field(default="frame-id", pattern=r"^(frame-id|here|chunk:[A-Za-z0-9_]+)$")
+    packet_size: int = Field(default=0, ge=0, le=16_384)
+    packet_delay_ns: int = Field(default=0, ge=0, le=1_000_000_000)
+    buffers: int = Field(default=0, ge=0, le=4096)
+    features: dict[str, bool | int | float | str] = Field(default={}, max_length=256)
+
+
+CAMERA_TABLES: dict[str, type[CameraBase]] = {
+    "folder": FolderTable,
+    "genicam": GenicamTable,
+}
+CameraTable = Annotated[FolderTable | GenicamTable, Field(discriminator="source")]

@@ -1,0 +1,219 @@
+"""The camera program: several cameras at once, none of which can hold up another, and an account of each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rpc_line import Line, Lines, wait_for
+from scripted import BAD, GOOD, ScriptedSource, taken
+from typer.testing import CliRunner
+
+from inspector.cameras.account import Account
+from inspector.cameras.run import CameraPlan, in_flight, run_cameras
+from inspector.cameras.sources.registry import SOURCES, make_source
+from inspector.cameras.sources.source import Lost, Source
+from inspector.cameras.stages import without_part_id
+from inspector.cli import app
+from inspector.errors import ConfigError, SourceError
+from inspector.settings import CAMERA_TABLES
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.cameras.run.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("inspector.cameras.run.LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr("inspector.cameras.run.ENDING_TIMEOUT_S", 0.2)
+
+
+def plan(line: Line, source: Source, camera: str = "cam1", **more: object) -> CameraPlan:
+    return CameraPlan(camera, source, line.server.address, "a", **more)  # type: ignore[arg-type]
+
+
+def run(*plans: CameraPlan, ending: threading.Event | None = None) -> list[Account]:
+    accounts = [Account(one.camera) for one in plans]
+    run_cameras(plans, accounts, ending or threading.Event())
+    return accounts
+
+
+def test_frames_and_losses_keep_their_order_and_are_all_told(line: Line) -> None:
+    source = ScriptedSource([taken(GOOD), Lost("2 of 9 packets came", 2), taken(BAD), Lost("no exposure")])
+    (account,) = run(plan(line, source))
+    assert [(i.trigger, i.reason.name) for i in line.pipeline.inspections] == [
+        (1, "WITHIN_LIMITS"),
+        (2, "TRIGGER_GAP"),
+        (3, "TRIGGER_GAP"),
+        (4, "SCORE_ABOVE_LIMIT"),
+        (5, "TRIGGER_GAP"),
+    ]
+    assert [detail for *_, detail in line.pipeline.faults] == ["2 of 9 packets came"] * 2 + ["no exposure"]
+    assert (account.taken, account.lost, account.state, account.trouble) == (2, 3, "ended", "")
+    assert str(account).startswith(
+        "cam1: 2 frames and 3 lost: 1 PASS, 1 REJECT, 3 UNKNOWN (3 TRIGGER_GAP); latency p50 "
+    )
+
+
+def test_a_loss_is_told_before_anything_else_comes(line: Line) -> None:
+    silent = threading.Event()
+    source = ScriptedSource([taken(), Lost("no exposure"), silent])
+    waiting = threading.Thread(target=run, args=(plan(line, source),))
+    waiting.start()
+    wait_for(lambda: len(line.pipeline.inspections) == 2, "the verdict of a part that nothing followed")
+    silent.set()
+    waiting.join()
+
+
+FAULTS = [
+    pytest.param(SourceError("open: nobody is at 192.168.10.7"), id="cannot be opened"),
+    pytest.param(SourceError("the cable is out"), id="breaks off"),
+    pytest.param(RuntimeError("a bug"), id="has a bug"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_camera_is_tried_again_and_the_others_stream(
+    lines: Lines, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    line = lines.make(("cam1", "cam2"))
+    broken = ScriptedSource([fault], [fault], [fault], [taken(GOOD)])
+    sound = ScriptedSource([taken(BAD)] * 5)
+    with caplog.at_level(logging.ERROR):
+        accounts = run(plan(line, broken), plan(line, sound, "cam2"))
+    assert [(one.taken, one.trouble, one.state) for one in accounts] == [(1, "", "ended"), (5, "", "ended")]
+    assert broken.opened == 4
+    told = [r for r in caplog.records if r.name == "inspector.cameras.run" and "cam1" in r.getMessage()]
+    assert len([r for r in told if str(fault) in r.getMessage()]) == 1, "the same reason is told once, not at every try"
+
+
+def test_a_service_that_comes_later_is_waited_for(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = lines.make()
+    line.server.stop(0)
+    source, account = ScriptedSource([taken()]), Account("cam1")
+    waiting = threading.Thread(target=run_cameras, args=([plan(line, source)], [account], threading.Event()))
+    waiting.start()
+    assert source.opened == 0, "before the service says where the numbers stand nothing can be numbered"
+    lines.start(line.pipeline, line.server.port)
+    waiting.join()
+    assert (account.taken, dict(account.verdicts)) == (1, {"PASS": 1})
+
+
+def test_a_source_that_falls_silent_is_opened_anew(line: Line) -> None:
+    source = ScriptedSource([taken(), threading.Event()], [taken()])
+    (account,) = run(plan(line, source, max_silence_s=0.05))
+    assert (account.taken, account.faults, source.closed) == (2, 1, 2)
+
+
+def test_it_ends_when_told_and_gives_the_account(line: Line) -> None:
+    ending, never = threading.Event(), threading.Event()
+    line.pipeline.hold()
+
+    def end() -> None:
+        wait_for(lambda: line.pipeline.held == 1, "the frame")
+        ending.set()
+
+    threading.Thread(target=end).start()
+    (account,) = run(plan(line, ScriptedSource([taken(), never])), ending=ending)
+    assert (account.taken, account.unanswered, account.state) == (1, 1, "ended")
+    assert "1 without an answer" in str(account)
+
+
+def test_frames_without_room_are_told_and_counted(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    line.pipeline.hold()
+    ready = threading.Event()
+
+    def release() -> None:
+        wait_for(lambda: line.pipeline.held == 10, "ten parts, eight of them without a frame")
+        line.pipeline.release()
+        ready.set()
+
+    threading.Thread(target=release).start()
+    with caplog.at_level(logging.WARNING):
+        (account,) = run(plan(line, ScriptedSource([*[taken()] * 10, ready]), max_in_flight=2))
+    assert (account.taken, account.crowded_out, dict(account.verdicts)) == (10, 8, {"PASS": 2, "UNKNOWN": 8})
+    told = [r.getMessage() for r in caplog.records if "slower than the camera" in r.getMessage()]
+    assert len(told) == 4, "at the first, second, fourth and eighth"
+
+
+def test_a_source_of_files_waits_for_room(line: Line) -> None:
+    class Files(ScriptedSource):
+        waits = True
+
+    (account,) = run(plan(line, Files([taken()] * 50), max_in_flight=2))
+    assert (account.crowded_out, dict(account.verdicts)) == (0, {"PASS": 50})
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "deadline_ms", "frames"),
+    [
+        pytest.param(None, 500, 16, id="unknown rate"),
+        pytest.param(30.0, 500, 16, id="what comes within the deadline, and one"),
+        pytest.param(1.0, 100, 4, id="few, but enough for a hiccup"),
+        pytest.param(1000.0, 60_000, 64, id="memory is bounded"),
+    ],
+)
+def test_frames_are_held_no_longer_than_they_are_worth(rate_hz: float | None, deadline_ms: int, frames: int) -> None:
+    assert in_flight(rate_hz, deadline_ms) == frames
+
+
+def test_every_kind_of_the_line_file_has_a_source() -> None:
+    assert set(SOURCES) <= set(CAMERA_TABLES)
+    with pytest.raises(ConfigError, match='no source "webcam": choose from folder'):
+        make_source("webcam", {})
+
+
+def test_part_ids_can_be_left_out() -> None:
+    assert without_part_id(Lost("why", part_id="p")).part_id == ""  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Iterator[Path]:
+    import cv2
+    import numpy as np
+
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"part-{number}.png"), np.full((4, 4), number, np.uint8))
+    return folder
+
+
+def test_the_command_streams_a_folder_of_the_line_file(line: Line, pictures: Path) -> None:
+    line_file = pictures.parent / "line.toml"
+    line_file.write_text(
+        f'[line]\nname = "a"\n[grpc]\nlisten = "{line.server.address}"\n'
+        '[[station]]\nname = "s1"\ncamera = "cam1"\nunit = 1\nrecipe = "r"\n[recipe.r]\nbundle = "b"\n'
+        '[camera.cam1]\nsource = "folder"\nfolder = "parts"\nraw = "Mono8"\nrate_hz = 1000\n'
+    )
+    results = pictures.parent / "results.jsonl"
+    done = CliRunner().invoke(app, ["camera", "run", str(line_file), "--results", str(results)])
+    assert done.exit_code == 0, done.output
+    assert "cam1: 3 frames and 0 lost: 2 PASS, 1 REJECT, 0 UNKNOWN" in done.output
+    entries = sorted((json.loads(text) for text in results.read_text().splitlines()), key=lambda one: one["trigger"])
+    assert [(e["camera"], e["trigger"], Path(e["origin"]).name, e["verdict"]) for e in entries] == [
+        ("cam1", 1, "part-0.png", "PASS"),
+        ("cam1", 2, "part-1.png", "REJECT"),
+        ("cam1", 3, "part-2.png", "PASS"),
+    ]
+    assert [frame.part_id for frame in line.pipeline.frames] == ["part-0", "part-1", "part-2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["--camera", "cam7"], r"has no table \[camera.cam7\]; it has cam1", id="no such table"),
+        pytest.param(["--results", "/no/such/folder/x"], "results cannot be written", id="results"),
+    ],
+)
+def test_wrong_words_get_a_message(pictures: Path, arguments: list[str], says: str) -> None:
+    line_file = pictures.parent / "line.toml"
+    line_file.write_text(
+        '[line]\nname = "a"\n[[station]]\nname = "s1"\ncamera = "cam1"\nunit = 1\nrecipe = "r"\n'
+        '[recipe.r]\nbundle = "b"\n[camera.cam1]\nsource = "folder"\nfolder = "parts"\n'
+    )
+    done = CliRunner().invoke(app, ["camera", "run", str(line_file), *arguments])
+    with pytest.raises(ConfigError, match=says):
+        raise done.exception or AssertionError(done.output)
