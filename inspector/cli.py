@@ -29,6 +29,7 @@ from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
 from inspector.promotion_commands import promote, rollback
 from inspector.settings import LineSettings, load_line_file
 from inspector.telemetry.logs import log_to_stderr
+from inspector.web_commands import web, web_user
 
 if TYPE_CHECKING:
     from inspector.part import Inspection
@@ -51,6 +52,8 @@ app.command("rollback")(rollback)
 app.command("opcua")(opcua)
 app.command("opcua-certificate")(opcua_certificate)
 app.command("opcua-user")(opcua_user)
+app.command("web")(web)
+app.command("web-user")(web_user)
 
 LineFile = Annotated[
     Path, typer.Argument(help="The line file, such as deploy/line.example.toml of the source.", show_default=False)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from inspector.access_commands import passphrase_of
 from inspector.errors import ConfigError
-from inspector.settings import Address, LineSettings, OpcUaTable, load_line_file, parse_address
+from inspector.settings import LineSettings, OpcUaTable, load_line_file, parse_address
 from inspector.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
@@ -105,14 +105,8 @@ def _options(settings: LineSettings, table: OpcUaTable) -> OpcUaOptions:
         trusted=settings.resolve(table.trusted) if table.trusted else None,
         anonymous=table.anonymous,
         max_sessions=table.max_sessions,
-        service=table.service or _reachable(settings.grpc_listen),
+        service=table.service or str(settings.grpc_listen.from_here),
         credentials=credentials,
         database_url=settings.database_url,
         data_dir=settings.data_dir,
     )
-
-
-def _reachable(address: Address) -> str:
-    """Where this machine reaches a service that listens there."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    return str(Address(anywhere.get(address.host, address.host), address.port))

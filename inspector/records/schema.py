@@ -32,7 +32,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -277,4 +277,68 @@ journal_positions = Table(
     Column("journal", Text),
     Column("segment", BigInteger),
     Column("byte_offset", BigInteger),
+)
+
+# People who log in at the web desk; `role` is the number of `inspector/access/identity.py`. Who logs in elsewhere (OIDC) has no
+# password here. Nobody is ever removed: labels and audit rows name them.
+users = Table(
+    "users",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", SmallInteger, nullable=False),
+    Column("password", Text),
+    Column("is_active", Boolean, nullable=False),
+    Column("theme", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("login_us", BigInteger),
+)
+
+# Who is logged in: the secret of the cookie is kept as its SHA-256 only.
+user_sessions = Table(
+    "user_sessions",
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("address", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+
+# Secrets of programs, each for one user and with at most that user's role.
+user_tokens = Table(
+    "user_tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("role", SmallInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("used_us", BigInteger),
+    Column("revoked_us", BigInteger),
+)
+
+# Wrong passwords of a name from an address, since the last right one.
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_us", BigInteger, nullable=False, index=True),
+)
+
+# What a false reject and an escape cost; rows are only ever added, and the newest of a recipe counts.
+recipe_costs = Table(
+    "recipe_costs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("recipe_id", ForeignKey("recipes.id"), nullable=False, index=True),
+    Column("false_reject", Double, nullable=False),
+    Column("escape", Double, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("set_us", BigInteger, nullable=False),
 )

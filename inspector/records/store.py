@@ -61,6 +61,11 @@ class Store:
         """The URL without its password, for messages."""
         return self._database.name
 
+    @property
+    def database(self) -> Database:
+        """Its connections, for the tables that the web desk keeps beside the inspections."""
+        return self._database
+
     def close(self) -> None:
         """Close all connections."""
         self._database.close()

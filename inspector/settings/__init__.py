@@ -25,6 +25,8 @@ from inspector.settings.tables import (
     RecordsTable,
     StationTable,
     ViewTable,
+    WebOidcTable,
+    WebTable,
 )
 from inspector.settings.values import Address, parse_address
 
@@ -52,6 +54,8 @@ __all__ = [
     "RegionTable",
     "StationTable",
     "ViewTable",
+    "WebOidcTable",
+    "WebTable",
     "load_line_file",
     "parse_address",
     "read_line_file",

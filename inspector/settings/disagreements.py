@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from inspector.settings.line import LineReading, Problem
-from inspector.settings.tables import LineFile
-from inspector.settings.values import parse_address
+from inspector.settings.tables import LineFile, OpcUaTable, WebTable
+from inspector.settings.values import Address, parse_address
 
 
 def disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
@@ -37,7 +38,7 @@ def disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterato
     yield from _cameras(path, reading, parsed)
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
-    for name in ("grpc", "modbus", "metrics", "opcua"):
+    for name in ("grpc", "modbus", "metrics", "opcua", "web"):
         listen = getattr(getattr(parsed, name), "listen", "") if reading.is_sound(name, "listen") else ""
         if listen in taken:
             yield Problem(path, f"{name}.listen", f'"{listen}" is also {taken[listen]}.listen', "choose another port")
@@ -118,6 +119,7 @@ def _open_doors(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[
             step = "make certificates with `inspector certs init` and name them there"
             yield Problem(path, f"{name}.listen", fact, step)
     yield from _opcua_door(path, reading, parsed)
+    yield from _web_door(path, reading, parsed)
     if reading.is_sound("modbus", "listen") and reading.is_sound("modbus", "allow"):
         address = parse_address(parsed.modbus.listen)
         outside = [network for network in parsed.modbus.write_allow if not _lies_within(network, parsed.modbus.allow)]
@@ -141,16 +143,48 @@ def _opcua_door(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[
         if table.anonymous and not address.is_loopback:
             fact = f"{address} is open to the network and clients without a name are let in: anybody could read every result"
             yield Problem(path, "opcua.anonymous", fact, "remove it, and give every client a user")
-    if not reading.is_sound("opcua", "grpc_certificate") or not reading.is_sound("opcua", "grpc_key"):
+    yield from _client_of_the_service(path, reading, parsed, "opcua")
+
+
+def _web_door(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """What would let others read passwords on their way to the web desk, or keep it from reaching the line."""
+    table = parsed.web
+    if table is None:
+        return
+    if reading.is_sound("web", "certificate") and reading.is_sound("web", "key"):
+        if bool(table.certificate) != bool(table.key):
+            yield Problem(path, "web.key", "certificate and key go together, and one is missing", "name both or none")
+        elif reading.is_sound("web", "listen") and not table.certificate:
+            address = parse_address(table.listen)
+            if not address.is_loopback:
+                fact = f"{address} is open to the network without TLS: anybody there could read passwords and sessions"
+                step = "name web.certificate and web.key, or listen on 127.0.0.1 behind a server that speaks TLS"
+                yield Problem(path, "web.listen", fact, step)
+    if table.oidc is not None and reading.is_sound("web", "oidc") and not _is_private(table.oidc.issuer):
+        fact = f"{table.oidc.issuer} is not reached over TLS: anybody between could say who logs in"
+        yield Problem(path, "web.oidc.issuer", fact, "give its https address")
+    yield from _client_of_the_service(path, reading, parsed, "web")
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody between can change what is said there."""
+    host = re.sub(r"^https?://|[/?#].*$|:\d+(?=[/?#]|$)", "", url)
+    return url.startswith("https://") or Address(host.strip("[]"), 0).is_loopback
+
+
+def _client_of_the_service(path: Path, reading: LineReading, parsed: LineFile, name: str) -> Iterator[Problem]:
+    """Programs of their own show the service a certificate, if it wants one."""
+    table: OpcUaTable | WebTable = getattr(parsed, name)
+    if not reading.is_sound(name, "grpc_certificate") or not reading.is_sound(name, "grpc_key"):
         return
     if bool(table.grpc_certificate) != bool(table.grpc_key):
         yield Problem(
-            path, "opcua.grpc_key", "certificate and key go together, and one is missing", "name both or none"
+            path, f"{name}.grpc_key", "certificate and key go together, and one is missing", "name both or none"
         )
     elif reading.is_sound("grpc", "tls") and parsed.grpc.tls is not None and not table.grpc_certificate:
         fact = "the line wants certificates ([grpc.tls]) and there is none for this program to show"
         step = "issue one with `inspector certs user --role engineer` and name it"
-        yield Problem(path, "opcua.grpc_certificate", fact, step)
+        yield Problem(path, f"{name}.grpc_certificate", fact, step)
 
 
 def _lies_within(network: str, others: list[str]) -> bool:

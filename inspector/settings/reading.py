@@ -30,6 +30,8 @@ from inspector.settings.tables import (
     RecordsTable,
     StationTable,
     ViewTable,
+    WebOidcTable,
+    WebTable,
 )
 from inspector.settings.values import Table
 
@@ -95,6 +97,7 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
         modbus=sound(ModbusTable, document.get("modbus"), "modbus"),
         metrics=sound(MetricsTable, document.get("metrics"), "metrics"),
         opcua=sound(OpcUaTable, document["opcua"], "opcua") if "opcua" in document else None,
+        web=sound(WebTable, document["web"], "web") if "web" in document else None,
         records=sound(RecordsTable, document.get("records"), "records"),
         inference=sound(InferenceTable, document.get("inference"), "inference"),
         station=[
@@ -149,6 +152,7 @@ def _keys_beside(where: list[str], document: Mapping[str, Any]) -> list[str]:
         "modbus": ModbusTable,
         "metrics": MetricsTable,
         "opcua": OpcUaTable,
+        "web": WebOidcTable if "oidc" in where[1:-1] else WebTable,
         "records": RecordsTable,
         "inference": InferenceTable,
         "station": StationTable,

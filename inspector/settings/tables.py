@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from inspector.decision.dimensions import Dimensions
 from inspector.records.place import DATA_DIR
 from inspector.settings.cameras import CameraTable
-from inspector.settings.values import ListenText, Name, Network, Table, address_or_none, name
+from inspector.settings.values import ListenText, Name, Network, Table, address_or_none, name, time_of_day
 
 MAX_VIEWS = 16
 
@@ -76,6 +76,45 @@ class OpcUaTable(Table):
     service: Annotated[str, AfterValidator(address_or_none)] = ""
     grpc_certificate: str = ""
     grpc_key: str = ""
+
+
+class WebOidcTable(Table):
+    """`[web.oidc]`: logging in at the plant's identity provider. `roles` maps its groups to roles; others are not let in.
+
+    `secret` is a file that holds the client's secret, `name_claim` and `groups_claim` what the provider calls them.
+    """
+
+    issuer: str = Field(pattern=r"^https?://\S+$")
+    client: str = Field(min_length=1)
+    secret: str = Field(min_length=1)
+    roles: dict[str, Literal["viewer", "operator", "engineer", "approver", "admin"]] = Field(
+        min_length=1, max_length=64
+    )
+    name_claim: str = Field(default="preferred_username", min_length=1)
+    groups_claim: str = Field(default="groups", min_length=1)
+
+
+class WebTable(Table):
+    """`[web]`: what `inspector web` serves, a program of its own. Certificate and key are PEM, needed beyond this machine.
+
+    `address` is what people type, such as "https://line1.plant.local", if that is not `listen`. `shifts` are when they begin,
+    in the time of this machine. `service` and the certificates for it are those of `[opcua]`.
+    """
+
+    listen: ListenText = "127.0.0.1:8080"
+    address: str = Field(default="", pattern=r"^(https?://[^/\s]+)?$")
+    certificate: str = ""
+    key: str = ""
+    bundles: str = Field(default="bundles", min_length=1)
+    folder: str = Field(default="web", min_length=1)
+    session_hours: float = Field(default=12.0, gt=0.0, le=744.0)
+    shifts: list[Annotated[str, AfterValidator(time_of_day)]] = Field(
+        default=["06:00", "14:00", "22:00"], min_length=1, max_length=24
+    )
+    service: Annotated[str, AfterValidator(address_or_none)] = ""
+    grpc_certificate: str = ""
+    grpc_key: str = ""
+    oidc: WebOidcTable | None = None
 
 
 class RecordsTable(Table):
@@ -191,6 +230,7 @@ class LineFile(Table):
     modbus: ModbusTable = ModbusTable()
     metrics: MetricsTable = MetricsTable()
     opcua: OpcUaTable | None = None
+    web: WebTable | None = None
     records: RecordsTable = RecordsTable()
     inference: InferenceTable = InferenceTable()
     station: list[StationTable] = Field(min_length=1, max_length=247)

@@ -27,6 +27,12 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def from_here(self) -> Address:
+        """Where this machine reaches who listens there."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        return Address(anywhere.get(self.host, self.host), self.port)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -55,6 +61,12 @@ def network(value: str) -> str:
         ipaddress.ip_network(value)
     except ValueError as error:
         raise ValueError(f'{error}; give an address or a network, such as "192.168.10.0/24"') from error
+    return value
+
+
+def time_of_day(value: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError('give a time of day from "00:00" to "23:59"')
     return value
 
 

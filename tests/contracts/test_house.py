@@ -28,6 +28,8 @@ from inspector.settings import (
     RecordsTable,
     RegionTable,
     StationTable,
+    WebOidcTable,
+    WebTable,
 )
 from inspector.signalling.registers import (
     ANSWER_ADDRESS,
@@ -133,13 +135,15 @@ def test_every_room_is_in_the_room_map(room: str) -> None:
         CheckTable,
         RegionTable,
         *CAMERA_TABLES.values(),
+        WebTable,
+        WebOidcTable,
     ],
     ids=lambda table: table.__name__,
 )
 def test_the_example_line_file_shows_every_key(table: type) -> None:
     example = (ROOT / "deploy" / "line.example.toml").read_text(encoding="utf-8")
     for key in table.model_fields:  # type: ignore[attr-defined]
-        assert re.search(rf"^#? ?(\[(recipe\.tiles|grpc|camera\.cam1)\.)?{key}\b", example, re.MULTILINE), key
+        assert re.search(rf"^#? ?(\[(recipe\.tiles|grpc|camera\.cam1|web)\.)?{key}\b", example, re.MULTILINE), key
 
 
 @pytest.mark.parametrize("table", [Dimensions, DimensionLimit, Zone], ids=lambda table: table.__name__)
@@ -155,6 +159,7 @@ def test_the_example_line_file_shows_every_key_of_a_dimension(table: type) -> No
         (GrpcTable, "grpc"),
         (ModbusTable, "modbus"),
         (MetricsTable, "metrics"),
+        (WebTable, "web"),
         (RecordsTable, "records"),
         (InferenceTable, "inference"),
         (CheckTable, "recipe.tiles.check"),

@@ -23,14 +23,20 @@ SECOND = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "9999"
+down_revision = "{last}"
 
 
 def upgrade() -> None:
     op.create_table("notes", sa.Column("id", sa.Integer(), primary_key=True))
     {then}
 '''
+
+# Those of the first versions; what came later only added tables.
+FIRST_TABLES = (
+    "lines", "stations", "cameras", "classes", "recipes", "recipe_versions", "bundles", "inspections", "findings",
+    "inspection_views", "late_scores", "pictures", "inspection_images", "labels", "label_areas", "journal_positions",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -39,8 +45,8 @@ def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     migrations = tmp_path / "migrations with 100% odd path"
     shutil.copytree(database.MIGRATIONS, migrations)
     monkeypatch.setattr(database, "MIGRATIONS", migrations)
-    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "0006"))
-    return migrations / "versions" / "v0006_notes.py"
+    monkeypatch.setattr(database, "VERSIONS", (*schema.VERSIONS, "9999"))
+    return migrations / "versions" / "v9999_notes.py"
 
 
 def tables(store: Store) -> set[str]:
@@ -65,14 +71,14 @@ def test_the_versions_are_those_of_the_migrations() -> None:
 
 
 def test_an_upgrade_goes_from_version_to_version(store: Store, future: Path) -> None:
-    future.write_text(SECOND.format(then="pass"))
+    future.write_text(SECOND.format(last=schema.VERSIONS[-1], then="pass"))
     assert store.upgrade() == schema.VERSIONS[-1]
     assert "notes" in tables(store)
     store.check_schema()
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(store: Store, future: Path) -> None:
-    future.write_text(SECOND.format(then='raise RuntimeError("power cut")'))
+    future.write_text(SECOND.format(last=schema.VERSIONS[-1], then='raise RuntimeError("power cut")'))
     before = tables(store)
     with pytest.raises(RuntimeError, match="power cut"):
         store.upgrade()
@@ -81,7 +87,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(store: Store, future: P
 
 
 def test_a_first_step_that_fails_leaves_an_empty_database(url: str, future: Path) -> None:
-    future.write_text(SECOND.format(then='raise RuntimeError("power cut")'))
+    future.write_text(SECOND.format(last=schema.VERSIONS[-1], then='raise RuntimeError("power cut")'))
     with closing(Store(url)) as store:
         with pytest.raises(RuntimeError, match="power cut"):
             store.upgrade()
@@ -148,13 +154,21 @@ def test_labels_of_the_fourth_version_are_kept_and_are_no_repeats(url: str) -> N
         assert store.labels(LINE, 1).history == (label(1, "scratch"),)
 
 
+def _without_later_tables(connection: sa.Connection) -> None:
+    """Take back what only adds tables: every step since the sixth version. Children go before their parents."""
+    for table in reversed(schema.metadata.sorted_tables):
+        if table.name not in FIRST_TABLES:
+            connection.execute(sa.text(f"DROP TABLE {table.name}"))
+
+
 def _without_repeats(connection: sa.Connection) -> None:
-    """Take the fifth version's step back."""
+    """Take the steps since the fifth version back."""
+    _without_later_tables(connection)
     connection.execute(sa.text("ALTER TABLE labels DROP COLUMN is_repeat"))
 
 
 def _without_views(connection: sa.Connection) -> None:
-    """Take the steps of the fourth and fifth versions back."""
+    """Take the steps since the fourth version back."""
     _without_repeats(connection)
     connection.execute(sa.text("DROP TABLE inspection_views"))
     for table in ("findings", "inspection_images"):
@@ -162,7 +176,7 @@ def _without_views(connection: sa.Connection) -> None:
 
 
 def _without_areas(connection: sa.Connection) -> None:
-    """Take the steps of the third to fifth versions back."""
+    """Take the steps since the third version back."""
     _without_views(connection)
     connection.execute(sa.text("DROP TABLE label_areas"))
     for name in ("picture_sha256", "note"):

@@ -1,0 +1,12 @@
+"""The REST API, one resource a module, all under /api/v1. A new one: a module with `router(desk)` and a line in `ROUTERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+
+from inspector.web.api import me
+from inspector.web.desk import Desk
+
+ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (me.router,)

@@ -1,0 +1,11 @@
+"""The pages of the desk, one a module. A new one: a module with `PAGE` and its place in `PAGES`, in the order of the menu."""
+
+from __future__ import annotations
+
+from inspector.web.pages import account, line
+from inspector.web.pages.page import Page
+
+PAGES: tuple[Page, ...] = (
+    line.PAGE,
+    account.PAGE,
+)

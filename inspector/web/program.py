@@ -1,0 +1,164 @@
+"""The web desk of a line: a client of the service on one side, pages and an API on the other.
+
+service ──verdicts, stations──▶ LiveLine ──▶ pages ──▶ browsers
+   ▲                                          │
+   └──────commands── Commander ◀──────────────┴──▶ quality database, pictures, bundles, audit log
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from datetime import time as time_of_day
+from pathlib import Path
+
+import grpc
+import uvicorn
+
+from inspector import __version__
+from inspector.errors import ConfigError
+from inspector.records.audit import AUDIT_FILE, AuditLog
+from inspector.records.auditing import AuditWriter
+from inspector.records.images import ImageStore
+from inspector.records.place import image_folder
+from inspector.records.store import Store
+from inspector.records.users import Users
+from inspector.rpc.commander import Commander
+from inspector.web.accounts.accounts import Accounts
+from inspector.web.desk import Desk
+from inspector.web.live import LiveLine
+
+log = logging.getLogger(__name__)
+
+GOODBYE_S = 3
+"""How long open requests may take when the desk is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """What the program needs to know. `certificate` None: no TLS. `address` is what people type, empty: where it listens."""
+
+    line: str
+    line_file: Path
+    stations: tuple[str, ...]
+    host: str
+    port: int
+    address: str
+    certificate: Path | None
+    key: Path | None
+    bundles: Path
+    folder: Path
+    session_hours: float
+    shifts: tuple[time_of_day, ...]
+    service: str
+    credentials: grpc.ChannelCredentials | None
+    database_url: str
+    data_dir: Path
+    problems: Callable[[Path], tuple[str, ...]]
+
+    @property
+    def url(self) -> str:
+        """Where the desk is reached."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.address or f"{'http' if self.certificate is None else 'https'}://{host}:{self.port}"
+
+
+@contextmanager
+def open_desk(options: WebOptions) -> Iterator[Desk]:
+    """Everything that pages work with, while the context lasts. Raises InspectorError."""
+    options.data_dir.mkdir(parents=True, exist_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    store = Store(options.database_url)
+    audit_log = AuditLog(options.data_dir / AUDIT_FILE)
+    live = LiveLine(options.line, options.stations)
+    commander = Commander(options.service, options.line, options.credentials)
+    writer = AuditWriter(audit_log)
+    try:
+        store.create()
+        store.check_schema()
+        yield Desk(
+            line=options.line,
+            stations=options.stations,
+            line_file=options.line_file,
+            store=store,
+            pictures=ImageStore(image_folder(options.data_dir)),
+            accounts=Accounts(Users(store.database), options.session_hours),
+            audit_log=audit_log,
+            audit_writer=writer,
+            live=live,
+            commander=commander,
+            bundles=options.bundles,
+            folder=options.folder,
+            shifts=options.shifts,
+            problems=options.problems,
+            clock=lambda: datetime.now(UTC),
+        )
+    finally:
+        commander.close()
+        live.close()
+        writer.close()
+        store.close()
+
+
+def run_web(options: WebOptions, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; calls `ready` with the address once browsers can connect. Raises InspectorError."""
+    listener = _listen(options.host, options.port)
+    with listener, open_desk(options) as desk:
+        if not any(user.is_active for user in desk.accounts.users.all()):
+            log.warning(
+                "nobody may log in yet: make the first user with `inspector web-user LINE.toml NAME --role admin`"
+            )
+        # Only now: NiceGUI takes a second to import.
+        from inspector.web.application import make_application
+
+        app = make_application(desk, options.address)
+        desk.live.follow(options.service, options.credentials)
+        desk.audit_writer.note("started web desk", options.line, {"version": __version__, "url": options.url}, "web")
+        _Server(_config(app, options), lambda: ready(options.url)).run([listener])
+        desk.audit_writer.note("stopped web desk", options.line, {}, "web")
+
+
+def _config(app: object, options: WebOptions) -> uvicorn.Config:
+    try:
+        return uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GOODBYE_S,
+            ssl_certfile=options.certificate,
+            ssl_keyfile=options.key,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"web.certificate or web.key cannot be used ({error}): name a PEM certificate and key"
+        ) from error
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigError(
+            f"the web desk cannot listen on {host}:{port} ({error.strerror or error}): choose an address of this machine and "
+            "a free port in web.listen"
+        ) from error
+    listener.set_inheritable(True)
+    return listener

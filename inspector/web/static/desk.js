@@ -1,0 +1,100 @@
+// What every page of the desk does in the browser: theme, keys, logging out, and noticing that the login is over.
+"use strict";
+(() => {
+  const about = JSON.parse(document.getElementById("desk-about").textContent);
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const wanted = () => about.theme || (system.matches ? "dark" : "light");
+  const paint = () => {
+    root.dataset.theme = wanted();
+    if (window.Quasar) Quasar.Dark.set(wanted() === "dark");
+  };
+  paint();
+  system.addEventListener("change", paint);
+
+  const send = (method, path, body) =>
+    fetch(path, {
+      method,
+      headers: body ? { "Content-Type": "application/json" } : {},
+      body: body ? JSON.stringify(body) : undefined,
+    });
+
+  const toggleTheme = async () => {
+    about.theme = wanted() === "dark" ? "light" : "dark";
+    paint();
+    await send("PUT", "/api/v1/me/theme", { theme: about.theme });
+  };
+
+  const leave = (why) => {
+    const here = encodeURIComponent(location.pathname + location.search);
+    location.assign(`/login?next=${here}${why ? "&why=" + why : ""}`);
+  };
+
+  const logout = async () => {
+    await send("POST", "/logout");
+    location.assign("/login");
+  };
+
+  // A socket that cannot come back may have a login that is over: then the page says nothing true any more.
+  const stillIn = async () => {
+    try {
+      const answer = await fetch("/api/v1/me");
+      if (answer.status === 401) leave("over");
+    } catch {
+      // The desk itself is away; NiceGUI says so and tries again.
+    }
+  };
+  const watchSocket = () => {
+    if (!window.socket) return setTimeout(watchSocket, 200);
+    window.socket.on("disconnect", stillIn);
+    window.socket.on("connect_error", stillIn);
+  };
+  addEventListener("load", watchSocket);
+
+  const help = () => {
+    const open = document.getElementById("desk-help");
+    if (open) return open.remove();
+    const box = document.createElement("dialog");
+    box.id = "desk-help";
+    const title = document.createElement("h2");
+    title.textContent = `Keys: ${about.page}`;
+    const list = document.createElement("dl");
+    for (const [key, meaning] of about.keys) {
+      const term = document.createElement("dt");
+      const kbd = document.createElement("kbd");
+      kbd.textContent = key;
+      term.append(kbd);
+      const what = document.createElement("dd");
+      what.textContent = meaning;
+      list.append(term, what);
+    }
+    box.append(title, list);
+    box.addEventListener("close", () => box.remove());
+    box.addEventListener("click", () => box.remove());
+    document.body.append(box);
+    box.showModal();
+  };
+
+  let goes = 0;
+  addEventListener("keydown", (event) => {
+    const field = event.target.closest?.("input, textarea, select, [contenteditable=true]");
+    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "?") {
+      event.preventDefault();
+      return help();
+    }
+    if (performance.now() < goes) {
+      goes = 0;
+      const page = about.menu.find(([title]) => title[0].toLowerCase() === event.key.toLowerCase());
+      if (page) {
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        location.assign(page[1]);
+      }
+    } else if (event.key === "g") {
+      goes = performance.now() + 1500;
+    }
+  }, true);
+
+  window.desk = { toggleTheme, logout, help, send };
+})();
