@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,6 +91,25 @@ class Outcome(enum.Enum):
     AGREED = "agreed"
 
 
+def newest(history: Iterable[Label]) -> tuple[Label, ...]:
+    """The newest label of each author, oldest first, of labels in the order of time; who withdrew has none."""
+    found: dict[str, Label] = {}
+    for label in history:
+        found.pop(label.author, None)
+        found[label.author] = label
+    return tuple(label for label in found.values() if label.what != WITHDRAWN)
+
+
+def outcome_of(current: Sequence[Label]) -> Outcome:
+    """What labels that count come to: who is unsure does not outvote who is sure."""
+    sure = {label.what for label in current if label.is_sure}
+    if len(sure) > 1:
+        return Outcome.DISAGREED
+    if sure:
+        return Outcome.AGREED
+    return Outcome.UNSURE if current else Outcome.NONE
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """An inspection with everything that people said of it, oldest first."""
@@ -101,21 +120,12 @@ class Labelled:
     @property
     def current(self) -> tuple[Label, ...]:
         """The newest label of each author, oldest first; who withdrew has none."""
-        newest: dict[str, Label] = {}
-        for label in self.history:
-            newest.pop(label.author, None)
-            newest[label.author] = label
-        return tuple(label for label in newest.values() if label.what != WITHDRAWN)
+        return newest(self.history)
 
     @property
     def outcome(self) -> Outcome:
         """Who is unsure does not outvote who is sure."""
-        sure = {label.what for label in self.current if label.is_sure}
-        if len(sure) > 1:
-            return Outcome.DISAGREED
-        if sure:
-            return Outcome.AGREED
-        return Outcome.UNSURE if self.current else Outcome.NONE
+        return outcome_of(self.current)
 
     @property
     def agreed(self) -> Label | None:

@@ -109,7 +109,7 @@ def after(
         query = INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence > sequence)
         query = query.order_by(_i.c.sequence).limit(limit)
         if verdicts:
-            query = query.where(_aside(connection, _i.c.verdict).in_(sorted(int(v) for v in verdicts)))
+            query = query.where(aside(connection, _i.c.verdict).in_(sorted(int(v) for v in verdicts)))
         return complete(connection, connection.execute(query).all())
 
 
@@ -161,7 +161,7 @@ def _stretches(connection: Connection, where: InspectionFilter) -> list[Terms]:
         if not where.part_id:
             return [[_i.c.class_id == id_, *rest] for id_ in classes or []]
         if classes is not None:
-            rest.append(_aside(connection, _i.c.class_id).in_(classes))
+            rest.append(aside(connection, _i.c.class_id).in_(classes))
         return [[_i.c.part_id == clean(where.part_id), *rest]]
     if bundles is not None:
         return [[_i.c.bundle_id == id_, _i.c.verdict == v] for id_ in bundles for v in verdicts]
@@ -176,13 +176,13 @@ def _besides(connection: Connection, bundles: Sequence[int] | None, verdicts: Se
     """Filters that hold rows against what another index has found."""
     terms: Terms = []
     if bundles is not None:
-        terms.append(_aside(connection, _i.c.bundle_id).in_(bundles))
+        terms.append(aside(connection, _i.c.bundle_id).in_(bundles))
     if len(verdicts) < len(Verdict):
-        terms.append(_aside(connection, _i.c.verdict).in_(verdicts))
+        terms.append(aside(connection, _i.c.verdict).in_(verdicts))
     return terms
 
 
-def _aside(connection: Connection, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+def aside(connection: Connection, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     """The column as a term that picks no index. SQLite, which knows no statistics, would take the index with most columns:
     https://www.sqlite.org/optoverview.html#disqualifying_where_clause_terms_using_unary_
     """
