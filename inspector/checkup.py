@@ -26,6 +26,7 @@ from inspector.opcua.users import read_trusted
 from inspector.promoting import promoted_for
 from inspector.promotions import PROMOTIONS_FILE, Promotion, ViewKey
 from inspector.records.store import Store
+from inspector.references import known_of
 from inspector.settings import (
     EXAMPLE,
     Address,
@@ -62,9 +63,21 @@ def check_line(path: Path) -> Checkup:
         return Checkup(tuple(problems), ())
     file = reading.draft.file
     notes.append(f"line file: {len(file.station)} station(s), {len(file.recipe)} recipe(s)")
-    for step in (_check_data_dir, _check_listeners, _check_opcua, _check_database, _check_recipes):
+    for step in (_check_data_dir, _check_listeners, _check_opcua, _check_database, _check_recipes, _check_health):
         problems.extend(step(reading, reading.draft, notes))
     return Checkup(tuple(problems), tuple(notes))
+
+
+def _check_health(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    """The references that tables [health.CAMERA] name."""
+    for camera, table in settings.file.health.items():
+        if not table.reference or not reading.is_sound("health", camera):
+            continue
+        known = known_of(settings, camera)
+        if known.fault or known.reference_set is None:
+            yield Problem(settings.path, f"health.{camera}.reference", known.fault, "the line would run without it")
+        else:
+            notes.append(f"camera {camera}: reference {known.reference_set.label} by {known.reference_set.by}")
 
 
 def _check_data_dir(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:

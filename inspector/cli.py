@@ -24,6 +24,7 @@ from inspector import __version__
 from inspector.access_commands import audit_app, certs_app, passphrase_of
 from inspector.camera_commands import camera_app, client_tls
 from inspector.errors import InspectorError
+from inspector.health_commands import camera_health
 from inspector.label_commands import import_labels, label, labels
 from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
 from inspector.promotion_commands import promote, rollback
@@ -44,6 +45,7 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(db_app, name="db")
 app.add_typer(certs_app, name="certs")
 app.add_typer(audit_app, name="audit")
+camera_app.command("health")(camera_health)
 app.command("label")(label)
 app.command("labels")(labels)
 app.command("import-labels")(import_labels)

@@ -47,7 +47,7 @@ from inspector.imaging.normalise import normalise
 from inspector.inference.batching import Batcher
 from inspector.keeping import Keeping
 from inspector.meter import Meter
-from inspector.part import Frame, Inspection, Judgement, Reason, Scores, Verdict
+from inspector.part import Frame, Image, Inspection, Judgement, Reason, Scores, Verdict
 from inspector.records.entries import Admission
 from inspector.records.evidence import EvidenceWriter
 from inspector.records.journal import Journal
@@ -81,15 +81,18 @@ class Pipeline:
         decode_limits: DecodeLimits,
         pass_sampling: float = 0.0,
         meter: Meter | None = None,
+        on_image: Callable[[str, Image], None] = lambda camera, image: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`on_image` is shown every decoded picture with its camera; it may only enqueue."""
         self.line = line
         self._journal = journal
         self._signals = signals
         self._keeping = Keeping(journal, evidence)
         self._decode_limits = decode_limits
         self.meter = meter or Meter()
+        self._on_image = on_image
         self._clock = clock
         self._now = now
         self._stations = {station.name: station for station in stations}
@@ -460,6 +463,7 @@ class Pipeline:
             )
         image = decode(frame, self._decode_limits)
         look.frame_size = (image.width_px, image.height_px)
+        self._on_image(look.camera, image)
         check_exposure(image, view.check)
         look.region = locate(image, view.location)
         check_sharpness(image, look.region, view.check)

@@ -40,6 +40,7 @@ from inspector.records.journal import Journal
 from inspector.records.place import image_folder
 from inspector.records.retention import RetentionKeeper
 from inspector.records.store import Store
+from inspector.references import known_of
 from inspector.registrar import Registrar
 from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
@@ -49,6 +50,7 @@ from inspector.station import Setup
 from inspector.telemetry.collector import LineCollector, Sources
 from inspector.telemetry.server import MetricsServer
 from inspector.tuning import spare_the_collector
+from inspector.watching import CameraWatch, Care
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +115,8 @@ class Service:
         memory = read_memory(settings.data_dir / REMEMBERED_FILE)
         stations = [station_of(table, setups, loaded, memory.get(table.name)) for table in file.station]
         decode_limits = DecodeLimits(file.grpc.max_frame_mib << 20, file.grpc.max_pixels)
+        watch = CameraWatch(open_store, file.line.name, _cares(settings), lambda *about: audit.note(*about))
+        stack.callback(watch.close)
         self.pipeline = Pipeline(
             file.line.name,
             stations,
@@ -121,6 +125,7 @@ class Service:
             evidence,
             decode_limits=decode_limits,
             pass_sampling=file.records.pass_sampling,
+            on_image=watch.look,
         )
         by_station = {station.name: station.setups for station in stations}
         remembered = settings.data_dir / REMEMBERED_FILE
@@ -149,7 +154,7 @@ class Service:
         )
         stack.callback(self.server.stop, HANG_UP_S)
         running = functools.partial(_running, promoter)
-        sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images)
+        sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images, watch)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
         together = {label: labels for setup in setups.values() for label, labels in _together(setup).items()}
         registrar.registrar = Registrar(open_store, loaded.bundles, together, recipes)
@@ -227,6 +232,16 @@ def _running(promoter: Promoter) -> dict[str, tuple[Batcher, str, str]]:
         "/".join(filter(None, key)): (batchers[key], model.bundle.label, model.engine.provider)
         for key, model in models.items()
     }
+
+
+def _cares(settings: LineSettings) -> dict[str, Care]:
+    """How each camera is watched. A reference that cannot be used is told: the line runs all the same."""
+    cameras = [camera for station in settings.file.station for camera in station.by_view.values()]
+    known = {camera: known_of(settings, camera) for camera in cameras}
+    for camera, one in known.items():
+        if one.fault:
+            log.error("the health of camera %s is measured but not judged: %s", camera, one.fault)
+    return {camera: one.care for camera, one in known.items()}
 
 
 def _open_audit_log(settings: LineSettings) -> AuditLog:

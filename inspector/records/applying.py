@@ -38,7 +38,7 @@ class Applied:
 
 
 @dataclass
-class _Names:
+class Names:
     """Ids of names, from the cache or the database, made where missing; joins the cache once it is committed."""
 
     connection: Connection
@@ -82,7 +82,7 @@ class Applier:
         RecordRejected if the database refuses a value.
         """
         with self._database.writing() as connection:
-            names = _Names(connection, self._cache)
+            names = Names(connection, self._cache)
             line_id = names.id(schema.lines, line)
             # Waits for any other writer of this line, so that the checks below hold until the end.
             insert_new(connection, schema.journal_positions, [{"line_id": line_id}])
@@ -102,7 +102,7 @@ class Applier:
         return applied
 
 
-def _store_inspections(connection: Connection, names: _Names, line_id: int, settled: Sequence[Settled]) -> Applied:
+def _store_inspections(connection: Connection, names: Names, line_id: int, settled: Sequence[Settled]) -> Applied:
     if not settled:
         return Applied()
     table = schema.inspections
@@ -138,7 +138,7 @@ def _store_inspections(connection: Connection, names: _Names, line_id: int, sett
     return Applied(len(rows), repeated, conflicting)
 
 
-def _inspection_row(names: _Names, line_id: int, inspection: Inspection) -> Row:
+def _inspection_row(names: Names, line_id: int, inspection: Inspection) -> Row:
     found = inspection.defect_class
     capture = inspection.capture_time
     return {
@@ -164,7 +164,7 @@ def _inspection_row(names: _Names, line_id: int, inspection: Inspection) -> Row:
     }
 
 
-def _finding_rows(names: _Names, line_id: int, inspection: Inspection) -> list[Row]:
+def _finding_rows(names: Names, line_id: int, inspection: Inspection) -> list[Row]:
     return [
         {
             "line_id": line_id,
@@ -184,7 +184,7 @@ def _finding_rows(names: _Names, line_id: int, inspection: Inspection) -> list[R
     ]
 
 
-def _view_rows(names: _Names, line_id: int, inspection: Inspection) -> list[Row]:
+def _view_rows(names: Names, line_id: int, inspection: Inspection) -> list[Row]:
     return [
         {
             "line_id": line_id,

@@ -32,7 +32,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -266,6 +266,39 @@ label_areas = Table(
     Column("defect_class", Text),
     Column("points", Text),
     Column("picture_id", ForeignKey("pictures.id"), index=True),
+    sqlite_with_rowid=False,
+)
+
+# How a camera sees: one measure over one window of frames. `low` and `high` are tenth percentiles of the frames, where it has
+# them. Written by the service, thinned with age.
+camera_health = Table(
+    "camera_health",
+    metadata,
+    Column("line_id", ForeignKey("lines.id"), primary_key=True, autoincrement=False),
+    Column("camera_id", ForeignKey("cameras.id"), primary_key=True, autoincrement=False),
+    Column("start_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("measure", SmallInteger, primary_key=True, autoincrement=False),
+    Column("end_us", BigInteger, nullable=False),
+    Column("frames", Integer, nullable=False),
+    Column("low", Double),
+    Column("median", Double, nullable=False),
+    Column("high", Double),
+    sqlite_with_rowid=False,
+)
+
+# Alarms of cameras; without `cleared_us` one still lasts. `reference` names what the camera is held against.
+camera_alarms = Table(
+    "camera_alarms",
+    metadata,
+    Column("line_id", ForeignKey("lines.id"), primary_key=True, autoincrement=False),
+    Column("camera_id", ForeignKey("cameras.id"), primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("raised_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("cleared_us", BigInteger),
+    Column("value", Double, nullable=False),
+    Column("value_limit", Double, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("reference", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

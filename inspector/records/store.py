@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from inspector.part import Verdict
-from inspector.records import label_rows, queries, schema
+from inspector.records import camera_health, label_rows, queries, schema
 from inspector.records.applying import Applied, Applier, chunks, insert_for, insert_new
+from inspector.records.camera_health import AlarmRow, HealthRow
 from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
 from inspector.records.entries import Entry, Position, StationMark
@@ -215,6 +216,30 @@ class Store:
                 connection.execute(sa.update(table).where(table.c.sha256.in_(gone)).values(values))
                 removed.update(sha256.hex() for sha256 in gone)
         return frozenset(removed)
+
+    # Cameras
+
+    def add_camera_health(self, line: str, rows: Sequence[HealthRow], alarms: Sequence[AlarmRow]) -> None:
+        """Keep how cameras see and their alarms; a second time changes nothing but an alarm's end and newest value."""
+        camera_health.add(self._database, line, rows, alarms)
+
+    def camera_health(
+        self, line: str, camera: str, since: datetime, until: datetime | None = None
+    ) -> Sequence[HealthRow]:
+        """Rows of a camera from `since` (inclusive) to `until` (exclusive), oldest first."""
+        return camera_health.rows_of(self._database, line, camera, since, until)
+
+    def latest_camera_health(self, line: str, camera: str) -> Sequence[HealthRow]:
+        """The rows of a camera's newest window; empty if there is none."""
+        return camera_health.latest_of(self._database, line, camera)
+
+    def camera_alarms(self, line: str, camera: str, limit: int = 100) -> Sequence[AlarmRow]:
+        """Alarms of a camera: those that last first, then the newest."""
+        return camera_health.alarms_of(self._database, line, camera, limit)
+
+    def thin_camera_health(self, line: str, now: datetime) -> int:
+        """Thin old rows; returns how many went."""
+        return camera_health.thin(self._database, line, now)
 
     # Upkeep
 

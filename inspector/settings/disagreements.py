@@ -36,6 +36,12 @@ def disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterato
                     yield Problem(path, f"station.{index}.recipes.{place}", fact, "name one of them or add the recipe")
     yield from _views_and_cameras(path, reading, parsed)
     yield from _cameras(path, reading, parsed)
+    if all(reading.is_sound("station", index) for index in range(len(parsed.station))):
+        cameras = sorted({camera for station in parsed.station for camera in station.by_view.values()})
+        for name in parsed.health:
+            if name not in cameras:
+                fact = f"no station has a camera of that name; they have {', '.join(cameras)}"
+                yield Problem(path, f"health.{name}", fact, "name one of them, or remove the table")
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
     for name in ("grpc", "modbus", "metrics", "opcua", "web"):

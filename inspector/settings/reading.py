@@ -20,6 +20,7 @@ from inspector.settings.tables import (
     CheckTable,
     GrpcTable,
     GrpcTlsTable,
+    HealthTable,
     InferenceTable,
     LineFile,
     LineTable,
@@ -91,6 +92,7 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
         return table.model_construct(**{k: v for k, v in pairs if k in table.model_fields and k not in bad})
 
     stations, recipes, cameras = document.get("station"), document.get("recipe"), document.get("camera")
+    health = document.get("health")
     return LineFile.model_construct(
         line=sound(LineTable, document.get("line"), "line"),
         grpc=sound(GrpcTable, document.get("grpc"), "grpc"),
@@ -111,6 +113,10 @@ def _salvage(document: Mapping[str, Any], faults: tuple[tuple[str | int, ...], .
         camera={
             name: sound(CAMERA_TABLES.get(_source(raw), CameraBase), raw, "camera", name)
             for name, raw in (cameras.items() if isinstance(cameras, dict) else ())
+        },
+        health={
+            name: sound(HealthTable, raw, "health", name)
+            for name, raw in (health.items() if isinstance(health, dict) else ())
         },
     )
 
@@ -158,6 +164,7 @@ def _keys_beside(where: list[str], document: Mapping[str, Any]) -> list[str]:
         "station": StationTable,
         "recipe": RecipeTable,
         "camera": CameraBase,
+        "health": HealthTable,
     }
     if len(where) < 2:
         return list(tables)

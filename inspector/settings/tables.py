@@ -222,6 +222,23 @@ class RecipeTable(Table):
         return {"": ViewTable.model_construct(**about)}
 
 
+class HealthTable(Table):
+    """`[health.CAMERA]`: how a camera's picture is watched. The limits are those of `HealthLimits`; 0 turns one off."""
+
+    reference: str = ""
+    frames_per_s: float = Field(default=30.0, gt=0.0, le=1000.0)
+    light: float = Field(default=0.10, ge=0.0, le=1.0)
+    saturation: float = Field(default=0.01, ge=0.0, le=1.0)
+    flicker: float = Field(default=0.03, ge=0.0, le=1.0)
+    focus: float = Field(default=0.8, ge=0.0, le=3.0)
+    vibration: float = Field(default=0.8, ge=0.0, le=3.0)
+    dirt: float = Field(default=0.0005, ge=0.0, le=1.0)
+    vignetting: float = Field(default=0.10, ge=0.0, le=1.0)
+    uneven_light: float = Field(default=0.15, ge=0.0, le=1.0)
+    colour: float = Field(default=0.05, ge=0.0, le=1.0)
+    moved: float = Field(default=0.01, ge=0.0, le=1.0)
+
+
 class LineFile(Table):
     """The whole file. Paths in it are relative to the file's folder."""
 
@@ -236,3 +253,4 @@ class LineFile(Table):
     station: list[StationTable] = Field(min_length=1, max_length=247)
     recipe: dict[Name, RecipeTable] = Field(min_length=1)
     camera: dict[Name, CameraTable] = Field(default={}, max_length=247 * MAX_VIEWS)
+    health: dict[Name, HealthTable] = Field(default={})

@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from inspector import __version__
+from inspector.imaging.health.kinds import Kind
+from inspector.imaging.health.words import NAMES
 from inspector.inference.batching import Batcher
 from inspector.meter import BOUNDS_S, MARGIN, Histogram, Reading
 from inspector.pipeline import Pipeline
@@ -19,6 +21,7 @@ from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
 from inspector.signalling.modbus import ModbusSignal
 from inspector.signalling.signal import StationReading, StationState
+from inspector.watching import CameraWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Sources:
     forwarder: Forwarder
     evidence: EvidenceWriter
     images: ImageStore
+    watch: CameraWatch
 
 
 class LineCollector(Collector):
@@ -60,6 +64,7 @@ class LineCollector(Collector):
         yield from self._models()
         yield from self._signalling()
         yield from self._records()
+        yield from self._cameras()
 
     def _verdicts(self, reading: Reading) -> Metric:
         family = CounterMetricFamily(
@@ -174,6 +179,36 @@ class LineCollector(Collector):
         usage_bytes = self._sources.images.usage_bytes
         if usage_bytes is not None:
             yield self._plain("inspector_image_store_bytes", "Size of the kept pictures.", lambda: usage_bytes)
+
+    def _cameras(self) -> Iterator[Metric]:
+        readings = self._sources.watch.readings
+        frames = CounterMetricFamily(
+            "inspector_camera_frames",
+            "Frames of a camera that camera health measured, or left out because it had no time.",
+            labels=["line", "camera", "outcome"],
+        )
+        for one in readings:
+            frames.add_metric([self._sources.line, one.camera, "measured"], one.measured)
+            frames.add_metric([self._sources.line, one.camera, "left_out"], one.left_out)
+        yield frames
+        yield self._gauge(
+            "inspector_camera_level",
+            "Mean grey level of the camera's pictures over the newest minute, 0 to 255.",
+            {(one.camera,): one.level for one in readings if one.level is not None},
+            ["camera"],
+        )
+        yield self._gauge(
+            "inspector_camera_change",
+            "How far the picture is from the reference of the commissioning, in the unit of that kind's limit.",
+            {(one.camera, NAMES[kind]): change.value for one in readings for kind, change in one.latest.items()},
+            ["camera", "kind"],
+        )
+        yield self._gauge(
+            "inspector_camera_alarm",
+            "1 while the picture is beyond a limit of camera health.",
+            {(one.camera, NAMES[kind]): kind in one.alarms for one in readings if one.has_reference for kind in Kind},
+            ["camera", "kind"],
+        )
 
     def _gauge(
         self, name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str]

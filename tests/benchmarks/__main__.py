@@ -16,12 +16,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.benchmarks import latency, load, outage, settling, steady, week
+from tests.benchmarks import health, latency, load, outage, settling, steady, week
 from tests.benchmarks.machine import OthersUse
 from tests.benchmarks.model import BenchModel, bench_model
 from tests.benchmarks.rows import Row, show, write
 
 Group = Callable[[BenchModel, Path, bool], Iterator[Row]]
+Plain = Callable[[Path, bool], Iterator[Row]]
 GROUPS: dict[str, Group] = {
     "latency": latency.measure,
     "load": load.measure,
@@ -30,31 +31,41 @@ GROUPS: dict[str, Group] = {
     "week": week.measure,
     "outage": outage.measure,
 }
+# These need no model, which takes a while to make.
+PLAIN: dict[str, Plain] = {"health": health.measure}
 console = Console(stderr=True)
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(GROUPS)}; may be given again.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join((*GROUPS, *PLAIN))}; may be given again.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option(help="A look in a minute: few samples, short outage, a hundredth of the week.")
     ] = False,
     output: Annotated[Path, typer.Option(help="Where the rows are written.")] = Path("build/bench.json"),
 ) -> None:
     """Run the benchmark."""
-    unknown = sorted(set(only or ()) - set(GROUPS))
+    unknown = sorted(set(only or ()) - set(GROUPS) - set(PLAIN))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(GROUPS)}", param_hint="--only")
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: choose from {', '.join((*GROUPS, *PLAIN))}", param_hint="--only"
+        )
     started = time.monotonic()
     rows: list[Row] = []
     failed = False
     folder = Path(tempfile.mkdtemp(prefix="inspector-bench-"))
     try:
-        model = bench_model(output.parent / "bench")
-        for name in only or GROUPS:
+        wanted = only or (*GROUPS, *PLAIN)
+        model = bench_model(output.parent / "bench") if set(wanted) - set(PLAIN) else None
+        for name in wanted:
             console.print(f"measuring {name} …", style="dim")
             use = OthersUse()
             try:
-                rows.extend(GROUPS[name](model, folder, quick))
+                if model is not None and name in GROUPS:
+                    rows.extend(GROUPS[name](model, folder, quick))
+                else:
+                    rows.extend(PLAIN[name](folder, quick))
                 rows.append(Row(f"processor use of other programs while measuring {name}", use.cores(), "cores"))
             except Exception:  # noqa: BLE001 - the edge of the program: the other groups are still worth measuring
                 console.print_exception()
