@@ -30,7 +30,7 @@ def load_beside(settings: LineSettings, bundle: Bundle, deadline_ms: int, runnin
 
     Raises PromotionRefused where there is none, BundleError, EngineError.
     """
-    inference = settings.file.inference
+    inference = settings.inference
     if inference.oip:
         return prove_remote(bundle, inference.oip, deadline_ms)[0]
     try:

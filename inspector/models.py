@@ -126,7 +126,7 @@ def load_model(
     If the line trusts keys, one of them must have signed it. `opened` remembers bundles, so that views with the same one share
     it. Raises BundleError or EngineError if it may not go live here, ConfigError if the view's location is wrong.
     """
-    inference = settings.file.inference
+    inference = settings.inference
     path = settings.resolve(view.bundle if promoted is None else promoted.bundle.folder)
     key = path, deadline_ms if inference.oip else 0
     known = (opened or {}).get(key)
@@ -247,7 +247,8 @@ def queue_models(loaded: Loaded, inference: InferenceTable, waiting: int) -> Que
     for model in loaded.models.values():
         if id(model.engine) not in queues:
             queues[id(model.engine)] = queue_model(model.engine, inference, waiting, devices)
-    log.info("models take turns, %d at a time, on: %s", inference.workers, ", ".join(devices))
+    at_once = "models take turns, %d at a time by %d threads each, on: %s"
+    log.info(at_once, inference.workers, inference.threads, ", ".join(devices))
     batchers = {key: queues[id(model.engine)] for key, model in loaded.models.items()}
     return Queues(batchers, devices)
 

@@ -279,7 +279,7 @@ class Promoter:
         if warm is None:
             running = next((model.engine.provider for model in self.loaded.models.values()), "CPU")
             engine = load_beside(self._settings, bundle, deadline_ms, running)
-            inference = self._settings.file.inference
+            inference = self._settings.inference
             batcher = queue_model(engine, inference, self._waiting, self.queues.devices)
             warm_up = WarmUp(engine, inference.max_batch, batcher.device)
             self._loading = warm_up.batcher

@@ -108,7 +108,7 @@ class Service:
         evidence = EvidenceWriter(images, journal)
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight * len(station.by_view) for station in file.station)
-        queues = queue_models(loaded, file.inference, waiting)
+        queues = queue_models(loaded, settings.inference, waiting)
         registrar = _Registrar()
         promoter = Promoter(settings, loaded, queues, waiting, promoted, audit.note, registrar.tell)
         setups = {name: setup_of(name, table, loaded, queues) for name, table in file.recipe.items() if name in loaded}

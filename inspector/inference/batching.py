@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -90,7 +90,8 @@ class Batcher:
         self.device = device or Device()
         self._closed = False
         self._waiting = self._running = 0
-        self._batches = self._scored = self._failed = self._skipped = self._callback_errors = self._hopeless = 0
+        self._counting = threading.Lock()
+        self._counts = BatchCounts()
 
     def submit(
         self, model_input: NDArray[np.uint8], on_done: OnDone, skip: Callable[[], bool], deadline_s: float = FOR_EVER
@@ -122,8 +123,7 @@ class Batcher:
     @property
     def counts(self) -> BatchCounts:
         """What has been done so far."""
-        done = (self._batches, self._scored, self._failed, self._skipped, self._callback_errors, self._hopeless)
-        return BatchCounts(*done)
+        return self._counts
 
     def close(self) -> None:
         """Let what runs finish, answer every waiting part with EngineError, and end a device of its own. Idempotent."""
@@ -139,6 +139,12 @@ class Batcher:
                 self.device.changed.wait_for(lambda: not self._running)
         if self._owns_device:
             self.device.close()
+
+    def _count(self, **more: int) -> None:
+        """Several workers may run this model at the same time."""
+        with self._counting:
+            before = self._counts
+            self._counts = replace(before, **{name: getattr(before, name) + one for name, one in more.items()})
 
     # Called by the device's workers.
 
@@ -159,15 +165,15 @@ class Batcher:
         try:
             settled = part.skip()
         except Exception:  # a caller's mistake must not stop the line: score the part
-            self._callback_errors += 1
+            self._count(callback_errors=1)
             log.exception("the skip callback of a waiting part raised; the part is scored")
             return False
-        self._skipped += settled
+        self._count(skipped=settled)
         return settled
 
     def give_up(self, part: _Item) -> None:
         """The part would be late."""
-        self._hopeless += 1
+        self._count(hopeless=1)
         self._answer(part, TooLate("more is offered than can be judged in time: this part would have been late"))
 
     def score(self, parts: list[_Item], give_way: Callable[[], float]) -> None:
@@ -177,7 +183,7 @@ class Batcher:
         seconds that took.
         """
         begun_s = time.monotonic()
-        self._batches += 1
+        self._count(batches=1)
         result, elsewhere_s = self._infer(parts, give_way)
         if isinstance(result, Interrupted):
             return  # `skip` said so: nothing more is called
@@ -190,7 +196,8 @@ class Batcher:
                 self.score([part], give_way)
             return
         now_s = time.monotonic()
-        self.times.note(len(parts), now_s - begun_s - elsewhere_s, now_s)
+        with self._device.changed:
+            self.times.note(len(parts), now_s - begun_s - elsewhere_s, now_s)
         for part, scores in zip(parts, result, strict=True):
             self._answer(part, scores)
 
@@ -222,13 +229,13 @@ class Batcher:
 
     def _answer(self, part: _Item, result: Scores | EngineError) -> None:
         if isinstance(result, Scores):
-            self._scored += 1
+            self._count(scored=1)
         elif not isinstance(result, TooLate):
-            self._failed += 1
+            self._count(failed=1)
         try:
             part.on_done(result)
         except Exception:  # the worker's outermost edge: the next part must still be scored
-            self._callback_errors += 1
+            self._count(callback_errors=1)
             log.exception("the callback of a scored part raised")
 
 

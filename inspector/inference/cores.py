@@ -23,6 +23,17 @@ def usable_cores(cpus: Path = _CPUS, quota: Path = _QUOTA) -> int:
     return max(1, min(len(cores), _quota_cores(quota)))
 
 
+def share_cores(cameras: int, workers: int = 0, threads: int = 0, cores: int = 0) -> tuple[int, int]:
+    """How many runs go at the same time, and the threads of each, for a line with so many cameras; 0: not told.
+
+    A lone camera gets all cores for each of its parts. Parts of several cameras come at the same time: a run for each, on cores
+    of its own, waits neither for the other nor for a thread that something else keeps from its core (DECISIONS.md).
+    """
+    cores = cores or usable_cores()
+    workers = workers or max(1, min(cameras, cores // max(1, threads)))
+    return workers, threads or max(1, cores // workers)
+
+
 def _core(topology: Path) -> tuple[int, int]:
     return int((topology / "physical_package_id").read_text()), int((topology / "core_id").read_text())
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.errors import ConfigError
+from inspector.inference.cores import share_cores
 from inspector.records.place import database_url
-from inspector.settings.tables import LineFile
+from inspector.settings.tables import InferenceTable, LineFile
 from inspector.settings.values import Address, address, parse_address
 
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ class LineSettings:
             return None
         revoked = self.resolve(table.revoked) if table.revoked else None
         return TlsPaths(self.resolve(table.certificate), self.resolve(table.key), self.resolve(table.ca), revoked)
+
+    @property
+    def inference(self) -> InferenceTable:
+        """How graphs run here: as the file says, and what it leaves open by this machine's cores and the line's cameras.
+
+        A graphics processor, and an inference server, share themselves out among parts: there is one run at a time unless told.
+        """
+        table = self.file.inference
+        shares_itself = table.oip or table.provider in ("CUDA", "TensorRT")
+        cameras = 1 if shares_itself else sum(len(station.by_view) for station in self.file.station)
+        workers, threads = share_cores(cameras, table.workers, table.threads)
+        return table.model_copy(update={"workers": workers, "threads": threads})
 
     @property
     def trusted_keys(self) -> tuple[Path, ...]:

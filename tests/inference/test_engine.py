@@ -16,7 +16,7 @@ from toys import toy_bundle, toy_golden, toy_manifest, toy_model, toy_prepare
 
 from inspector.errors import BundleError, BundleTampered, EngineError, FrameError, GoldenMismatch
 from inspector.inference.bundle import MODEL_FILE, Bundle, InputSpec, write_bundle
-from inspector.inference.cores import usable_cores
+from inspector.inference.cores import share_cores, usable_cores
 from inspector.inference.engine import Engine, Model, available_providers, self_test
 from inspector.part import Reason, Scores, Verdict
 
@@ -301,3 +301,21 @@ def test_usable_cores(
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota + "\n")
     assert usable_cores(tmp_path, tmp_path / "cpu.max") == expected
+
+
+@pytest.mark.parametrize(
+    ("cameras", "workers", "threads", "cores", "expected"),
+    [
+        pytest.param(1, 0, 0, 4, (1, 4), id="a lone camera has all cores for each part"),
+        pytest.param(2, 0, 0, 2, (2, 1), id="a core for each camera"),
+        pytest.param(3, 0, 0, 8, (3, 2), id="whole cores only"),
+        pytest.param(6, 0, 0, 4, (4, 1), id="no more runs than cores"),
+        pytest.param(6, 0, 0, 1, (1, 1), id="one core"),
+        pytest.param(4, 1, 0, 4, (1, 4), id="told workers"),
+        pytest.param(4, 0, 4, 8, (2, 4), id="told threads"),
+        pytest.param(4, 0, 16, 8, (1, 16), id="more threads than cores"),
+        pytest.param(4, 3, 5, 2, (3, 5), id="both told"),
+    ],
+)
+def test_cores_are_shared_out(cameras: int, workers: int, threads: int, cores: int, expected: tuple[int, int]) -> None:
+    assert share_cores(cameras, workers, threads, cores) == expected
