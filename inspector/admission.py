@@ -183,6 +183,11 @@ class TriggerBook:
             part.counted = True
             self.judging += 1
 
+    def discount(self, part: Part) -> None:
+        """A part in flight is refused: nothing is judged of it, it only waits for its verdict to be told."""
+        self.judging -= part.counted
+        part.counted = False
+
     def restore(self, part: Part) -> None:
         """A part that was in flight when the service died: it has its number and no verdict yet, and is no longer judged."""
         for look in part.looks:

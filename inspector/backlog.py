@@ -1,7 +1,8 @@
-"""Verdicts of parts that nobody waits for any more, told no faster than a polling PLC reads them.
+"""Verdicts of parts that are not judged, told no faster than a polling PLC reads them.
 
-A camera that lost its connection may skip a thousand triggers at once. Their verdicts are all UNKNOWN and the parts have
-passed; told within a millisecond they would overrun the PLC's ring of 64 results, and some would never be read.
+A camera that lost its connection may skip a thousand triggers at once, and one whose service was held up for seconds sends all
+frames of that time at once, most of which are refused. Told within a millisecond these verdicts would overrun the PLC's ring of
+64 results, and some would never be read.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,11 @@ class Backlog:
         self._working = self._closing = False
         self._thread = threading.Thread(target=self._work, name="backlog", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many verdicts wait to be told."""
+        return len(self._waiting)
 
     def tell(self, verdicts: Sequence[Callable[[], None]], pause_s: float = PAUSE_S) -> None:
         """Call each of `verdicts`, in order: here and now if they are few, else soon. After this group comes `pause_s`.
@@ -77,6 +83,29 @@ class Backlog:
             with self._changed:
                 self._working = False
                 self._changed.notify_all()
+
+
+class Backlogs:
+    """A backlog for each station: each has a ring of its own at the PLC."""
+
+    def __init__(self, stations: Collection[str], clock: Callable[[], float]) -> None:
+        self._by_station = {station: Backlog(clock) for station in stations}
+
+    def waiting(self, station: str) -> int:
+        """How many verdicts of a station wait to be told."""
+        return self._by_station[station].waiting if station in self._by_station else 0
+
+    def tell(self, station: str, verdicts: Sequence[Callable[[], None]], pause_s: float = PAUSE_S) -> None:
+        """Call `verdicts` as `Backlog.tell` does; at once if there is no such station any more, as it has no ring either."""
+        if station in self._by_station:
+            self._by_station[station].tell(verdicts, pause_s)
+        else:
+            _call(verdicts)
+
+    def close(self, until_s: float, clock: Callable[[], float]) -> None:
+        """Go on telling until then, and tell the rest at once."""
+        for backlog in self._by_station.values():
+            backlog.close(max(0.0, until_s - clock()))
 
 
 def _call(verdicts: Sequence[Callable[[], None]]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.admission import Look, Part, Reply, Settled, TriggerBook
-from inspector.backlog import RECONNECT_S, Backlog
+from inspector.backlog import RECONNECT_S, Backlogs
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
 from inspector.decision.views import decide, decide_at_deadline
@@ -65,6 +66,8 @@ ENTERED_AT_ONCE = 32
 MAX_OWED = 20_000
 # How long the verdicts of parts without a frame may still keep the PLC's pace when the time to stop is over.
 LAST_WORDS_S = 0.2
+# Parts refused at the same time whose frames are kept in memory until their verdicts are told.
+MOST_WAITING_FRAMES = 64
 
 
 class Pipeline:
@@ -122,7 +125,7 @@ class Pipeline:
         self._started = self._stopping = False
         self._faults = 0
         self._deadlines: Deadlines[Part] = Deadlines(self._expire, clock)
-        self._backlog = Backlog(clock)
+        self._backlogs = Backlogs(list(self._stations), clock)
 
     # ---------------------------------------------------------------------------------------------- start and stop
 
@@ -130,7 +133,7 @@ class Pipeline:
         """Give the parts that were in flight when the service last died their verdict, then say READY."""
         now, now_s = self._now(), self._clock()
         restarted = Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
-        owed: list[Callable[[], None]] = []
+        owed: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         for admission in self._journal.state.unsettled:
             station, setup = self._owing(admission)
             part = Part(
@@ -145,8 +148,9 @@ class Pipeline:
             )
             if admission.station in self._books:
                 self._books[admission.station].restore(part)
-            owed.append(partial(self._settle, station, part, restarted, part.looks[0]))
-        self._backlog.tell(owed, pause_s=RECONNECT_S)
+            owed[station.name].append(partial(self._settle, station, part, restarted, part.looks[0]))
+        for name, verdicts in owed.items():
+            self._backlogs.tell(name, verdicts, pause_s=RECONNECT_S)
         self._started = True
         self._show_states()
 
@@ -162,10 +166,12 @@ class Pipeline:
             self._show_states()
         with self._idle:
             self._idle.wait_for(lambda: not any(book.in_flight for book in self._books.values()), timeout=drain_s)
-            left = [(s, part) for s in self._stations.values() for part in self._books[s.name].in_flight.values()]
+            left = [(s, list(self._books[s.name].in_flight.values())) for s in self._stations.values()]
         stopped = Judgement(Reason.SERVICE_STOPPING, "the service was stopped before the part was judged")
-        self._backlog.tell([partial(self._settle, station, part, stopped, part.looks[0]) for station, part in left])
-        self._backlog.close(max(LAST_WORDS_S, until_s - self._clock()))
+        for station, parts in left:
+            verdicts = [partial(self._settle, station, part, stopped, part.looks[0]) for part in parts]
+            self._backlogs.tell(station.name, verdicts)
+        self._backlogs.close(max(self._clock() + LAST_WORDS_S, until_s), self._clock)
         self._deadlines.close()
 
     # ------------------------------------------------------------------------------------------------- camera side
@@ -311,9 +317,16 @@ class Pipeline:
         assert part is not None
         look = part.look_of(camera)
         if found.refusal is not None:
-            self._settle(station, part, found.refusal, look)
+            self._refuse(station, part, look, found.refusal)
             return _Admitted(None, None, answers)
         return _Admitted(part, look, answers)
+
+    def _refuse(self, station: Station, part: Part, look: Look, refusal: Judgement) -> None:
+        """UNKNOWN at once; of many that are refused at the same time the verdicts keep the PLC's pace, as those of a gap do."""
+        if self._backlogs.waiting(station.name) > MOST_WAITING_FRAMES and look.frame is not None:
+            look.frame = None
+            refusal = replace(refusal, detail=f"{refusal.detail}; its picture was not kept: too many wait to be told")
+        self._backlogs.tell(station.name, [partial(self._settle, station, part, refusal, look)])
 
     def _find_or_enter(self, station: Station, arrival: _Arrival) -> _Found:
         """What is known of the trigger, or a new part for it; with the parts before it that this camera did not show."""
@@ -337,6 +350,8 @@ class Pipeline:
                     if len(skipped) <= ENTERED_AT_ONCE:
                         found.refusal = self._refusal(station, setup, view, book.judging, in_time)
                         found.part = self._enter(station, book, arrival.part(station, setup, arrival.trigger))
+                        if found.refusal is not None:
+                            book.discount(found.part)
                 elif isinstance(found.known, Part):
                     found.known.replies.append(arrival.reply)
                 if found.part is not None or found.known is not None:
@@ -412,7 +427,7 @@ class Pipeline:
                 over.append(partial(self._settle, station, part, judgement, part.looks[place]))
             elif part.trigger in new:
                 self._deadlines.add(part)
-        self._backlog.tell(over)
+        self._backlogs.tell(station.name, over)
 
     def _refuse_if_full(self, book: TriggerBook) -> None:
         if len(book.in_flight) > MAX_OWED:
@@ -525,7 +540,7 @@ class Pipeline:
         if part.came:
             settle()
         else:
-            self._backlog.tell([settle])
+            self._backlogs.tell(station.name, [settle])
 
     # ---------------------------------------------------------------------------------------------------- 5. settle
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,6 +177,35 @@ def test_more_parts_than_the_station_holds_are_unknown_at_once(line: Line) -> No
     line.engine.open.set()
     line.wait_replies(11)
     check_agreement(line, list(range(1, 12)))
+
+
+def test_a_flood_of_refused_parts_is_told_no_faster_than_a_plc_reads(line: Line) -> None:
+    """As after a pause of seconds: the model takes eight, and all others come within a moment."""
+    line.engine.open.clear()
+    for trigger in range(1, 201):
+        line.send(trigger)
+    refused = [i for i in line.wait_replies(192) if i.reason is Reason.QUEUE_FULL]
+    times = sorted(i.decide_time.timestamp() for i in refused)
+    windows = Counter(int((moment - times[0]) / PAUSE_S) for moment in times)
+    assert max(windows.values()) <= 64
+    dropped = [i for i in refused if "its picture was not kept" in i.detail]
+    assert 0 < len(dropped) < 192
+    line.engine.open.set()
+    line.wait_replies(200)
+    check_agreement(line, list(range(1, 201)))
+
+
+def test_refused_parts_that_wait_to_be_told_take_no_room_from_others(line: Line) -> None:
+    line.engine.open.clear()
+    for trigger in range(1, 101):
+        line.send(trigger)
+    line.engine.open.set()
+    replies = line.wait_replies(1)
+    while sum(i.verdict is Verdict.PASS for i in replies) < 8:
+        replies = line.wait_replies(len(replies) + 1)
+    line.send(101)
+    told = {i.trigger: i.verdict for i in line.wait_replies(101)}
+    assert told[101] is Verdict.PASS
 
 
 def test_stopping_gives_every_part_in_flight_its_verdict(tmp_path: Path) -> None:

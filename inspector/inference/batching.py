@@ -196,7 +196,7 @@ class Batcher:
                 self.score([part], give_way)
             return
         now_s = time.monotonic()
-        with self._device.changed:
+        with self.device.changed:
             self.times.note(len(parts), now_s - begun_s - elsewhere_s, now_s)
         for part, scores in zip(parts, result, strict=True):
             self._answer(part, scores)
