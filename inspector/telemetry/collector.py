@@ -126,7 +126,7 @@ class LineCollector(Collector):
         yield self._gauge(
             "inspector_model_waiting_parts",
             "Parts that wait for the model.",
-            {(recipe,): batcher.waiting for recipe, (batcher, _, _) in models.items()},
+            {(recipes,): batcher.waiting for recipes, batcher in _queues(models)},
             ["recipe"],
         )
         runs = CounterMetricFamily("inspector_model_runs", "Runs of the model.", labels=["line", "recipe"])
@@ -135,11 +135,11 @@ class LineCollector(Collector):
             "Parts that left the model: scored, failed, hopeless (too late), or skipped: they had their verdict already.",
             labels=["line", "recipe", "outcome"],
         )
-        for recipe, (batcher, _, _) in models.items():
+        for recipes, batcher in _queues(models):
             counts = batcher.counts
-            runs.add_metric([self._sources.line, recipe], counts.batches)
+            runs.add_metric([self._sources.line, recipes], counts.batches)
             for outcome in ("scored", "failed", "hopeless", "skipped"):
-                parts.add_metric([self._sources.line, recipe, outcome], getattr(counts, outcome))
+                parts.add_metric([self._sources.line, recipes, outcome], getattr(counts, outcome))
         yield runs
         yield parts
 
@@ -225,6 +225,14 @@ class LineCollector(Collector):
         family = CounterMetricFamily(name, text, labels=["line"])
         family.add_metric([self._sources.line], float(value()))
         return family
+
+
+def _queues(models: Mapping[str, tuple[Batcher, str, str]]) -> list[tuple[str, Batcher]]:
+    """Each queue once, with the recipes and views that share it, so that sums over recipes count no part twice."""
+    shared: dict[int, tuple[list[str], Batcher]] = {}
+    for recipe, (batcher, _, _) in models.items():
+        shared.setdefault(id(batcher), ([], batcher))[0].append(recipe)
+    return [("+".join(recipes), batcher) for recipes, batcher in shared.values()]
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
