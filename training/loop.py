@@ -28,7 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from inspector.errors import ConfigError, DataError
 from training.data.files import write_whole
 from training.device import best_device as best_device
-from training.progress import Progress, silent
+from training.progress import Curve, Progress, silent
 
 _WARM_UP = 0.1
 _CLIP_NORM = 5.0
@@ -86,6 +86,7 @@ def train(
     _check_together(first, folder)
     shared = DistributedDataParallel(network) if _processes() > 1 else network
     progress("Learning", first * steps, settings.epochs * steps)
+    curve = Curve(progress, "loss", settings.epochs * steps)
     for epoch in range(first, settings.epochs):
         generator = torch.Generator().manual_seed(_mixed(seed, epoch, _rank()))
         for step, batch in enumerate(_batches(weights, settings.batch, seed, epoch), start=1):
@@ -103,6 +104,7 @@ def train(
             scaler.step(optimizer)
             scaler.update()
             schedule.step()
+            curve.add(epoch * steps + step, float(value.detach()))
             progress("Learning", epoch * steps + step, settings.epochs * steps)
         if state is not None and _rank() == 0:
             state.keep(epoch + 1, network, optimizer, scaler)

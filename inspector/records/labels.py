@@ -110,6 +110,14 @@ def outcome_of(current: Sequence[Label]) -> Outcome:
     return Outcome.UNSURE if current else Outcome.NONE
 
 
+def agreed_of(current: Sequence[Label]) -> Label | None:
+    """Of labels that count the one that is theirs together: the newest that says where, else the newest; None if they differ."""
+    if outcome_of(current) is not Outcome.AGREED:
+        return None
+    sure = [label for label in current if label.is_sure]
+    return next((label for label in reversed(sure) if label.areas), sure[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """An inspection with everything that people said of it, oldest first."""
@@ -130,10 +138,7 @@ class Labelled:
     @property
     def agreed(self) -> Label | None:
         """The label that counts where authors agree: the newest that says where, else the newest; None if they do not."""
-        if self.outcome is not Outcome.AGREED:
-            return None
-        sure = [label for label in self.current if label.is_sure]
-        return next((label for label in reversed(sure) if label.areas), sure[-1])
+        return agreed_of(self.current)
 
     def by(self, authors: Iterable[str]) -> Labelled:
         """With the labels of these authors alone; of all, if none is named."""

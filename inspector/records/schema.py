@@ -18,23 +18,19 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
 )
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-# Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+# Their tables are part of the same database.
+from inspector.records import job_tables as job_tables
+from inspector.records import set_tables as set_tables
+from inspector.records.metadata import metadata
 
-metadata = MetaData(naming_convention=NAMING)
+# Every version that `migrations` leads through, oldest first; the last is the one this program works with.
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 lines = Table(
     "lines",

@@ -19,3 +19,9 @@ def clean(value: str, length: int = NAME_LENGTH) -> str:
 def finite_or_none(value: float | None) -> float | None:
     """NaN becomes None on every database, as SQLite does it."""
     return None if value is None or math.isnan(value) else float(value)
+
+
+def printable(text: str) -> str:
+    """A file or class name as it can be shown: control characters and undecodable bytes as escapes."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in plain)

@@ -17,10 +17,10 @@ from inspector.cameras.program import run_camera
 from inspector.cameras.sources.folder import FolderSource
 from inspector.cli import app
 from inspector.inference.bundle import open_bundle
+from inspector.records.snapshots.format import read_snapshot
 from inspector.service import run_service
 from inspector.settings import load_line_file
 from training.cli import main
-from training.data.snapshots.format import read_snapshot
 
 GOOD, BLOTS = 12, 4
 

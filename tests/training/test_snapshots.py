@@ -27,13 +27,13 @@ from inspector.records.entries import Evidence
 from inspector.records.images import ImageStore
 from inspector.records.label_rows import LabelledFilter
 from inspector.records.labels import Area, Polygon
+from inspector.records.snapshots.diff import difference
+from inspector.records.snapshots.format import DOCUMENT, LEFT_OUT, SAMPLES, digest_of, read_snapshot
 from inspector.records.store import Store
 from training.cli import main
 from training.data import marks
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
-from training.data.snapshots.diff import difference
-from training.data.snapshots.format import DOCUMENT, LEFT_OUT, SAMPLES, digest_of, read_snapshot
 from training.data.snapshots.write import Wish, left_out_of, take_snapshot
 from training.data.survey import survey
 

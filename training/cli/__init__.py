@@ -15,6 +15,7 @@ from training.cli.judging import compare_command, evaluate_command
 from training.cli.screen import say
 from training.cli.snapshots import diff_command, snapshot_command
 from training.cli.successors import extend_command, recalibrate_command
+from training.cli.work import worker_command
 
 app = typer.Typer(
     name="inspector-train",
@@ -32,6 +33,7 @@ app.command("recalibrate")(recalibrate_command)
 app.command("check-data")(check_data_command)
 app.command("snapshot")(snapshot_command)
 app.command("diff-snapshots")(diff_command)
+app.command("worker")(worker_command)
 
 _EXIT_ERROR, _EXIT_CANCELLED = 2, 130
 

@@ -17,12 +17,12 @@ from rich.text import Text
 
 from inspector.errors import ConfigError
 from inspector.part import Verdict
+from inspector.records.snapshots.diff import Difference, difference
+from inspector.records.snapshots.format import Snapshot, read_snapshot
 from training.cli.options import JsonFile, takes
 from training.cli.screen import console, progress_bars, say
 from training.data.files import check_free, write_whole
 from training.data.samples import printable
-from training.data.snapshots.diff import Difference, difference
-from training.data.snapshots.format import Snapshot, read_snapshot
 
 _SHOWN = 10
 _AGAIN = "cancelled; nothing was left half-written, and the same command goes on where it stopped"

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inspector.errors import DataError
+from inspector.records.snapshots.format import DOCUMENT
 from training.data.importers import coco, elpv, folders, kolektor, snapshot, table, visa, yolo
 from training.data.importers.found import IMAGE_SUFFIXES, Found, is_there
 from training.data.importers.found import folders as folders_in
 from training.data.samples import GOOD, Dataset, printable
-from training.data.snapshots.format import DOCUMENT
 
 ELPV = elpv.NAME
 Placed = tuple[Path, str, Callable[[Path], Found]]

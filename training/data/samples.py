@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from inspector.records.text import printable as printable
 from training.data.drawing import Drawing
 
 GOOD = "good"
@@ -120,9 +121,3 @@ def dataset_digest(entries: Iterable[Sequence[str]]) -> str:
             digest.update(len(data).to_bytes(8, "big"))
             digest.update(data)
     return f"sha256:{digest.hexdigest()}"
-
-
-def printable(text: str) -> str:
-    """A file or class name as it can be shown: control characters and undecodable bytes as escapes."""
-    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in plain)

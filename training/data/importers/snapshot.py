@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from inspector.errors import DataError
+from inspector.records.snapshots.format import Marked, Picture, mask_file, read_snapshot
 from training.data import marks
 from training.data.drawing import IGNORE, Drawing, Shape, polygon, rectangle, runs
 from training.data.importers.found import Found
 from training.data.samples import GOOD, Sample
-from training.data.snapshots.format import Marked, Picture, mask_file, read_snapshot
 
 
 def snapshot(root: Path) -> Found:

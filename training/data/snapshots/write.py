@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,8 @@ from inspector.errors import DataError, ImageStoreError, NotFound
 from inspector.part import Box, ImageKind
 from inspector.records.entries import StoredImage
 from inspector.records.images import ImageStore
-from inspector.records.label_rows import LabelledFilter
 from inspector.records.labels import Area, Label, Labelled, Mask, Outcome, Polygon
-from inspector.records.store import Store
-from training.data.files import check_free, write_whole
-from training.data.reading import Preparation, read_frame
-from training.data.snapshots.format import (
+from inspector.records.snapshots.format import (
     DOCUMENT,
     FORMAT,
     LEFT_OUT,
@@ -46,38 +42,13 @@ from training.data.snapshots.format import (
     read_snapshot,
     row_of,
 )
+from inspector.records.snapshots.wish import Wish as Wish
+from inspector.records.store import Store
+from training.data.files import check_free, write_whole
+from training.data.reading import Preparation, read_frame
 from training.progress import Progress, silent, track
 
 _LOCK = "lock"
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a snapshot is to hold. `classes` keeps what people agree on, `authors` whose labels count; empty for all.
-
-    `lot_pattern` finds the lot in a part id: its first group, or all that it matches. No part id, no lot.
-    """
-
-    where: LabelledFilter = field(default_factory=LabelledFilter)
-    classes: frozenset[str] = frozenset()
-    authors: frozenset[str] = frozenset()
-    lot_pattern: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, of what was asked for alone."""
-        where = self.where
-        values = {
-            "line": where.line,
-            "recipe": where.recipe,
-            "bundle": where.bundle,
-            "verdicts": sorted(verdict.name for verdict in where.verdicts),
-            "since": where.start_time.isoformat() if where.start_time else "",
-            "until": where.end_time.isoformat() if where.end_time else "",
-            "classes": sorted(self.classes),
-            "authors": sorted(self.authors),
-            "lot_pattern": self.lot_pattern,
-        }
-        return {key: value for key, value in values.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

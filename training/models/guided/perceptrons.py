@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from training.models.guided.cells import DEFECT, GOOD, UNKNOWN
 from training.models.guided.network import GRID_CHANNELS, GuidedSpec, Heads
 from training.models.memory_bank.fitting import whiten
-from training.progress import Progress, silent
+from training.progress import Curve, Progress, silent
 
 _BATCH = 2048
 _ENDS = (GRID_CHANNELS[0], GRID_CHANNELS[0] + GRID_CHANNELS[1])
@@ -103,14 +104,17 @@ def train_heads(
             shows = lesson.shows.clone()
             shows[unknown] = _witnesses(suspicion, lesson.images[unknown])
             progress("Learning defects", number, rounds)
-            _train(network, Lesson(lesson.cells, shows, lesson.images, lesson.classes), mean, deviation, settings)
+            taught = Lesson(lesson.cells, shows, lesson.images, lesson.classes)
+            _train(network, taught, mean, deviation, settings, progress)
             if number < rounds - 1:
                 suspicion = _suspicion(network, (lesson.cells[unknown].float() - mean) / deviation)
         progress("Learning defects", rounds, rounds)
         return network.as_heads(mean, deviation)
 
 
-def _train(network: _Perceptrons, lesson: Lesson, mean: Tensor, deviation: Tensor, settings: TrainSettings) -> None:
+def _train(
+    network: _Perceptrons, lesson: Lesson, mean: Tensor, deviation: Tensor, settings: TrainSettings, progress: Progress
+) -> None:
     taught = torch.nonzero(lesson.shows != UNKNOWN).flatten()
     weights = _weights(lesson, settings.defect_weight)
     background = _backgrounds(lesson)
@@ -119,6 +123,8 @@ def _train(network: _Perceptrons, lesson: Lesson, mean: Tensor, deviation: Tenso
     epochs = max(settings.epochs, math.ceil(settings.least_steps / batches))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=epochs * batches + 1)
+    curve = Curve(progress, "loss", epochs * batches)
+    steps = itertools.count(1)
     network.train()
     for _ in range(epochs):
         for batch in torch.split(taught[torch.randperm(len(taught))], _BATCH):
@@ -134,6 +140,7 @@ def _train(network: _Perceptrons, lesson: Lesson, mean: Tensor, deviation: Tenso
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
+            curve.add(next(steps), float(loss.detach()))
     network.eval()
 
 

@@ -18,7 +18,7 @@ from training.data.training_set import LabelledImages, cells_of
 from training.device import at_work, best_device
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
 from training.models.scoring import BATCH
-from training.progress import Progress, silent
+from training.progress import Progress, point, silent
 
 _COARSE_DIMENSIONS = 64
 _WITNESSES = 15_000
@@ -192,6 +192,7 @@ def coreset(points: Tensor, size: int, generator: torch.Generator, progress: Pro
         chosen.append(int(nearest.argmax()))
         if done % 100 == 99 or done == size - 1:
             progress("Choosing what to remember", done + 1, size)
+            point(progress, "farthest from what is remembered", done + 1, float(nearest.max().clamp_min(0.0).sqrt()))
     return torch.tensor(chosen)
 
 

@@ -34,7 +34,7 @@ from training.models.segmentation.views import (
     look,
     pasted,
 )
-from training.progress import Progress, silent
+from training.progress import Curve, Progress, point, silent
 from training.statistics import auroc
 
 _BATCH = 16
@@ -224,15 +224,19 @@ def _trained(
     weights = _turns(views, taught)
     best, best_merit, waited = decoder.state_dict(), -math.inf, 0
     progress("Learning regions", 0, settings.steps)
+    curve = Curve(progress, "loss", settings.steps)
     for step in range(1, settings.steps + 1):
         batch = taught[torch.multinomial(weights, _BATCH, replacement=True)]
         optimiser.zero_grad()
         features = [F.dropout2d(level, _DROPPED) for level in _batch(views, batch, means, scales)]
-        loss_of(decoder(features), views.targets[batch].to(device).long()).backward()  # type: ignore[no-untyped-call]
+        loss = loss_of(decoder(features), views.targets[batch].to(device).long())
+        loss.backward()  # type: ignore[no-untyped-call]
+        curve.add(step, float(loss.detach()))
         optimiser.step()
         schedule.step()
         if len(held_back) and step % _VALIDATE_EVERY == 0:
             merit = merit_of(decoder, _batch_of(views, means, scales), views, held_back)
+            point(progress, "merit on parts held back", step, merit)
             waited = 0 if merit > best_merit else waited + 1
             if not waited:
                 best, best_merit = copy.deepcopy(decoder.state_dict()), merit

@@ -23,7 +23,7 @@ from typing import Any
 
 from inspector.errors import DataError, LabelInvalid
 from inspector.records.labels import GOOD, WORDS, label_name
-from training.data.samples import printable
+from inspector.records.text import printable
 
 DOCUMENT, SAMPLES, LEFT_OUT = "snapshot.json", "samples.jsonl", "left-out.jsonl"
 IMAGES, MASKS = "images", "masks"

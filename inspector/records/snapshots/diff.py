@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from training.data.snapshots.format import Picture, Snapshot
+from inspector.records.snapshots.format import Picture, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
