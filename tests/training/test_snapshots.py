@@ -11,19 +11,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from labelled_line import LINE, START, LabelledLine, fill
+from labelled_line import LINE, START, LabelledLine, fill, png
 from postgres import PostgresServer
 from training_pictures import part
 
-from inspector.errors import DataError
+from inspector.errors import DataError, NotFound
 from inspector.part import Box, ImageKind, Reason, Verdict
 from inspector.records.entries import Evidence
+from inspector.records.image_sets import ImageSets, NewPicture
 from inspector.records.images import ImageStore
 from inspector.records.label_rows import LabelledFilter
 from inspector.records.labels import Area, Polygon
@@ -507,3 +509,50 @@ main()
     assert "goes on where it stopped" in done.stderr
     assert not (line.folder / "snap").exists()
     assert take(line).is_dir()
+
+
+def test_pictures_that_people_brought_are_taken_in_by_content(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'q.db'}")
+    store.upgrade()
+    images = ImageStore(tmp_path / "images")
+    line = LabelledLine(store, images, tmp_path)
+    fill(line, 3, 2)
+    shown = {number: store.get(LINE, number).images[0].sha256 for number in (1, 2)}
+    new = [images.keep(png(part(number)), "image/png") for number in (31, 32, 33, 34)]
+
+    def of(sha256: str, name: str, label: str, part_id: str = "") -> NewPicture:
+        return NewPicture(sha256, "image/png", 9, 64, 64, name, part_id, "", label)
+
+    sets = ImageSets(store.database, LINE)
+    sets.make("tiles", "ben", START)
+    rows = [
+        of(shown[1], "same.png", "good"),
+        of(shown[2], "other.png", "blot"),
+        of(new[0], "new.png", "blot", "L7-31"),
+        of(new[1], "unlabelled.png", ""),
+        of(new[2], "doubted.png", "good"),
+        of(new[3], "unsure.png", "unsure"),
+    ]
+    sets.add("tiles", rows, "ben", START)
+    doubted = next(one for one in sets.page("tiles") if one.file_name == "doubted.png")
+    sets.label(doubted.id, "blot", "anna", START)
+
+    wish = Wish(LabelledFilter(LINE), lot_pattern="^L[0-9]", sets=frozenset({"tiles"}))
+    assert Wish.from_json(wish.to_json()) == wish
+    taken = take_snapshot(store, images, tmp_path / "s", wish, START)
+    found = {picture.sha256: picture for picture in taken.pictures}
+    assert len(found) == 5
+    both = found[shown[1]]
+    assert (len(both.inspections), [one["file"] for one in both.uploads]) == (1, ["same.png"])
+    alone = found[new[0]]
+    assert (alone.label, alone.group, alone.lot, alone.inspections) == ("blot", "L7-31", "L7", ())
+    assert alone.uploads[0]["set"] == "tiles"
+    assert shown[2] not in found, "labelled good on the line and blot in the set"
+    assert taken.about["left_out"] == {"disagreement": 1, "one picture, two labels": 1, "unsure": 1}
+    assert len(open_dataset(str(tmp_path / "s")).samples) == 5
+
+    only = take_snapshot(store, images, tmp_path / "t", replace(wish, sets_only=True), START)
+    assert {picture.sha256 for picture in only.pictures} == {shown[1], shown[2], new[0]}
+    with pytest.raises(NotFound, match="no set of pictures"):
+        take_snapshot(store, images, tmp_path / "u", replace(wish, sets=frozenset({"gone"})), START)
+    store.close()

@@ -121,7 +121,7 @@ def worker(desk: Desk, *options: str) -> Iterator[subprocess.Popen[str]]:
     """The command, as a user starts it."""
     # As quiet as it is by default it would wait for all that tests do beside it.
     command = [sys.executable, "-m", "training.cli", "worker", str(desk.file), "--nice", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -212,8 +212,8 @@ def test_a_worker_that_is_told_to_end_gives_its_job_back(held: Held) -> None:
         assert [one.is_alive for one in desk.jobs.workers()] == [True]
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0
-        assert process.stderr is not None
-        assert f"job {held.number} goes back to the queue" in process.stderr.read()
+        assert process.stdout is not None
+        assert f"job {held.number} goes back to the queue" in process.stdout.read()
     assert desk.jobs.get(held.number).state is JobState.QUEUED
     assert desk.jobs.workers() == []
 

@@ -48,7 +48,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture with what counts of its labels. `inspections` and `said` tell where it comes from and who said what.
+    """One picture with what counts of its labels; `inspections`, `uploads` and `said`: where it is from, and who said what.
 
     Areas are in pixels of the picture, which has `width_px` × `height_px`; both are 0 if there are none.
     """
@@ -63,6 +63,7 @@ class Picture:
     lot: str
     inspections: tuple[Mapping[str, Any], ...]
     said: tuple[Mapping[str, Any], ...]
+    uploads: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def file(self) -> str:
@@ -108,7 +109,10 @@ def lines_of(rows: list[dict[str, Any]]) -> bytes:
 
 def row_of(picture: Picture) -> dict[str, Any]:
     """A picture as a row of `samples.jsonl`."""
-    return asdict(picture)
+    row = asdict(picture)
+    if not picture.uploads:
+        del row["uploads"]  # as it was before people could bring pictures
+    return row
 
 
 def read_snapshot(root: Path, *, verify: bool = True) -> Snapshot:
@@ -210,6 +214,7 @@ def _picture(row: dict[str, Any]) -> Picture:
         lot=str(row["lot"]),
         inspections=tuple(row["inspections"]),
         said=tuple(row["said"]),
+        uploads=tuple(row.get("uploads", ())),
     )
 
 

@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,22 +46,11 @@ from inspector.records.snapshots.wish import Wish as Wish
 from inspector.records.store import Store
 from training.data.files import check_free, write_whole
 from training.data.reading import Preparation, read_frame
+from training.data.snapshots.sets import LeftOut as LeftOut
+from training.data.snapshots.sets import Taking, copy_picture, joined, with_sets
 from training.progress import Progress, silent, track
 
 _LOCK = "lock"
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A labelled inspection that is not in a snapshot, the kind of reason, and what there is to say of it."""
-
-    line: str
-    sequence: int
-    kind: str
-    detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {"line": self.line, "sequence": self.sequence, "kind": self.kind, "detail": self.detail}
 
 
 def take_snapshot(
@@ -75,8 +64,11 @@ def take_snapshot(
     lot_of = _lots(wish.lot_pattern)
     draft = out.parent / f".{out.name}.unfinished"
     with _draft(draft):
-        chosen, unwanted, left_out = _choose(store, wish)
-        pictures = _collect(chosen, unwanted, left_out, images, draft, lot_of, progress)
+        chosen, unwanted, left_out = ([], [], []) if wish.sets_only else _choose(store, wish)
+        pictures, doubted = _collect(chosen, unwanted, left_out, images, draft, lot_of, progress)
+        if wish.sets:
+            taking = Taking(images, draft, lot_of, left_out)
+            pictures = with_sets(store, wish, pictures, doubted, taking, progress)
         if not pictures:
             raise DataError(_nothing(left_out))
         _remove_others(draft, pictures)
@@ -165,9 +157,9 @@ def _collect(
     draft: Path,
     lot_of: Callable[[str], str],
     progress: Progress,
-) -> list[Picture]:
+) -> tuple[list[Picture], frozenset[str]]:
     """Copy the pictures, and say of each what its inspections and their labels say; one that contradicts itself stays out,
-    also if the other label is of a class that was not asked for.
+    also if the other label is of a class that was not asked for. The second are those that did.
     """
     found: dict[str, Picture] = {}
     doubted: dict[str, list[Labelled]] = {}
@@ -182,7 +174,7 @@ def _collect(
         if before.label != picture.label:
             doubted[picture.sha256] = shown_by[picture.sha256]
         elif before is not picture:
-            found[picture.sha256] = _joined(before, picture)
+            found[picture.sha256] = joined(before, picture)
     for labelled in unwanted:
         frame = _frame(labelled)
         if frame is not None and frame.sha256 in found:
@@ -192,7 +184,7 @@ def _collect(
         del found[sha256]
         why = f"picture {sha256} shows several inspections"
         left_out += [_left_out(labelled, "one picture, two labels", why) for labelled in inspections]
-    return [found[sha256] for sha256 in sorted(found)]
+    return [found[sha256] for sha256 in sorted(found)], frozenset(doubted)
 
 
 def _picture(
@@ -219,9 +211,9 @@ def _picture(
         said=tuple(_said(one) for one in labelled.current),
     )
     try:
-        _copy(images, frame.sha256, draft / picture.file)
+        copy_picture(images, frame.sha256, draft / picture.file)
         for mask in picture.masks:
-            _copy(images, mask, draft / mask_file(mask))
+            copy_picture(images, mask, draft / mask_file(mask))
     except (NotFound, ImageStoreError) as error:
         return _left_out(labelled, "lost picture", str(error))
     if not picture.areas:
@@ -269,29 +261,6 @@ def _provenance(labelled: Labelled) -> dict[str, Any]:
 
 def _said(label: Label) -> dict[str, Any]:
     return {"author": label.author, "time": label.time.isoformat(), "what": label.what, "note": label.note}
-
-
-def _joined(first: Picture, second: Picture) -> Picture:
-    """One picture that several inspections show, under one label."""
-    return replace(
-        first if first.areas else second,
-        areas=tuple(dict.fromkeys((*first.areas, *second.areas))),
-        group=first.group or second.group,
-        lot=first.lot or second.lot,
-        inspections=(*first.inspections, *second.inspections),
-        said=(*first.said, *second.said),
-    )
-
-
-def _copy(images: ImageStore, sha256: str, target: Path) -> None:
-    """Copy a picture, unless it is there and whole. NotFound, ImageStoreError, DataError."""
-    try:
-        with target.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
-                return
-    except FileNotFoundError:
-        pass
-    write_whole(target, images.get(sha256)[0])
 
 
 # The folder

@@ -1,0 +1,104 @@
+"""Sets of pictures that people bring, their labels, and that retention leaves them alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from record_samples import LINE, START
+
+from inspector.errors import LabelInvalid, NotFound
+from inspector.records.descriptors import Descriptors
+from inspector.records.image_sets import Added, ImageSets, NewPicture
+from inspector.records.labels import Outcome
+from inspector.records.store import Store
+
+
+def picture(number: int, label: str = "", name: str = "") -> NewPicture:
+    return NewPicture(f"{number:064x}", "image/png", 9, 8, 6, name or f"{number}.png", f"P{number}", "L1", label)
+
+
+@pytest.fixture
+def sets(store: Store) -> ImageSets:
+    return ImageSets(store.database, LINE)
+
+
+def test_a_picture_is_in_a_set_once_and_labels_add_up(sets: ImageSets) -> None:
+    made = sets.make(" tiles ", "anna", START)
+    assert (made.name, made.made_by, made.pictures) == ("tiles", "anna", 0)
+    assert sets.make("tiles", "ben", START) == made, "a second time it is the same one"
+    many = [picture(number, "good" if number % 2 else "") for number in range(1, 5)]
+    assert sets.add("tiles", [*many, picture(1, "good", "copy.png")], "anna", START) == Added(4, 0)
+    assert sets.add("tiles", [picture(1, "scratch"), picture(9)], "ben", START) == Added(1, 1)
+    found = {one.file_name: one for one in sets.page("tiles")}
+    both = found["1.png" if "1.png" in found else "copy.png"]
+    assert both.outcome is Outcome.DISAGREED
+    assert [(label.author, label.what) for label in both.history] == [("anna", "good"), ("ben", "scratch")]
+    settled = sets.label(both.id, "good", "ben", START + timedelta(minutes=1), "looked again")
+    assert settled.agreed is not None
+    assert (settled.agreed.what, settled.agreed.note) == ("good", "looked again")
+    assert sets.label(both.id, "good", "ben", START + timedelta(minutes=2), "looked again") == settled
+    listed = sets.get("tiles")
+    assert (listed.pictures, listed.labelled) == (5, 2)
+    assert [one.picture_id for one in sets.of_pictures([both.picture_id])] == [both.picture_id]
+    assert len(list(sets.all_of("tiles"))) == 5
+    assert [one.id for one in sets.page("tiles", after=both.id, limit=1)] == [both.id + 1]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\nb", "x" * 65, "a|b"])
+def test_names_that_no_set_can_have(sets: ImageSets, name: str) -> None:
+    with pytest.raises(LabelInvalid, match="cannot name a set"):
+        sets.make(name, "anna", START)
+
+
+def test_what_is_not_there(sets: ImageSets, store: Store) -> None:
+    other = ImageSets(store.database, "another line")
+    other.make("tiles", "anna", START)
+    other.add("tiles", [picture(1)], "anna", START)
+    (theirs,) = other.page("tiles")
+    with pytest.raises(NotFound, match="no picture"):
+        sets.picture(theirs.id)
+    with pytest.raises(NotFound, match="no set"):
+        sets.add("tiles", [picture(1)], "anna", START)
+    with pytest.raises(LabelInvalid):
+        other.add("tiles", [picture(2), picture(3, "a/b")], "anna", START)
+    assert other.get("tiles").pictures == 1, "all or none"
+
+
+def test_retention_keeps_pictures_of_sets(sets: ImageSets, store: Store) -> None:
+    sets.make("tiles", "anna", START)
+    sets.add("tiles", [picture(1)], "anna", START)
+    sha256 = picture(1).sha256
+    assert sha256 in store.protected_pictures()
+    assert store.mark_removed([sha256], "age", START) == frozenset()
+
+
+def test_the_nearest_and_the_groups_of_pictures(sets: ImageSets, store: Store) -> None:
+    sets.make("tiles", "anna", START)
+    sets.add("tiles", [picture(number) for number in range(1, 7)], "anna", START)
+    descriptors = Descriptors(store.database, 1, 4)
+    missing = descriptors.missing(100)
+    assert [one.sha256 for one in missing] == [picture(number).sha256 for number in range(6, 0, -1)], "newest first"
+    ids = sorted(one.picture_id for one in missing)
+    rows = [
+        (1, 0, 0, 0),
+        (0.999, 0.0447, 0, 0),
+        (0, 1, 0, 0),
+        (0, 0.999, 0.0447, 0),
+        (0, 0.995, 0.0995, 0),
+        (0, 0, 0, 0),
+    ]
+    vectors = [np.asarray(row, np.float16) for row in rows]
+    descriptors.add(list(zip(ids[:3], vectors[:3], strict=True)))
+    first = descriptors.vector(ids[0])
+    assert first is not None
+    assert [one.picture_id for one in descriptors.nearest(first, 10)] == ids[:3]
+    descriptors.add(list(zip(ids[3:], vectors[3:], strict=True)))
+    assert [one.picture_id for one in descriptors.nearest(first, 2)] == ids[:2]
+    assert [one.picture_id for one in descriptors.nearest(first, 5, within=ids[2:4])] == ids[2:4]
+    assert [one.likeness for one in descriptors.nearest(first, 1)] == pytest.approx([1.0])
+    assert descriptors.groups(0.99) == [ids[2:5], ids[:2]], "through others too; the empty one is like nothing"
+    assert descriptors.groups(0.99, within=ids[:4]) == [ids[:2], ids[2:4]]
+    assert (descriptors.missing(5), descriptors.count(), descriptors.vector(999_999)) == ([], 6, None)
+    assert Descriptors(store.database, 2, 4).nearest(first, 3) == [], "another version is not compared"
