@@ -20,7 +20,7 @@ from inspector.records import schema
 from inspector.records.applying import chunks, insert_for, insert_new
 from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
-from inspector.records.labels import Label, Outcome, agreed_of, check_label, current_of, outcome_of
+from inspector.records.labels import Label, Outcome, agreed_of, check_label, newest, outcome_of
 from inspector.records.set_tables import image_sets, set_labels, set_pictures
 from inspector.records.text import DETAIL_LENGTH, clean
 
@@ -76,15 +76,18 @@ class SetPicture:
 
     @property
     def current(self) -> tuple[Label, ...]:
-        return current_of(self.history)
+        """The newest label of each author, oldest first; who withdrew has none."""
+        return newest(self.history)
 
     @property
     def outcome(self) -> Outcome:
-        return outcome_of(self.history)
+        """Who is unsure does not outvote who is sure."""
+        return outcome_of(self.current)
 
     @property
     def agreed(self) -> Label | None:
-        return agreed_of(self.history)
+        """The label that counts where authors agree."""
+        return agreed_of(self.current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +282,8 @@ def _picture_ids(connection: Connection, pictures: Sequence[NewPicture], now: da
 
 
 def _say(connection: Connection, picture: int, label: Label, histories: Mapping[int, Sequence[Label]]) -> None:
-    newest = [one for one in histories.get(picture, ()) if one.author == label.author]
-    if newest and newest[-1].says_the_same(label):
+    said = [one for one in histories.get(picture, ()) if one.author == label.author]
+    if said and said[-1].says_the_same(label):
         return
     values = {
         "set_picture_id": picture,

@@ -111,7 +111,7 @@ def outcome_of(current: Sequence[Label]) -> Outcome:
 
 
 def agreed_of(current: Sequence[Label]) -> Label | None:
-    """Of labels that count the one that is theirs together: the newest that says where, else the newest; None if they differ."""
+    """The one that counts of labels that agree: the newest that says where, else the newest; None if they differ."""
     if outcome_of(current) is not Outcome.AGREED:
         return None
     sure = [label for label in current if label.is_sure]

@@ -21,6 +21,7 @@ from inspector.records.entries import Entry, Position, StationMark
 from inspector.records.label_rows import LabelledFilter
 from inspector.records.labels import Label, Labelled
 from inspector.records.queries import InspectionFilter, Page, StoredInspection
+from inspector.records.set_tables import set_pictures
 from inspector.records.text import clean
 
 
@@ -197,7 +198,7 @@ class Store:
         return label_rows.classes(self._database)
 
     def protected_pictures(self) -> frozenset[str]:
-        """SHA-256 of every picture of a labelled part, and of every mask of a label."""
+        """SHA-256 of every picture of a labelled part or an image set, and of every mask of a label."""
         with self._database.reading() as connection:
             return frozenset(sha256.hex() for sha256 in _protected(connection))
 
@@ -280,9 +281,14 @@ _MASKS = (
 )
 
 
+_OF_SETS = (
+    sa.select(schema.pictures.c.sha256).distinct().join(set_pictures, set_pictures.c.picture_id == schema.pictures.c.id)
+)
+
+
 def _protected(connection: Connection, which: sa.ColumnElement[bool] | None = None) -> set[bytes]:
-    """SHA-256 of the pictures, or of `which` of them, that labels keep."""
-    queries = (_LABELLED, _MASKS) if which is None else (_LABELLED.where(which), _MASKS.where(which))
+    """SHA-256 of the pictures, or of `which` of them, that labels or image sets keep."""
+    queries = [query if which is None else query.where(which) for query in (_LABELLED, _MASKS, _OF_SETS)]
     return {bytes(sha256) for query in queries for sha256 in connection.execute(query).scalars()}
 
 

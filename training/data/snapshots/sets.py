@@ -11,7 +11,7 @@ from typing import Any
 from inspector.errors import ImageStoreError, NotFound
 from inspector.records.image_sets import ImageSets, SetPicture
 from inspector.records.images import ImageStore
-from inspector.records.labels import Outcome, agreed_of, outcome_of
+from inspector.records.labels import Outcome, agreed_of, newest, outcome_of
 from inspector.records.snapshots.format import SUFFIXES, Picture
 from inspector.records.snapshots.wish import Wish
 from inspector.records.store import Store
@@ -71,12 +71,12 @@ def with_sets(
 
 def _of_set(one: SetPicture, wish: Wish, taking: Taking) -> Picture | None:
     """A picture of a set as one of a snapshot; None if it does not belong there, with the reason among what is left out."""
-    history = tuple(label for label in one.history if not wish.authors or label.author in wish.authors)
-    agreed = agreed_of(history)
+    current = newest(label for label in one.history if not wish.authors or label.author in wish.authors)
+    agreed = agreed_of(current)
     if agreed is None:
-        if outcome_of(history) is not Outcome.NONE:
+        if outcome_of(current) is not Outcome.NONE:
             said = "; ".join(f"{label.author}: {label.what}" for label in one.current)
-            _leave(one, taking, outcome_of(history).value, said)
+            _leave(one, taking, outcome_of(current).value, said)
         return None
     if wish.classes and agreed.what not in wish.classes:
         return None
