@@ -20,6 +20,7 @@ from inspector.rpc.commander import Commander
 from inspector.web.accounts.accounts import Accounts
 from inspector.web.accounts.user import User
 from inspector.web.live import LiveLine
+from inspector.web.workroom import Workroom
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -53,6 +54,7 @@ class Desk:
     shifts: tuple[time_of_day, ...]
     problems: Callable[[Path], tuple[str, ...]]
     clock: Callable[[], datetime]
+    work: Workroom
 
     @property
     def database(self) -> Database:

@@ -40,16 +40,21 @@ def picture_router(desk: Desk) -> APIRouter:
     ) -> Response:
         """One picture: `original` as kept, `view` for any browser, `thumbnail` small, `overlay` a heat map as a layer."""
         image = await in_thread(find_picture, desk, sequence, number)
-        tag = f'"{image.sha256[:32]}-{form}"'
-        headers = {"ETag": tag, "Cache-Control": _CACHE, "Content-Security-Policy": _POLICY}
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        data, media_type = await in_thread(render, desk, image, form)
-        if media_type == "application/octet-stream":
-            headers["Content-Disposition"] = f'attachment; filename="{desk.line}-{sequence}-{number}.bin"'
-        return Response(data, media_type=media_type, headers=headers)
+        return await answer_picture(desk, request, image, form, f"{sequence}-{number}")
 
     return routes
+
+
+async def answer_picture(desk: Desk, request: Request, image: StoredImage, form: Form, name: str) -> Response:
+    """A picture, or that the browser has it already; `name` is for who saves it."""
+    tag = f'"{image.sha256[:32]}-{form}"'
+    headers = {"ETag": tag, "Cache-Control": _CACHE, "Content-Security-Policy": _POLICY}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    data, media_type = await in_thread(render, desk, image, form)
+    if media_type == "application/octet-stream":
+        headers["Content-Disposition"] = f'attachment; filename="{desk.line}-{name}.bin"'
+    return Response(data, media_type=media_type, headers=headers)
 
 
 def find_picture(desk: Desk, sequence: int, number: int) -> StoredImage:

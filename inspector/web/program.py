@@ -31,6 +31,7 @@ from inspector.rpc.commander import Commander
 from inspector.web.accounts.accounts import Accounts
 from inspector.web.desk import Desk
 from inspector.web.live import LiveLine
+from inspector.web.workroom import Workroom
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +81,13 @@ def open_desk(options: WebOptions) -> Iterator[Desk]:
     try:
         store.create()
         store.check_schema()
+        pictures = ImageStore(image_folder(options.data_dir))
         yield Desk(
             line=options.line,
             stations=options.stations,
             line_file=options.line_file,
             store=store,
-            pictures=ImageStore(image_folder(options.data_dir)),
+            pictures=pictures,
             accounts=Accounts(Users(store.database), options.session_hours),
             audit_log=audit_log,
             audit_writer=writer,
@@ -96,6 +98,7 @@ def open_desk(options: WebOptions) -> Iterator[Desk]:
             shifts=options.shifts,
             problems=options.problems,
             clock=lambda: datetime.now(UTC),
+            work=Workroom(store.database, options.line, pictures, options.folder, lambda: datetime.now(UTC)),
         )
     finally:
         commander.close()

@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
-from inspector.web.api import me
+from inspector.web.api import image_sets, jobs, me, snapshots, uploads
 from inspector.web.desk import Desk
 
-ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (me.router,)
+ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
+    me.router,
+    image_sets.router,
+    uploads.router,
+    snapshots.router,
+    jobs.router,
+)
