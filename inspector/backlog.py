@@ -22,10 +22,11 @@ RECONNECT_S = 1.0
 
 
 class Backlog:
-    """Tells a few verdicts at once and the rest in groups of at most `GROUP` every `PAUSE_S`, from a thread of its own."""
+    """Tells a few verdicts at once and the rest in groups of at most `GROUP` every `pause_s`, from a thread of its own."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], pause_s: float = PAUSE_S) -> None:
         self._clock = clock
+        self._pause_s = pause_s
         self._waiting: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._told = 0
@@ -39,15 +40,16 @@ class Backlog:
         """How many verdicts wait to be told."""
         return len(self._waiting)
 
-    def tell(self, verdicts: Sequence[Callable[[], None]], pause_s: float = PAUSE_S) -> None:
-        """Call each of `verdicts`, in order: here and now if they are few, else soon. After this group comes `pause_s`.
+    def tell(self, verdicts: Sequence[Callable[[], None]], pause_s: float | None = None) -> None:
+        """Call each of `verdicts`, in order: here and now if they are few, else soon. `pause_s`: another one after
+        this group.
 
         After `close` they are all called here.
         """
         with self._changed:
             now_s = self._clock()
             if now_s >= self._window_ends_s:
-                self._told, self._window_ends_s = 0, now_s + pause_s
+                self._told, self._window_ends_s = 0, now_s + (self._pause_s if pause_s is None else pause_s)
             at_once = 0
             if self._closing:
                 at_once = len(verdicts)
@@ -77,7 +79,7 @@ class Backlog:
                 if self._closing:
                     return
                 group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-                self._told, self._window_ends_s = len(group), self._clock() + PAUSE_S
+                self._told, self._window_ends_s = len(group), self._clock() + self._pause_s
                 self._working = True
             _call(group)
             with self._changed:
@@ -88,14 +90,14 @@ class Backlog:
 class Backlogs:
     """A backlog for each station: each has a ring of its own at the PLC."""
 
-    def __init__(self, stations: Collection[str], clock: Callable[[], float]) -> None:
-        self._by_station = {station: Backlog(clock) for station in stations}
+    def __init__(self, stations: Collection[str], clock: Callable[[], float], pause_s: float = PAUSE_S) -> None:
+        self._by_station = {station: Backlog(clock, pause_s) for station in stations}
 
     def waiting(self, station: str) -> int:
         """How many verdicts of a station wait to be told."""
         return self._by_station[station].waiting if station in self._by_station else 0
 
-    def tell(self, station: str, verdicts: Sequence[Callable[[], None]], pause_s: float = PAUSE_S) -> None:
+    def tell(self, station: str, verdicts: Sequence[Callable[[], None]], pause_s: float | None = None) -> None:
         """Call `verdicts` as `Backlog.tell` does; at once if there is no such station any more, as it has no ring either."""
         if station in self._by_station:
             self._by_station[station].tell(verdicts, pause_s)

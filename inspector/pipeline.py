@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.admission import Look, Part, Reply, Settled, TriggerBook
+from inspector.arrivals import Admitted, Arrival, Found, looks_of, skipped_by
 from inspector.backlog import RECONNECT_S, Backlogs
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
@@ -144,7 +145,7 @@ class Pipeline:
                 received_s=now_s - max(0.0, (now - admission.receive_time).total_seconds()),
                 deadline_s=now_s,
                 setup=setup,
-                looks=_looks(station, setup),
+                looks=looks_of(station, setup),
             )
             if admission.station in self._books:
                 self._books[admission.station].restore(part)
@@ -293,13 +294,13 @@ class Pipeline:
         capture_time: datetime | None,
         frame: Frame | None,
         reply: Reply,
-    ) -> _Admitted:
+    ) -> Admitted:
         """Enter a new part, and the skipped ones before it, or find the part whose other views came before.
 
         Only one stream at a time submits for a camera.
         """
         about = (camera, trigger, part_id, capture_time, frame, reply)
-        arrival = _Arrival(*about, self._now(), self._clock())
+        arrival = Arrival(*about, self._now(), self._clock())
         found = self._find_or_enter(station, arrival)
         part, known = found.part, found.known
         if part is not None and found.refusal is None:
@@ -311,15 +312,15 @@ class Pipeline:
         if isinstance(known, Settled):
             self._keep_late_view(station, arrival)
             _tell(reply, known.inspection)
-            return _Admitted(None, None, answers)
+            return Admitted(None, None, answers)
         if known is not None:
-            return _Admitted(known, self._join(station, known, arrival), answers)
+            return Admitted(known, self._join(station, known, arrival), answers)
         assert part is not None
         look = part.look_of(camera)
         if found.refusal is not None:
             self._refuse(station, part, look, found.refusal)
-            return _Admitted(None, None, answers)
-        return _Admitted(part, look, answers)
+            return Admitted(None, None, answers)
+        return Admitted(part, look, answers)
 
     def _refuse(self, station: Station, part: Part, look: Look, refusal: Judgement) -> None:
         """UNKNOWN at once; of many that are refused at the same time the verdicts keep the PLC's pace, as those of a gap do."""
@@ -328,10 +329,10 @@ class Pipeline:
             refusal = replace(refusal, detail=f"{refusal.detail}; its picture was not kept: too many wait to be told")
         self._backlogs.tell(station.name, [partial(self._settle, station, part, refusal, look)])
 
-    def _find_or_enter(self, station: Station, arrival: _Arrival) -> _Found:
+    def _find_or_enter(self, station: Station, arrival: Arrival) -> Found:
         """What is known of the trigger, or a new part for it; with the parts before it that this camera did not show."""
         view = station.view_of(arrival.camera)
-        found = _Found()
+        found = Found()
         while found.part is None and found.known is None:
             setup = self._setups[station.name]
             deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
@@ -357,11 +358,11 @@ class Pipeline:
                 if found.part is not None or found.known is not None:
                     found.missed, found.told = book.missed(arrival.camera, arrival.trigger)
                     for part in found.missed:
-                        part.look_of(arrival.camera).lost = _skipped_by(arrival.trigger, part.trigger)
+                        part.look_of(arrival.camera).lost = skipped_by(arrival.trigger, part.trigger)
                         part.replies.append(arrival.reply)
         return found
 
-    def _join(self, station: Station, part: Part, arrival: _Arrival) -> Look | None:
+    def _join(self, station: Station, part: Part, arrival: Arrival) -> Look | None:
         """A frame of a part that was announced before: its view, or None if it comes again or need not be judged."""
         look = part.look_of(arrival.camera)
         batcher = part.setup.batchers.get(look.view.name)
@@ -396,7 +397,7 @@ class Pipeline:
             return look
         return None
 
-    def _keep_late_view(self, station: Station, arrival: _Arrival) -> None:
+    def _keep_late_view(self, station: Station, arrival: Arrival) -> None:
         """A view that came after the verdict is kept beside it, once."""
         if arrival.frame is None or not arrival.frame.data:
             return
@@ -408,7 +409,7 @@ class Pipeline:
         view = station.view_of(arrival.camera)
         self._keeping.keep_late_view(settled.inspection, list(station.cameras).index(view), view, arrival.frame)
 
-    def _tell_skipped(self, station: Station, found: _Found) -> None:
+    def _tell_skipped(self, station: Station, found: Found) -> None:
         """Parts that a camera did not show: those that no other view can come of have their verdict, the rest a deadline."""
         over = []
         new = {part.trigger for part in found.skipped}
@@ -651,67 +652,6 @@ class Pipeline:
         if station.name in self._stopped:
             return StationState.STOPPED
         return StationState.READY if self._started else StationState.NOT_READY
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A frame that came, or what was meant to be one; when, on the clock of records and on the monotonic one."""
-
-    camera: str
-    trigger: int
-    part_id: str
-    capture_time: datetime | None
-    frame: Frame | None
-    reply: Reply
-    receive_time: datetime
-    received_s: float
-
-    def part(self, station: Station, setup: Setup, number: int) -> Part:
-        """A new part: the one that it shows, or one that it skipped."""
-        is_shown = number == self.trigger
-        about = (self.part_id, self.capture_time) if is_shown else ("", None)
-        deadline_s = self.received_s + setup.recipe.deadline_ms / 1000
-        looks = _looks(station, setup)
-        part = Part(number, *about, self.receive_time, self.received_s, deadline_s, setup, looks, [self.reply])
-        look = part.look_of(self.camera)
-        if is_shown:
-            look.take(self.frame)
-        else:
-            look.lost = _skipped_by(self.trigger, number)
-        return part
-
-
-@dataclass(slots=True)
-class _Found:
-    """What a trigger is: of a part known before, or of a new one, which may be refused.
-
-    `skipped` are new parts before it that its camera did not show, `missed` those that others announced, `told` those of them
-    that have their verdict.
-    """
-
-    known: Part | Settled | None = None
-    part: Part | None = None
-    refusal: Judgement | None = None
-    skipped: list[Part] = field(default_factory=list)
-    missed: list[Part] = field(default_factory=list)
-    told: list[Inspection] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Admitted:
-    """A part and the view of it that is to be judged now, if any; `answers` as of `submit`."""
-
-    part: Part | None
-    look: Look | None
-    answers: int
-
-
-def _looks(station: Station, setup: Setup) -> tuple[Look, ...]:
-    return tuple(Look(view, station.cameras[view.name]) for view in setup.recipe.views)
-
-
-def _skipped_by(trigger: int, number: int) -> str:
-    return f"trigger {number} was skipped: trigger {trigger} came next, so this part passed without a frame"
 
 
 def _overloaded(batcher: Batcher, setup: Setup) -> Judgement:

@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from toy_line import SIZE, Line, check_agreement, open_line
 from toys import toy_png
 
-from inspector.backlog import PAUSE_S
+from inspector.backlog import PAUSE_S, Backlogs
 from inspector.errors import CameraBusy, JournalError, SessionError, TriggerOutOfRange, UnknownCamera
 from inspector.part import Frame, Inspection, PixelFormat, Reason, Verdict
 from inspector.records.entries import Admission
@@ -217,17 +218,18 @@ def test_refused_parts_that_wait_to_be_told_take_no_room_from_others(patient_lin
 
 
 def test_of_many_that_wait_to_be_told_not_all_pictures_are_held(
-    patient_line: Line, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inspector.backlog.PAUSE_S", 60.0)
+    monkeypatch.setattr("inspector.pipeline.Backlogs", partial(Backlogs, pause_s=60.0))
     monkeypatch.setattr("inspector.pipeline.MOST_WAITING_FRAMES", 10)
-    line = patient_line
-    line.engine.open.clear()
-    for trigger in range(1, 61):
-        line.send(trigger)
-    line.engine.open.set()
-    line.pipeline.stop(0.0)
-    dropped = [i for i in line.wait_replies(60) if "its picture was not kept" in i.detail]
+    with open_line(tmp_path, deadline_ms=60_000) as line:
+        line.pipeline.start()
+        line.engine.open.clear()
+        for trigger in range(1, 61):
+            line.send(trigger)
+        line.engine.open.set()
+        line.pipeline.stop(0.0)
+        dropped = [i for i in line.wait_replies(60) if "its picture was not kept" in i.detail]
     assert len(dropped) == 60 - 8 - 24 - 11
 
 
