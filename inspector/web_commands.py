@@ -118,6 +118,7 @@ def _options(settings: LineSettings) -> WebOptions:
         folder=settings.resolve(table.folder),
         session_hours=table.session_hours,
         shifts=tuple(time.fromisoformat(text) for text in table.shifts),
+        lot_pattern=table.lot_pattern,
         service=table.service or str(settings.grpc_listen.from_here),
         credentials=credentials,
         database_url=settings.database_url,

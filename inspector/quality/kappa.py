@@ -30,11 +30,16 @@ class Kappa:
 
     @property
     def words(self) -> str:
-        """Such as "0.86 (0.71–1.00), good to excellent", in the words of AIAG."""
+        """Such as "0.86 (0.71 to 1.00), good to excellent", in the words of AIAG."""
         if math.isnan(self.value):
             return self.why
         grade = "good to excellent" if self.value > GOOD_ABOVE else "poor" if self.value < POOR_BELOW else "fair"
-        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f}), {grade}"
+        return f"{_two(self.value)} ({_two(self.low)} to {_two(self.high)}), {grade}"
+
+
+def _two(value: float) -> str:
+    """With two decimals and a minus sign, which is never before 0.00."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _unknown(why: str, parts: int) -> Kappa:

@@ -17,8 +17,9 @@ from inspector.records import schema
 from inspector.records.codec import from_microseconds
 from inspector.records.database import Database
 from inspector.records.labels import WITHDRAWN, Label, Outcome, newest, outcome_of
+from inspector.records.lots import LotOf
 from inspector.records.queries import aside
-from inspector.records.tallies import LotOf, Names, TallyFilter, inspection_terms
+from inspector.records.tallies import Names, TallyFilter, inspection_terms
 
 _i, _l = schema.inspections, schema.labels
 
@@ -30,6 +31,7 @@ class LookedAt:
     line: str
     sequence: int
     station: str
+    recipe: str
     bundle: str
     part_id: str
     lot: str
@@ -83,7 +85,7 @@ def _query(connection: Connection, where: TallyFilter) -> sa.Select[Any]:
     terms = inspection_terms(connection, where, all_aside=True)
     ours = (_i.c.line_id == aside(connection, _l.c.line_id)) & (_i.c.sequence == aside(connection, _l.c.sequence))
     said = (_l.c.label, _l.c.author, _l.c.labelled_us, _l.c.is_repeat)
-    seen = ("station_id", "bundle_id", "class_id", "part_id", "receive_us", "verdict", "reason")
+    seen = ("station_id", "recipe_id", "bundle_id", "class_id", "part_id", "receive_us", "verdict", "reason")
     return (
         sa.select(_l.c.line_id, _l.c.sequence, *said, *(_i.c[name] for name in seen))
         .select_from(_l)
@@ -94,12 +96,13 @@ def _query(connection: Connection, where: TallyFilter) -> sa.Select[Any]:
 
 
 def _looked_at(rows: Sequence[Sequence[Any]], names: Names, lot_of: LotOf | None) -> LookedAt:
-    line_id, sequence, *_, station_id, bundle_id, class_id, part_id, receive_us, verdict, reason = rows[0]
+    line_id, sequence, *_, station_id, recipe_id, bundle_id, class_id, part_id, receive_us, verdict, reason = rows[0]
     line = names.lines[line_id]
     return LookedAt(
         line=line,
         sequence=sequence,
         station=names.stations[station_id],
+        recipe=names.recipes[recipe_id],
         bundle=names.bundles[bundle_id],
         part_id=part_id or "",
         lot=lot_of(part_id) if lot_of is not None and part_id else "",

@@ -7,7 +7,7 @@ yield is about first passes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,13 +19,11 @@ from inspector.part import Reason, Verdict
 from inspector.records import schema
 from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
+from inspector.records.lots import LotOf
 from inspector.records.queries import Terms, aside, bundle_ids
 from inspector.records.text import clean
 
 SLOT_US = 15 * 60 * 1_000_000
-LotOf = Callable[[str], str]
-"""From a part id to the lot that the part is of, empty if it has none."""
-
 _i = schema.inspections
 
 
@@ -64,6 +62,30 @@ class Tally:
     lot: str
     count: int
     again: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that a filter can have."""
+
+    lines: tuple[str, ...]
+    stations: tuple[str, ...]
+    recipes: tuple[str, ...]
+    bundles: tuple[str, ...]
+
+
+def known(database: Database, line: str) -> Known:
+    """All lines, recipes and bundles on record, and the stations of a line. StoreUnavailable, SchemaOutdated."""
+    of_line = schema.stations.c.line_id.in_(sa.select(schema.lines.c.id).where(schema.lines.c.name == clean(line)))
+    stations = sa.select(schema.stations.c.name).where(of_line)
+    queries = (
+        sa.select(schema.lines.c.name),
+        stations,
+        sa.select(schema.recipes.c.name),
+        sa.select(schema.bundles.c.label),
+    )
+    with database.reading() as connection:
+        return Known(*(tuple(sorted(connection.execute(query).scalars())) for query in queries))
 
 
 def tallies(database: Database, where: TallyFilter, lot_of: LotOf | None = None) -> Sequence[Tally]:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from inspector.decision.dimensions import Dimensions
 from inspector.records.place import DATA_DIR
 from inspector.settings.cameras import CameraTable
-from inspector.settings.values import ListenText, Name, Network, Table, address_or_none, name, time_of_day
+from inspector.settings.values import ListenText, Name, Network, Table, address_or_none, name, pattern, time_of_day
 
 MAX_VIEWS = 16
 
@@ -98,7 +98,8 @@ class WebTable(Table):
     """`[web]`: what `inspector web` serves, a program of its own. Certificate and key are PEM, needed beyond this machine.
 
     `address` is what people type, such as "https://line1.plant.local", if that is not `listen`. `shifts` are when they begin,
-    in the time of this machine. `service` and the certificates for it are those of `[opcua]`.
+    in the time of this machine. `lot_pattern` finds the lot in a part id: its first group, or all that it matches.
+    `service` and the certificates for it are those of `[opcua]`.
     """
 
     listen: ListenText = "127.0.0.1:8080"
@@ -111,6 +112,7 @@ class WebTable(Table):
     shifts: list[Annotated[str, AfterValidator(time_of_day)]] = Field(
         default=["06:00", "14:00", "22:00"], min_length=1, max_length=24
     )
+    lot_pattern: Annotated[str, AfterValidator(pattern)] = ""
     service: Annotated[str, AfterValidator(address_or_none)] = ""
     grpc_certificate: str = ""
     grpc_key: str = ""

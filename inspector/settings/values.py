@@ -64,6 +64,14 @@ def network(value: str) -> str:
     return value
 
 
+def pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"give a regular expression, such as '^L[0-9]+' ({error})") from error
+    return value
+
+
 def time_of_day(value: str) -> str:
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
         raise ValueError('give a time of day from "00:00" to "23:59"')

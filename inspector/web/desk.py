@@ -15,6 +15,7 @@ from inspector.records.audit import AuditEntry, AuditLog
 from inspector.records.auditing import AuditWriter
 from inspector.records.database import Database
 from inspector.records.images import ImageStore
+from inspector.records.lots import LotOf
 from inspector.records.store import Store
 from inspector.rpc.commander import Commander
 from inspector.web.accounts.accounts import Accounts
@@ -35,7 +36,8 @@ async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
 class Desk:
     """One line's desk. Everything that reads or writes the database or files belongs in a thread: `await in_thread(…)`.
 
-    `folder` is for uploads, snapshots and backups, `bundles` the folder of bundles. `problems` says what is wrong with a line
+    `folder` is for uploads, snapshots and backups, `bundles` the folder of bundles. `lot_of` finds the lot in a part id, if
+    the line file says how. `problems` says what is wrong with a line
     file at a path, one text each. `clock` gives the time in UTC.
     """
 
@@ -52,6 +54,7 @@ class Desk:
     bundles: Path
     folder: Path
     shifts: tuple[time_of_day, ...]
+    lot_of: LotOf | None
     problems: Callable[[Path], tuple[str, ...]]
     clock: Callable[[], datetime]
     work: Workroom

@@ -24,6 +24,7 @@ from inspector.errors import ConfigError
 from inspector.records.audit import AUDIT_FILE, AuditLog
 from inspector.records.auditing import AuditWriter
 from inspector.records.images import ImageStore
+from inspector.records.lots import lot_finder
 from inspector.records.place import image_folder
 from inspector.records.store import Store
 from inspector.records.users import Users
@@ -55,6 +56,7 @@ class WebOptions:
     folder: Path
     session_hours: float
     shifts: tuple[time_of_day, ...]
+    lot_pattern: str
     service: str
     credentials: grpc.ChannelCredentials | None
     database_url: str
@@ -96,6 +98,7 @@ def open_desk(options: WebOptions) -> Iterator[Desk]:
             bundles=options.bundles,
             folder=options.folder,
             shifts=options.shifts,
+            lot_of=lot_finder(options.lot_pattern),
             problems=options.problems,
             clock=lambda: datetime.now(UTC),
             work=Workroom(store.database, options.line, pictures, options.folder, lambda: datetime.now(UTC)),

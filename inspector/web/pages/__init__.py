@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from inspector.web.pages import account, line
+from inspector.web.pages import account, agreement, line, reports
 from inspector.web.pages.page import Page
 
 PAGES: tuple[Page, ...] = (
     line.PAGE,
+    reports.PAGE,
+    agreement.PAGE,
     account.PAGE,
 )
