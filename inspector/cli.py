@@ -104,12 +104,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Decides the parts, the split and their order.")] = 0,
     size: Annotated[int | None, typer.Option(help="Side of the model's input in pixels.")] = None,
     keep: Annotated[bool, typer.Option(help="Use the images and the bundle of the last run.")] = False,
+    web: Annotated[bool, typer.Option("--web", help="Then serve the line's desk to a browser, until Ctrl-C.")] = False,
 ) -> None:
     """Run a whole line on this machine: data, model, service, camera and PLC, and account for every part."""
     from inspector.sim.demo.options import DemoOptions
     from inspector.sim.demo.run import run_demo
 
-    raise typer.Exit(run_demo(DemoOptions(data, folder, count, rate, seed, size, keep), out))
+    raise typer.Exit(run_demo(DemoOptions(data, folder, count, rate, seed, size, keep, web), out))
 
 
 @app.command()

@@ -201,7 +201,10 @@ def test_table_fits_into_a_narrow_terminal() -> None:
 
 def test_next_steps_name_the_files() -> None:
     text = io.StringIO()
-    print_next_steps(Path("demo-run"), Path("demo-run/line.toml"), True, Console(file=text, width=140))
+    print_next_steps(
+        Path("demo-run"), Path("demo-run/line.toml"), True, "inspector demo --web", Console(file=text, width=140)
+    )
+    assert "inspector demo --web" in text.getvalue()
     assert "inspector rejects demo-run/line.toml" in text.getvalue()
     assert "--data DIR" in text.getvalue()
 

@@ -151,7 +151,7 @@ def _last_run(folder: Path, options: DemoOptions) -> Files:
     files = Files(folder)
     assert not prepare_folder(files, options)
     files.parts.mkdir()
-    files.bundle.mkdir()
+    files.bundle.mkdir(parents=True)
     files.split.write_text("[]")
     files.camera_results.write_text("old")
     files.stream.mkdir()
@@ -161,7 +161,7 @@ def _last_run(folder: Path, options: DemoOptions) -> Files:
 def test_last_run_is_made_anew(tmp_path: Path) -> None:
     files = _last_run(tmp_path / "run", DemoOptions())
     assert not prepare_folder(files, DemoOptions())
-    assert sorted(path.name for path in files.folder.iterdir()) == [".inspector-demo.json", "logs"]
+    assert sorted(path.name for path in files.folder.iterdir()) == [".inspector-demo.json", "bundles", "logs"]
 
 
 @pytest.mark.parametrize(
@@ -278,12 +278,14 @@ def test_image_that_vanished_is_a_data_error(tmp_path: Path) -> None:
 
 
 def test_line_file_is_one_that_the_inspector_accepts(tmp_path: Path) -> None:
-    write_line_file(Files(tmp_path), 50101, 50102)
+    write_line_file(Files(tmp_path), 50101, 50102, 50103)
     settings = load_line_file(tmp_path / "line.toml")
     assert str(settings.grpc_listen) == "127.0.0.1:50101"
     assert str(settings.modbus_listen) == "127.0.0.1:50102"
     assert settings.data_dir == (tmp_path / "data").resolve()
-    assert settings.resolve(settings.file.recipe["demo"].bundle) == (tmp_path / "bundle").resolve()
+    assert settings.resolve(settings.file.recipe["demo"].bundle) == (tmp_path / "bundles" / "demo").resolve()
+    assert settings.file.web is not None
+    assert settings.file.web.listen == "127.0.0.1:50103"
 
 
 def test_free_ports_are_free_and_different() -> None:

@@ -24,6 +24,7 @@ class DemoOptions:
     seed        decides the simulated parts, the split and the order of the stream
     size_px     side of the square that the model sees; None takes what suits the images
     keep        use the images and the bundle of the last run in `folder`, if it was asked for the same
+    web         go on at the end with the line's desk in a browser, until Ctrl-C
     """
 
     data: str | None = None
@@ -33,6 +34,7 @@ class DemoOptions:
     seed: int = 0
     size_px: int | None = None
     keep: bool = False
+    web: bool = False
 
     def __post_init__(self) -> None:
         if self.count is not None and not 1 <= self.count <= MAX_PARTS:

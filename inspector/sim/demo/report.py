@@ -151,16 +151,17 @@ def _add_latency(table: Table, name: str, took: Latency, note: str) -> None:
     table.add_row(f"  {name}", str(took.parts), *times, note)
 
 
-def print_next_steps(folder: Path, line_file: Path, simulated: bool, console: Console) -> None:
+def print_next_steps(folder: Path, line_file: Path, simulated: bool, web_command: str, console: Console) -> None:
     """Say where everything lies and what a newcomer would do next."""
     own = "inspector demo --data DIR" if simulated else "inspector demo"
     about = "your own images: DIR holds good/ and one folder per defect class" if simulated else "simulated parts"
     console.print(
-        f"\nEverything of this run is in [b]{folder}[/b]: bundle/, line.toml, data/ (records, images), logs/."
+        f"\nEverything of this run is in [b]{folder}[/b]: bundles/, line.toml, data/ (records, images), logs/."
     )
     console.print("What to do next:")
     steps = (
         (f"inspector rejects {line_file}", "the rejected parts, newest first"),
+        (web_command, "the line's desk in a browser, on this run's images and bundle; Ctrl-C ends it"),
         (own, about),
         (f"inspector serve {line_file}", "run this line again; it goes on where it stopped"),
         ("README.md", "how the pieces fit; deploy/line.example.toml shows every setting"),

@@ -5,8 +5,10 @@ prepare images ─▶ fit a bundle ─▶ start serve, PLC, camera ─▶ stream
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from inspector.errors import ConfigError, InspectorError
 from inspector.inference.bundle import open_bundle
 from inspector.sim.demo.accounts import ShownPart
+from inspector.sim.demo.desk import RATE_HZ, check_web, serve_desk
 from inspector.sim.demo.images import check_folder, lay_out, order_stream, read_split
 from inspector.sim.demo.options import DEFAULT_PARTS, ELPV, DemoOptions
 from inspector.sim.demo.outputs import count_lines, read_camera, read_database, read_plc
@@ -67,8 +70,12 @@ class Files:
         return self.folder / "parts"
 
     @property
+    def bundles(self) -> Path:
+        return self.folder / "bundles"
+
+    @property
     def bundle(self) -> Path:
-        return self.folder / "bundle"
+        return self.bundles / "demo"
 
     @property
     def split(self) -> Path:
@@ -115,6 +122,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
 
 def _run(options: DemoOptions, console: Console) -> int:
     check_training(options.data)
+    if options.web:
+        check_web()
     if options.data not in (None, ELPV):
         check_folder(Path(str(options.data)))
     files = Files(options.folder.resolve())
@@ -127,12 +136,34 @@ def _run(options: DemoOptions, console: Console) -> int:
     shown = lay_out(order_stream(read_split(files.split), count, options.seed), files.stream)
     if any(part.again for part in shown):
         console.print(f"There are fewer than {len(shown)} test images: some will be shown again.")
-    troubles = _stream(options, files, shown, console)
+    grpc_port, modbus_port, web_port = free_ports(3)
+    write_line_file(files, grpc_port, modbus_port, web_port)
+    target = f"127.0.0.1:{grpc_port}"
+    troubles = _stream(options, files, shown, target, modbus_port, console)
     run = _account(options, files, shown, troubles)
     faults = faults_of(run)
     print_report(run, faults, console)
-    print_next_steps(files.folder, files.line_file, options.data is None, console)
-    return 0 if run.whole and not faults else 1
+    status = 0 if run.whole and not faults else 1
+    print_next_steps(files.folder, files.line_file, options.data is None, _web_command(options), console)
+    if options.web:
+        camera = [*_camera(files, target), "--rate", f"{RATE_HZ:g}", "--loop"]
+        with contextlib.suppress(KeyboardInterrupt):
+            serve_desk(files.line_file, target, camera, f"http://127.0.0.1:{web_port}", files.logs, console)
+    return status
+
+
+def _web_command(options: DemoOptions) -> str:
+    """What shows the desk of this run's line."""
+    command, plain = "inspector demo --keep --web", DemoOptions()
+    for name, value, usual in (
+        ("data", options.data, plain.data),
+        ("folder", options.folder, plain.folder),
+        ("seed", options.seed, plain.seed),
+        ("size", options.size_px, plain.size_px),
+    ):
+        if value != usual:
+            command += f" --{name} {shlex.quote(str(value))}"
+    return command
 
 
 def check_training(data: str | None) -> None:
@@ -159,11 +190,12 @@ def prepare_folder(files: Files, options: DemoOptions) -> bool:
             raise ConfigError(f"{folder} was not made by the demo and is left alone: name another with --folder")
         whole = files.split.is_file() and files.bundle.is_dir()
         keep = options.keep and whole and json.loads(files.marker.read_text(encoding="utf-8")) == asked
-        kept = {files.marker, files.parts, files.bundle, files.split} if keep else set()
+        kept = {files.marker, files.parts, files.bundles, files.split} if keep else set()
         for entry in folder.iterdir() if folder.exists() else ():
             if entry not in kept:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         files.logs.mkdir(parents=True)
+        files.bundles.mkdir(exist_ok=True)
         files.marker.write_text(json.dumps(asked), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} cannot be made anew ({error}): delete it or name another with --folder") from error
@@ -197,7 +229,7 @@ def _fit(options: DemoOptions, files: Files, console: Console) -> None:
     run_visibly(command, "fitting the model", "what it said above tells why")
 
 
-def write_line_file(files: Files, grpc_port: int, modbus_port: int) -> None:
+def write_line_file(files: Files, grpc_port: int, modbus_port: int, web_port: int) -> None:
     """Write the settings of the demo's line; paths in it count from its own folder."""
     files.line_file.write_text(
         f"""\
@@ -213,6 +245,9 @@ listen = "127.0.0.1:{grpc_port}"
 [modbus]
 listen = "127.0.0.1:{modbus_port}"
 
+[web]
+listen = "127.0.0.1:{web_port}"
+
 [records]
 pass_sampling = 0.05
 
@@ -223,18 +258,23 @@ unit = 1
 recipe = "demo"
 
 [recipe.demo]
-bundle = "{files.bundle.name}"
+bundle = "bundles/{files.bundle.name}"
 deadline_ms = 500
 """,
         encoding="utf-8",
     )
 
 
-def _stream(options: DemoOptions, files: Files, shown: Sequence[ShownPart], console: Console) -> list[str]:
+def _camera(files: Files, target: str) -> list[str]:
+    """The camera program on the parts of this run."""
+    command = [sys.executable, "-m", "inspector", "camera", "folder", str(files.stream), "--line", LINE]
+    return [*command, "--camera", CAMERA, "--target", target]
+
+
+def _stream(
+    options: DemoOptions, files: Files, shown: Sequence[ShownPart], target: str, modbus_port: int, console: Console
+) -> list[str]:
     """Run the line over the parts; returns what did not go as it should, for the report."""
-    grpc_port, modbus_port = free_ports(2)
-    write_line_file(files, grpc_port, modbus_port)
-    target = f"127.0.0.1:{grpc_port}"
     inspector, total = [sys.executable, "-m", "inspector"], len(shown)
     with Children() as children:
         serve = children.start("the inspector", [*inspector, "serve", str(files.line_file)], files.logs / "serve.log")
@@ -254,8 +294,7 @@ def _stream(options: DemoOptions, files: Files, shown: Sequence[ShownPart], cons
         plc = children.start("the simulated PLC", plc_command, files.logs / "plc.log")
         ready = b'"READY"'
         wait_until(lambda: count_lines(files.plc_results, ready) > 0, "the PLC to see READY", _READY_S, children.check)
-        camera_command = [*inspector, "camera", "folder", str(files.stream), "--line", LINE, "--camera", CAMERA]
-        camera_command += ["--target", target, "--rate", str(options.rate), "--count", str(total)]
+        camera_command = [*_camera(files, target), "--rate", str(options.rate), "--count", str(total)]
         camera_command += ["--results", str(files.camera_results)]
         camera = children.start("the camera", camera_command, files.logs / "camera.log")
         _watch(camera, children, files, total, options.rate, console)
