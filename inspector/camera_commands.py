@@ -147,9 +147,11 @@ def _plan(settings: LineSettings, name: str, table: CameraBase) -> CameraPlan:
     if (served := settings.file.grpc.tls) is not None:
         own = (settings.resolve(path) for path in (served.ca, table.certificate, table.key))
         tls = ClientTls(*own)
+    recipes = (one.recipe for one in settings.file.station if name in one.by_view.values())
+    deadline_ms = max(settings.file.recipe[recipe].deadline_ms for recipe in recipes)
     return CameraPlan(
         camera=name,
-        source=make_source(table.source, table.options(settings.resolve)),
+        source=make_source(table.source, table.options(settings.resolve, deadline_ms)),
         target=table.service or _reachable(settings.grpc_listen),
         line=settings.file.line.name,
         tls=tls,

@@ -316,7 +316,7 @@ CAMERA = GOOD + '[camera.c1]\nsource = "folder"\nfolder = "parts"\n'
 
 def test_a_camera_has_the_keys_of_its_source(tmp_path: Path) -> None:
     table = load_line_file(written(tmp_path, CAMERA + "rate_hz = 5\n")).file.camera["c1"]
-    assert table.options(lambda path: tmp_path / path) == {
+    assert table.options(lambda path: tmp_path / path, 500) == {
         "folder": tmp_path / "parts",
         "rate_hz": 5.0,
         "loop": False,

@@ -34,8 +34,8 @@ class CameraBase(Table):
     max_silence_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
     part_id: Literal["source", "none"] = "source"
 
-    def options(self, resolve: Callable[[str], Path]) -> dict[str, Any]:
-        """What the source is made with: the keys of its kind alone, paths resolved."""
+    def options(self, resolve: Callable[[str], Path], deadline_ms: int) -> dict[str, Any]:
+        """What the source is made with: the keys of its kind alone, paths resolved. `deadline_ms` is that of its recipe."""
         own = {key: getattr(self, key) for key in type(self).model_fields if key not in self.COMMON}
         return {key: resolve(value) if key in self.PATHS else value for key, value in own.items()}
 
@@ -83,6 +83,14 @@ class GenicamTable(CameraBase):
     packet_delay_ns: int = Field(default=0, ge=0, le=1_000_000_000)
     buffers: int = Field(default=0, ge=0, le=4096)
     features: dict[str, bool | int | float | str] = Field(default={}, max_length=256)
+
+    def options(self, resolve: Callable[[str], Path], deadline_ms: int) -> dict[str, Any]:
+        """As of every source; buffers are for what comes within the deadline."""
+        own = super().options(resolve, deadline_ms)
+        region = self.region
+        if region is not None:
+            own["region"] = (region.x_px, region.y_px, region.width_px, region.height_px)
+        return {**own, "deadline_ms": deadline_ms}
 
 
 CAMERA_TABLES: dict[str, type[CameraBase]] = {

@@ -160,7 +160,7 @@ def test_frames_are_held_no_longer_than_they_are_worth(rate_hz: float | None, de
 
 
 def test_every_kind_of_the_line_file_has_a_source() -> None:
-    assert set(SOURCES) <= set(CAMERA_TABLES)
+    assert set(SOURCES) == set(CAMERA_TABLES)
     with pytest.raises(ConfigError, match='no source "webcam": choose from folder'):
         make_source("webcam", {})
 

@@ -17,8 +17,15 @@ def _folder(options: Options) -> Source:
     return FolderCamera(**options)
 
 
+def _genicam(options: Options) -> Source:
+    from inspector.cameras.sources.genicam import GenicamSource
+
+    return GenicamSource(**options)
+
+
 SOURCES: dict[str, Callable[[Options], Source]] = {
     "folder": _folder,
+    "genicam": _genicam,
 }
 
 

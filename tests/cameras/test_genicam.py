@@ -1,0 +1,277 @@
+"""GenICam cameras, by Aravis' own fake GigE Vision camera: a process that speaks GVCP and GVSP and that nobody here wrote."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from gige import DEVICE, FakeCamera, fake_camera
+from typer.testing import CliRunner
+
+from inspector.cameras.sources.buffers import Pool
+from inspector.cameras.sources.genicam import GenicamSource, buffers_for
+from inspector.cameras.sources.genicam_setup import house_format
+from inspector.cameras.sources.source import Grab, Lost, Taken
+from inspector.cli import app
+from inspector.errors import SourceError
+from inspector.part import PixelFormat
+
+# Packets that a loopback interface carries whole.
+SMALL = {"region": (0, 0, 128, 96), "packet_size": 4000, "rate_hz": 100.0, "exposure_us": 500.0}
+
+
+def source(**options: object) -> GenicamSource:
+    return GenicamSource(device=DEVICE, **{**SMALL, **options})
+
+
+def first(count: int, grabs: Iterator[Grab | None], patience_s: float = 10.0, *, hold: bool = False) -> list[Grab]:
+    """The first grabs that are any; without `hold` their pixels go back to the driver."""
+    end_s, found = time.monotonic() + patience_s, []
+    while len(found) < count:
+        grab = next(grabs)
+        assert time.monotonic() < end_s, f"{len(found)} of {count} grabs came"
+        if isinstance(grab, Taken) and not hold:
+            grab = replace(grab, frame=replace(grab.frame, data=b""))
+        if grab is not None:
+            found.append(grab)
+    return found
+
+
+def test_cameras_are_found_and_listed(gige: FakeCamera) -> None:
+    listed = CliRunner().invoke(app, ["camera", "list"], env={"COLUMNS": "120"}).output
+    assert "Aravis-Fake-GV1" in listed
+    assert "Aravis Fake (GigEVision)" in listed
+
+
+def test_it_is_set_as_the_line_file_says_and_read_back(gige: FakeCamera) -> None:
+    more = {"region": (64, 32, 128, 96), "gain": 2.0, "pixel_format": "BayerRG8", "features": {"BinningVertical": 1}}
+    with closing(source(**more)) as camera:
+        camera.open()
+        told = camera.describe()
+        assert camera.rate_hz == pytest.approx(100, rel=0.01)
+        for part in (
+            "128 × 96 at 64, 32",
+            "gain 2",
+            "exposure_us 500",
+            "BayerRG8",
+            "packet_size 4000",
+            "BinningVertical 1",
+        ):
+            assert part in told
+        assert "56 buffers" in told, "what comes in 500 ms at 100 a second, and six"
+        (taken,) = first(1, camera.grabs(), hold=True)
+    assert isinstance(taken, Taken)
+    frame = taken.frame
+    assert (frame.width_px, frame.height_px, frame.stride_bytes, len(frame.data)) == (128, 96, 128, 128 * 96)
+    assert frame.pixel_format is PixelFormat.BAYER_RG8
+    assert set(frame.data) == {100}
+    assert taken.origin.startswith("frame 65")
+
+
+FAULTS = [
+    pytest.param({"features": {"ExposureTimeX": 1.0}}, "has no feature ExposureTimeX", id="no such feature"),
+    pytest.param({"features": {"GainRaw": "much"}}, "GainRaw takes a whole number", id="another kind of value"),
+    pytest.param({"features": {"GainRaw": True}}, "GainRaw takes a whole number", id="true is no number"),
+    pytest.param({"features": {"Width": 5000}}, "greater than allowed maximum", id="out of range"),
+    pytest.param({"features": {"TriggerSoftware": "x"}}, "is a command: write true", id="a command"),
+    pytest.param({"exposure_us": 1e9}, "exposure_us = 1e[+]09: .*greater than allowed maximum", id="exposure"),
+    pytest.param({"pixel_format": "Mono12p"}, "'Mono12p' not an entry; choose a value", id="format it has not"),
+    pytest.param({"region": (0, 0, 4000, 96)}, "region 4000 × 96 at 0, 0: .*choose one that", id="region"),
+    pytest.param({"trigger_source": "Line9"}, "Line9", id="trigger source"),
+    pytest.param({"device": "Basler-1"}, "camera Basler-1 cannot be opened: .*look at its power", id="not there"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), FAULTS)
+def test_what_it_does_not_take_is_told(gige: FakeCamera, options: dict[str, object], says: str) -> None:
+    made = GenicamSource(**{"device": DEVICE, **SMALL, **options})
+    with closing(made) as camera, pytest.raises(SourceError, match=says):
+        camera.open()
+
+
+WRONGS = [
+    pytest.param("skip", [3], "nothing of the frames between them arrived", id="three frames lost"),
+    pytest.param("stuck", [1], "nothing of the frames between them arrived", id="one id for two frames"),
+    pytest.param("jump", [1], "restarted or set anew", id="ids jump"),
+    pytest.param("clock-back", [], "", id="time runs backwards"),
+]
+
+
+@pytest.mark.parametrize(("fault", "lost", "says"), WRONGS)
+def test_odd_numbers_and_clocks_give_a_frame_or_a_gap(
+    fault: str, lost: list[int], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fake_camera("--fault", f"20:{fault}"), closing(source()) as camera:
+        camera.open()
+        grabs = first(60, camera.grabs())
+    losses = [grab for grab in grabs if isinstance(grab, Lost)]
+    assert [grab.count for grab in losses] == lost
+    assert all(says in grab.why for grab in losses)
+    told = [record.getMessage() for record in caplog.records if record.name.endswith("genicam")]
+    assert any("clock went back by" in text for text in told) == (fault == "clock-back")
+    assert any("frame ids" in text for text in told) == (fault == "jump")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        pytest.param("resize", "frames are 64 × 96 MONO8, set were 128 × 96 MONO8", id="size"),
+        pytest.param("format", "frames are 128 × 96 BAYER_RG8, set were 128 × 96 MONO8", id="format"),
+        pytest.param("empty", "frames are 0 × 96 MONO8", id="zero size"),
+        pytest.param("back", "numbers that it gave before", id="ids run backwards"),
+    ],
+)
+def test_a_camera_that_was_changed_is_set_anew(fault: str, says: str) -> None:
+    """What comes otherwise is a gap each time, and opened anew the camera gives what the line file says."""
+    with fake_camera("--fault", f"20:{fault}"), closing(source(pixel_format="Mono8")) as camera:
+        camera.open()
+        seen: list[Grab] = []
+        grabs = camera.grabs()
+        with pytest.raises(SourceError, match=says):
+            seen.extend(one for _ in iter(int, 1) for one in first(1, grabs))
+        assert {type(grab) for grab in seen[:19]} == {Taken}
+        assert all(isinstance(grab, Lost) for grab in seen[20:])
+        camera.close()
+        camera.open()
+        away, *rest = first(10, camera.grabs())
+    assert isinstance(away, Lost)
+    assert "the camera was away for" in away.why
+    assert {(grab.frame.width_px, grab.frame.pixel_format) for grab in rest if isinstance(grab, Taken)} == {
+        (128, PixelFormat.MONO8)
+    }
+
+
+def test_a_pulse_gives_a_frame_and_nothing_else_does() -> None:
+    with fake_camera("--pulse-hz", "50"), closing(source(trigger_source="Software")) as camera:
+        camera.open()
+        assert camera.rate_hz is None
+        began_s = time.monotonic()
+        grabs = first(25, camera.grabs())
+        took_s = time.monotonic() - began_s
+    assert all(isinstance(grab, Taken) for grab in grabs)
+    assert took_s > 0.4, "25 frames of 50 pulses a second; freely they would come in a quarter of a second"
+
+
+def test_packets_that_do_not_come_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Every part is there once, as a frame or as a loss: numbers of frames and losses have no hole."""
+    with fake_camera("--lost", "0.05"), closing(source(packet_size=1000)) as camera:
+        camera.open()
+        grabs = first(120, camera.grabs(), 20.0)
+    lost = [grab for grab in grabs if isinstance(grab, Lost)]
+    assert len(lost) > 20, "thirteen packets a frame, one of twenty lost: half of the frames"
+    assert any("the frame is incomplete" in grab.why and "packets" in grab.why for grab in lost)
+    passed = sum(grab.count if isinstance(grab, Lost) else 1 for grab in grabs)
+    numbers = [(at, int(grab.origin.removeprefix("frame "))) for at, grab in enumerate(grabs) if grab.origin]
+    (begin, first_number), (end, last_number) = numbers[0], numbers[-1]
+    assert passed - begin - (len(grabs) - 1 - end) == (last_number - first_number) % 65535 + 1
+
+
+def test_a_camera_that_vanishes_is_opened_again_and_the_gap_is_told(gige: FakeCamera) -> None:
+    with closing(source()) as camera:
+        camera.open()
+        first(10, camera.grabs())
+        gone_s = time.monotonic()
+        gige.stop()
+        with pytest.raises(SourceError, match=r"gave nothing for 2\.0 s: look at its power and cable"):
+            list(camera.grabs())
+        camera.close()
+        gige.start()
+        camera.open()
+        away, *_ = first(3, camera.grabs())
+        away_s = time.monotonic() - gone_s
+    assert isinstance(away, Lost)
+    assert 200 <= away.count <= away_s * 100 + 20, "what comes freely in that time"
+
+
+def test_capture_times_are_those_of_the_camera_within_what_is_stated(gige: FakeCamera) -> None:
+    """The fake's clock is this computer's, so that the truth is known."""
+    with closing(source()) as camera:
+        camera.open()
+        for grab in first(60, camera.grabs())[20:]:
+            assert isinstance(grab, Taken)
+            assert grab.frame.capture_time is not None
+            assert grab.uncertainty_ms is not None
+            age_s = (datetime.now(UTC) - grab.frame.capture_time).total_seconds()
+            assert -grab.uncertainty_ms / 1000 <= age_s < 5.0
+
+
+def test_frames_are_lent_not_copied_and_come_back_when_nothing_uses_them(gige: FakeCamera) -> None:
+    with closing(source(buffers=8)) as camera:
+        camera.open()
+        grabs = camera.grabs()
+        held = first(5, grabs, hold=True)
+        views = [np.frombuffer(grab.frame.data, np.uint8) for grab in held if isinstance(grab, Taken)]
+        assert len({view.ctypes.data for view in views}) == 5
+        assert not any(view.flags.owndata or view.flags.writeable for view in views)
+        del held
+        free = camera._stream.get_n_buffers
+        assert free().n_input_buffers + free().n_output_buffers <= 3, "a view keeps its buffer from the driver"
+        pixels = views[0].copy()
+        first(2, grabs)
+        assert (views[0] == pixels).all()
+        del views
+        gc.collect()
+        assert len(first(100, grabs)) == 100
+    camera.close()
+
+
+def test_views_outlive_the_camera() -> None:
+    given: list[object] = []
+    pool = Pool(2, 16, lambda size, place: object(), given.append)
+    assert (len(given), pool.size) == (2, 16)
+    view = pool.lend(given[0], 8)
+    pool.close()
+    assert len(view) == 8
+    del view
+    assert len(given) == 2, "a closed pool gives nothing to a driver that is gone"
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "deadline_ms", "buffers"),
+    [
+        pytest.param(30.0, 500, 21, id="what comes within the budget, and six"),
+        pytest.param(None, 500, 21, id="a trigger's rate is not known"),
+        pytest.param(1.0, 100, 8, id="few"),
+        pytest.param(1000.0, 60_000, 256, id="memory is bounded"),
+    ],
+)
+def test_buffers_are_for_the_budget(rate_hz: float | None, deadline_ms: int, buffers: int) -> None:
+    assert buffers_for(rate_hz, deadline_ms) == buffers
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("Mono8", PixelFormat.MONO8), ("RGB8Packed", PixelFormat.RGB8), ("Mono12p", None), ("YUV422_8", None)],
+)
+def test_formats_by_the_names_of_cameras(name: str, known: PixelFormat | None) -> None:
+    assert house_format(name) is known
+
+
+class Chunks:
+    """As Aravis' parser of chunk data; no fake camera sends any."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = itertools.chain(numbers)
+
+    def get_integer_value(self, _buffer: object, name: str) -> int:
+        assert name == "CounterValue"
+        return next(self._numbers)
+
+
+def test_a_counter_in_the_frame_numbers_the_parts(gige: FakeCamera) -> None:
+    with closing(source()) as camera:
+        camera.open()
+        first(1, camera.grabs())
+        camera._counter.restart()
+        camera._chunks = Chunks([7, 8, 12, 13])
+        camera._options = GenicamSource(device=DEVICE, trigger_number="chunk:CounterValue", **SMALL)._options
+        grabs = first(5, camera.grabs())
+        camera._chunks = None
+    assert [grab.count for grab in grabs if isinstance(grab, Lost)] == [1, 3], "the first: opened anew"
