@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inspector.admission import Look
 from inspector.errors import JournalError
 from inspector.imaging.archive import archive, heat_map_png
+from inspector.imaging.lent import claim, own
 from inspector.part import Box, Frame, ImageKind, Inspection, Verdict
 from inspector.records.evidence import EvidenceWriter, Job
 from inspector.records.journal import Journal
@@ -32,7 +33,7 @@ class Keeping:
         size_bytes = 0
         for look, frame in frames:
             size_bytes += len(frame.data)
-            jobs.append((ImageKind.FRAME, look.view.name, partial(archive, frame)))
+            jobs.append((ImageKind.FRAME, look.view.name, partial(_archive, frame)))
             anomaly_map = look.scores.anomaly_map if look.scores is not None else None
             rejects = look.judgement is not None and look.judgement.verdict is Verdict.REJECT
             if inspection.verdict is Verdict.REJECT and rejects and anomaly_map is not None and look.region is not None:
@@ -43,7 +44,8 @@ class Keeping:
 
     def keep_late_view(self, inspection: Inspection, place: int, view: str, frame: Frame) -> None:
         """A frame of the view at `place` that came after the verdict."""
-        jobs: list[Job] = [(ImageKind.FRAME, view, partial(archive, frame))]
+        frame = claim(frame)
+        jobs: list[Job] = [(ImageKind.FRAME, view, partial(_archive, frame))]
         self._evidence.submit(inspection.sequence, len(frame.data), jobs, late_view=place + 1)
 
     def note_late_score(self, inspection: Inspection, score: float) -> None:
@@ -52,6 +54,10 @@ class Keeping:
             self._journal.late_score(inspection.sequence, score)
         except JournalError as error:
             log.debug("late score %.4g of trigger %d not journalled: %s", score, inspection.trigger, error)
+
+
+def _archive(frame: Frame) -> tuple[bytes, str]:
+    return archive(own(frame))
 
 
 def _heat_map(

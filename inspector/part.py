@@ -13,6 +13,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ class Reason(enum.IntEnum):
     INTERNAL_ERROR = 26
     STATION_STOPPED = 27
     OVERLOADED = 28
+    FRAME_OVERWRITTEN = 29
 
     @property
     def verdict(self) -> Verdict:
@@ -87,11 +89,20 @@ class ImageKind(enum.IntEnum):
     HEAT_MAP = 2
 
 
+class Lease(Protocol):
+    """Pixels in memory that the program beside the camera can still change."""
+
+    def check(self) -> None:
+        """Raise FrameError unless the pixels are still those that were sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One camera's look at one part, as it arrived: nothing decoded, nothing believed.
 
-    `width_px`, `height_px` and `stride_bytes` may be 0 for JPEG and PNG; a stride of 0 means rows without padding.
+    `width_px`, `height_px` and `stride_bytes` may be 0 for JPEG and PNG; a stride of 0 means rows without padding. With a
+    `lease` the pixels are lent: what was read of `data` counts if `lease.check()` does not raise afterwards, and once the part
+    is answered they are another frame's. `inspector.imaging.lent.own` makes a frame that lasts.
     """
 
     trigger: int
@@ -103,6 +114,7 @@ class Frame:
     part_id: str = ""
     view: str = ""
     capture_time: datetime | None = None
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +122,13 @@ class Image:
     """Decoded pixels.
 
     `pixels` is uint8 or uint16, (height, width) for grey or (height, width, 3) RGB, C-contiguous or a read-only view of
-    the frame's bytes. `bits` is the number of significant bits per channel (8, 10, 12 or 16).
+    the frame's bytes. `bits` is the number of significant bits per channel (8, 10, 12 or 16). With a `lease` they were made of
+    lent pixels, see `Frame`.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     bits: int = 8
+    lease: Lease | None = None
 
     @property
     def width_px(self) -> int:

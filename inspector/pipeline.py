@@ -44,6 +44,7 @@ from inspector.errors import (
 )
 from inspector.imaging.check import check_exposure, check_sharpness
 from inspector.imaging.decode import DecodeLimits, decode
+from inspector.imaging.lent import claim, own_array
 from inspector.imaging.locate import locate
 from inspector.imaging.normalise import normalise
 from inspector.inference.batching import Batcher
@@ -477,9 +478,23 @@ class Pipeline:
                 Reason.FRAME_INVALID,
                 f'a frame of view "{frame.view}" came from the camera of view "{view.name}": give the frame that name or none',
             )
+        try:
+            model_input = self._prepare(look, frame)
+        except FrameError:
+            if frame.lease is not None:
+                # What was wrong with pixels that are no longer those that were sent says nothing of the part.
+                frame.lease.check()
+            raise
+        if frame.lease is not None:
+            model_input = own_array(model_input, frame)
+            frame.lease.check()
+        return model_input
+
+    def _prepare(self, look: Look, frame: Frame) -> NDArray[np.uint8]:
+        view = look.view
         image = decode(frame, self._decode_limits)
         look.frame_size = (image.width_px, image.height_px)
-        self._on_image(look.camera, image)
+        self._on_image(look.camera, image if frame.lease is None else replace(image, lease=frame.lease))
         check_exposure(image, view.check)
         look.region = locate(image, view.location)
         check_sharpness(image, look.region, view.check)
@@ -559,7 +574,7 @@ class Pipeline:
                     self._books[station.name].leave(inspection)
                 self._idle.notify_all()
                 replies, part.replies = part.replies, []
-                frames = [(one, one.frame) for one in part.looks]
+                frames = [(one, one.frame) for one in part.looks if one.frame is not None]
                 for one in part.looks:
                     one.frame = None
         if won:
@@ -570,10 +585,13 @@ class Pipeline:
         if score is not None and inspection.score is None and score > part.late_score:
             part.late_score = score
             self._keeping.note_late_score(inspection, score)
+        if kept:
+            # An answer lets the camera program use lent pixels for another part.
+            frames = [(one, claim(frame)) for one, frame in frames]
         for reply in replies:
             _tell(reply, inspection)
         if kept:
-            self._keeping.keep(inspection, [(one, frame) for one, frame in frames if frame is not None])
+            self._keeping.keep(inspection, frames)
         if won:
             for one in part.looks:
                 one.scores = None

@@ -149,6 +149,7 @@ class Service:
             tls=tls,
             door=Door(tls, file.grpc.max_calls_per_s, audit.refuse),
             frames_hz=file.grpc.max_frames_per_s,
+            shared_bytes=file.grpc.shared_frames_mib << 20,
             control=plc.desk,
             promotions=promoter,
         )

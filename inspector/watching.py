@@ -24,6 +24,7 @@ from inspector.imaging.health.measure import is_measurable, measure
 from inspector.imaging.health.reference import Reference
 from inspector.imaging.health.window import LEAST_FRAMES, Spread, Summary, Window
 from inspector.imaging.health.words import NAMES, NEXT_STEPS, words_of
+from inspector.imaging.lent import is_as_sent
 from inspector.part import Image
 from inspector.records.camera_health import AlarmRow, HealthRow
 from inspector.records.store import Store
@@ -165,9 +166,9 @@ class CameraWatch:
                     self._changed.wait_for(lambda: self._stopping or any(c.queue for c in self._cameras.values()), 1.0)
                     stopping = self._stopping
                     taken = [(one, *one.queue.popleft()) for one in self._cameras.values() if one.queue]
-                for one, image, time_ in taken:
-                    self._guarded(self._measure, one, image, time_)
-                del taken
+                while taken:
+                    # No name here outlives it: the picture may hold all of a camera's shared memory.
+                    self._guarded(self._measure, *taken.pop(0))
                 for one in self._cameras.values():
                     if one.window is not None and (self._clock() >= one.window_end_s or stopping):
                         self._guarded(self._close_window, one)
@@ -193,6 +194,9 @@ class CameraWatch:
         if not is_measurable(image):
             return
         frame = measure(image)
+        if not is_as_sent(image):
+            one.left_out += 1
+            return
         one.measured += 1
         if one.window is not None and not one.window.fits(frame):
             self._close_window(one)

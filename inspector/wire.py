@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from inspector.errors import InvalidRequest
 from inspector.part import Frame
+from inspector.ring import Place
 from inspector.v1 import inspection_pb2, inspection_service_pb2
 
 # Below this size protobuf's copies cost less than looking for the pixels.
@@ -36,8 +37,8 @@ _FRAME_TAG = _tag(inspection_service_pb2.InspectRequest.DESCRIPTOR.fields_by_nam
 _DATA_TAG = _tag(inspection_pb2.Frame.DESCRIPTOR.fields_by_name["data"].number)
 
 
-def encode_frame(frame: Frame, max_data_bytes: int) -> bytes:
-    """The InspectRequest that carries `frame`; its pixels are copied once.
+def encode_frame(frame: Frame, max_data_bytes: int, place: Place | None = None) -> bytes:
+    """The InspectRequest that carries `frame`; its pixels are copied once, or stay where they are if that is a shared `place`.
 
     Of a frame larger than the service accepts only one byte too many is sent: the part then gets UNKNOWN/FRAME_TOO_LARGE,
     where the whole frame might end the stream.
@@ -53,6 +54,11 @@ def encode_frame(frame: Frame, max_data_bytes: int) -> bytes:
     )
     if frame.capture_time is not None:
         head.capture_time.FromDatetime(frame.capture_time)
+    if place is not None:
+        shared = head.shared
+        shared.name, shared.offset, shared.length = place.ring.name, place.offset, place.length
+        shared.generation = place.generation
+        return inspection_service_pb2.InspectRequest(frame=head).SerializeToString()
     data = frame.data if len(frame.data) <= max_data_bytes else frame.data[: max_data_bytes + 1]
     front = head.SerializeToString() + bytes((_DATA_TAG,)) + _varint(len(data))
     return b"".join((bytes((_FRAME_TAG,)), _varint(len(front) + len(data)), front, data))

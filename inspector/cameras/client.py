@@ -26,8 +26,9 @@ from inspector.cameras.connection import ClientTls, Connection, translate
 from inspector.cameras.ledger import NO_CONNECTION, Ledger, Shown
 from inspector.errors import CameraBusy, ConfigError, SessionError, TriggerOutOfRange
 from inspector.part import Frame
+from inspector.ring import Place
 from inspector.v1 import inspection_pb2, inspection_service_pb2
-from inspector.wire import encode_frame, encode_loss
+from inspector.wire import encode_loss
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,16 @@ class CameraClient:
             self._check()
             return self._has_room()
 
+    def reserve(self, length: int) -> Place | None:
+        """Memory shared with the service, for one frame's pixels: write them there and send a frame whose `data` is `pixels`.
+
+        So a camera driver writes where the service reads. None where nothing is shared, or no place is free: then send bytes.
+        A place whose frame is not sent must be given back by `release`.
+        """
+        with self._state:
+            link = self._link
+        return None if link is None else link.sharer.reserve(length)
+
     def send(self, frame: Frame, trigger: int | None = None) -> int:
         """Number the part that passes now and send its frame; returns the trigger (that of `frame` is not looked at).
 
@@ -163,12 +174,14 @@ class CameraClient:
                     self.crowded_out += 1
                 given_up = self._ledger.overdue()
                 link = self._link
+                if link is not None and shown.frame is None:
+                    link.sharer.abandon(frame)
                 if link is not None and shown.lost:
                     self._put(link, shown, shown.announcement())
             self._lose(given_up, _OVERDUE)
             held = shown.frame
             if held is not None and link is not None:
-                message = encode_frame(held, self.session.max_frame_bytes)
+                message = link.encode(held, self.session.max_frame_bytes)
                 with self._state:
                     # Otherwise the connection broke meanwhile, or was made anew and has sent it.
                     if self._link is link and shown.sent_on is None:
@@ -262,9 +275,12 @@ class CameraClient:
             for response in link:
                 kind = response.WhichOneof("message")
                 if kind == "session":
+                    if response.session.HasField("frame_memory"):
+                        link.sharer.accept(response.session.frame_memory)
                     self._resume(link, response.session)
                     log.info("connected to %s, next trigger %d", self._target, response.session.next_trigger)
                 elif kind == "inspection":
+                    link.sharer.answered(response.inspection.trigger)
                     self._answered(response.inspection)
         finally:
             with self._state:
@@ -287,14 +303,14 @@ class CameraClient:
                 self._ledger.next_trigger = max(self._ledger.next_trigger, expected)
             for shown in self._ledger:
                 if session.view and shown.frame is not None and shown.sent_on is None:
-                    self._put(link, shown, encode_frame(shown.frame, session.max_frame_bytes))
+                    self._put(link, shown, link.encode(shown.frame, session.max_frame_bytes))
                 elif shown.trigger < expected:
                     why = self._fetch(link, shown)
                     if why:
                         lost.append((shown, why))
                         self._ledger.take(shown)
                 elif self._is_fresh(shown) and shown.frame is not None:
-                    self._put(link, shown, encode_frame(shown.frame, session.max_frame_bytes))
+                    self._put(link, shown, link.encode(shown.frame, session.max_frame_bytes))
                 else:
                     self._ledger.drop_frame(shown)
             self._announce_last(link)

@@ -11,10 +11,12 @@ from typing import cast
 
 import grpc
 
+from inspector.cameras.sharing import FrameSharer
 from inspector.errors import CameraBusy, ConfigError, SessionError, TriggerOutOfRange, UnknownCamera
+from inspector.part import Frame
 from inspector.tuning import tune_process
 from inspector.v1.inspection_service_pb2 import InspectResponse
-from inspector.wire import encode_hello
+from inspector.wire import encode_frame, encode_hello
 
 _METHOD = "/inspector.v1.InspectionService/Inspect"
 _OPTIONS = [
@@ -71,6 +73,7 @@ class Connection:
     ) -> None:
         """Raises ConfigError if a file of `tls` cannot be read; they are read for every connection, so renewals count."""
         tune_process()
+        self.sharer = FrameSharer()
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._requests.put(encode_hello(line, camera, client))
         if tls is None:
@@ -91,6 +94,10 @@ class Connection:
         for response in self._responses:
             self._patience.cancel()
             yield response
+
+    def encode(self, frame: Frame, max_data_bytes: int) -> bytes:
+        """The message that carries the frame: its pixels too, or where they lie in memory shared with the service."""
+        return encode_frame(frame, max_data_bytes, self.sharer.put(frame, max_data_bytes))
 
     def put(self, message: bytes) -> None:
         """Send a serialised InspectRequest, after those before it. Never waits."""

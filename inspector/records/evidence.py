@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inspector.errors import ImageStoreError, JournalError
+from inspector.errors import FrameError, ImageStoreError, JournalError
 from inspector.part import ImageKind
 from inspector.records.entries import StoredImage
 from inspector.records.images import ImageStore
@@ -25,6 +25,7 @@ LOST_AT_STOP = "service stopped"
 LOST_IN_QUEUE = "too many pictures waiting"
 LOST_DISK_FULL = "disk full"
 LOST_QUOTA = "disk quota used up"
+LOST_OVERWRITTEN = "overwritten by the camera program"
 
 _NICENESS = 10
 # What a waiting job costs beside its pixels; bounds the number of waiting jobs too.
@@ -182,6 +183,8 @@ class EvidenceWriter:
             image = self._images.put(data, kind, media_type)
         except ImageStoreError as error:
             return self._count_lost(kind, view, _reason(error), error)
+        except FrameError as error:
+            return self._count_lost(kind, view, LOST_OVERWRITTEN, error)
         except Exception as error:  # noqa: BLE001 - the edge of the worker: one bad picture must not cost the next
             _log.exception("picture could not be encoded")
             return self._count_lost(kind, view, f"could not be encoded: {type(error).__name__}", error)

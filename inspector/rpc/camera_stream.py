@@ -20,6 +20,7 @@ from inspector.rpc.convert import FrameFault, frame_of, inspection_message, is_s
 from inspector.rpc.door import Door
 from inspector.rpc.outbox import Outbox
 from inspector.rpc.ports import Inspector
+from inspector.rpc.sharing import FrameOffer, FrameSharing
 from inspector.v1 import inspection_service_pb2
 from inspector.wire import decode_request
 
@@ -34,12 +35,15 @@ _STOPPING = "the service is being stopped: connect again, and send again what wa
 class CameraStreams:
     """Serves the `Inspect` call and knows the streams that are open."""
 
-    def __init__(self, inspector: Inspector, door: Door, max_unread: int, frames_hz: float) -> None:
+    def __init__(
+        self, inspector: Inspector, door: Door, max_unread: int, frames_hz: float, sharing: FrameSharing
+    ) -> None:
         """`frames_hz` bounds the messages that are taken from one stream; the sender then waits. 0: no bound."""
         self._inspector = inspector
         self._door = door
         self._frames_hz = frames_hz
         self._max_unread = max_unread
+        self._sharing = sharing
         self._lock = threading.Lock()
         self._open: set[Outbox] = set()
         self._stopping = False
@@ -52,7 +56,10 @@ class CameraStreams:
         if hello is None:
             return
         who = self._door.camera(context, hello.line, hello.camera)
-        with self._inspector.open_session(hello.line, hello.camera, hello.client) as session:
+        with (
+            self._inspector.open_session(hello.line, hello.camera, hello.client) as session,
+            self._sharing.offer() as offer,
+        ):
             outbox = Outbox(self._max_unread, lambda: _cut_off(context, hello.camera))
             submitting = threading.Lock()
             self._enlist(outbox)
@@ -60,8 +67,8 @@ class CameraStreams:
                 if not context.add_callback(outbox.abandon):
                     return
                 log.info("camera %s streams, client %s", hello.camera, hello.client)
-                yield inspection_service_pb2.InspectResponse(session=session_message(session))
-                arguments = (requests, hello.camera, who, outbox, submitting)
+                yield inspection_service_pb2.InspectResponse(session=session_message(session, offer.message))
+                arguments = (requests, hello.camera, who, outbox, submitting, offer)
                 name = f"camera-{hello.camera}"
                 threading.Thread(target=self._read, args=arguments, name=name, daemon=True).start()
                 for inspection in outbox:
@@ -97,6 +104,7 @@ class CameraStreams:
         who: Identity | None,
         outbox: Outbox,
         submitting: threading.Lock,
+        offer: FrameOffer,
     ) -> None:
         """The reader thread: until the client has sent all, broke the protocol, went away or is no longer let in."""
         hz = self._frames_hz
@@ -107,7 +115,7 @@ class CameraStreams:
                 while bucket is not None and (wait_s := bucket.take(time.monotonic())):
                     time.sleep(wait_s)
                 with submitting:
-                    taken = self._take(message, camera, outbox)
+                    taken = self._take(message, camera, outbox, offer)
                 if not taken:
                     return
             outbox.finish()
@@ -116,25 +124,25 @@ class CameraStreams:
         except Exception as error:  # noqa: BLE001 the reader's outermost edge: the call tells client and log
             outbox.finish(error)
 
-    def _take(self, message: bytes, camera: str, outbox: Outbox) -> bool:
+    def _take(self, message: bytes, camera: str, outbox: Outbox, offer: FrameOffer) -> bool:
         """Submit one message; False if the stream takes no more."""
         if not outbox.begin():
             return False
         try:
-            outbox.owe(self._submit(message, camera, outbox))
+            outbox.owe(self._submit(message, camera, outbox, offer))
         except Exception:
             outbox.forgive()
             raise
         return True
 
-    def _submit(self, message: bytes, camera: str, outbox: Outbox) -> int:
+    def _submit(self, message: bytes, camera: str, outbox: Outbox, offer: FrameOffer) -> int:
         request, pixels = decode_request(message)
         kind = request.WhichOneof("message")
         if kind == "hello":
             raise SessionError("hello came twice: one stream is one camera; open another stream for another camera")
         if kind is None:
             raise InvalidRequest("a message with neither hello nor frame came: set one of them")
-        frame = frame_of(request.frame, pixels)
+        frame = frame_of(request.frame, pixels, offer.lend)
         if isinstance(frame, FrameFault):
             about = (frame.trigger, frame.part_id, frame.reason, frame.detail)
             return self._inspector.submit_fault(camera, *about, outbox.reply)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from inspector.errors import InvalidRequest, SessionError
+from inspector.errors import FrameError, InvalidRequest, SessionError
 from inspector.part import (
     Box,
     Finding,
     Frame,
     Inspection,
+    Lease,
     Millimetres,
     PixelFormat,
     Reason,
@@ -52,8 +53,12 @@ class FrameFault:
 # In
 
 
-def frame_of(message: inspection_pb2.Frame, pixels: bytes | memoryview) -> Frame | FrameFault:
-    """A camera's frame, or why it cannot be judged. `pixels` stand for `message.data`.
+Lend = Callable[[inspection_pb2.SharedPixels], tuple[memoryview, Lease]]
+"""Finds the pixels of a frame in shared memory, or raises FrameError."""
+
+
+def frame_of(message: inspection_pb2.Frame, pixels: bytes | memoryview, lend: Lend | None = None) -> Frame | FrameFault:
+    """A camera's frame, or why it cannot be judged. `pixels` stand for `message.data`, `lend` for those in shared memory.
 
     Raises InvalidRequest for trigger 0, which numbers no part.
     """
@@ -64,17 +69,19 @@ def frame_of(message: inspection_pb2.Frame, pixels: bytes | memoryview) -> Frame
     fault = _frame_fault(message, part_id_is_sound)
     if fault is not None:
         return FrameFault(message.trigger, part_id, Reason.FRAME_INVALID, fault)
-    if message.lost_reason and len(pixels):
-        fault = f"lost_reason says that no frame came, and {len(pixels)} bytes of one did: send one of the two"
+    if message.lost_reason and (len(pixels) or message.HasField("shared")):
+        came = len(pixels) or message.shared.length
+        fault = f"lost_reason says that no frame came, and {came} bytes of one did: send one of the two"
         return FrameFault(message.trigger, part_id, Reason.FRAME_INVALID, fault)
     if message.lost_reason:
         return FrameFault(message.trigger, part_id, Reason.TRIGGER_GAP, message.lost_reason)
-    pixel_format = PixelFormat(message.pixel_format)
-    if pixel_format in (PixelFormat.JPEG, PixelFormat.PNG) and isinstance(pixels, memoryview):
-        pixels = bytes(pixels)
+    try:
+        pixels, lease = _pixels_of(message, pixels, lend)
+    except FrameError as error:
+        return FrameFault(message.trigger, part_id, error.reason, str(error))
     return Frame(
         trigger=message.trigger,
-        pixel_format=pixel_format,
+        pixel_format=PixelFormat(message.pixel_format),
         width_px=message.width,
         height_px=message.height,
         stride_bytes=message.stride,
@@ -83,7 +90,32 @@ def frame_of(message: inspection_pb2.Frame, pixels: bytes | memoryview) -> Frame
         part_id=part_id,
         view=message.view,
         capture_time=_time_of(message.capture_time) if message.HasField("capture_time") else None,
+        lease=lease,
     )
+
+
+def _pixels_of(
+    message: inspection_pb2.Frame, pixels: bytes | memoryview, lend: Lend | None
+) -> tuple[bytes | memoryview, Lease | None]:
+    """The pixels, and their lease if they are lent. Errors: FrameError."""
+    lease = None
+    if message.HasField("shared"):
+        if len(pixels):
+            raise FrameError(
+                Reason.FRAME_INVALID, "the frame has pixels as data and in shared memory: send one of them"
+            )
+        if lend is None:
+            raise FrameError(
+                Reason.FRAME_INVALID, "pixels in shared memory are taken from streams only: send them as data"
+            )
+        pixels, lease = lend(message.shared)
+    if PixelFormat(message.pixel_format) in (PixelFormat.JPEG, PixelFormat.PNG) and isinstance(pixels, memoryview):
+        # Files are read back and forth by their decoders, which must not see them change.
+        pixels = bytes(pixels)
+        if lease is not None:
+            lease.check()
+        lease = None
+    return pixels, lease
 
 
 def _frame_fault(message: inspection_pb2.Frame, part_id_is_sound: bool) -> str | None:
@@ -263,8 +295,10 @@ def later_version(error: Exception) -> SessionError:
 # Out
 
 
-def session_message(session: SessionInfo) -> inspection_service_pb2.Session:
-    """What a camera is told when its stream opens."""
+def session_message(
+    session: SessionInfo, memory: inspection_service_pb2.FrameMemory | None = None
+) -> inspection_service_pb2.Session:
+    """What a camera is told when its stream opens; `memory` is what it is offered for its frames."""
     return inspection_service_pb2.Session(
         station=session.station,
         recipe=session.recipe,
@@ -273,6 +307,7 @@ def session_message(session: SessionInfo) -> inspection_service_pb2.Session:
         max_frame_bytes=session.max_frame_bytes,
         next_trigger=session.next_trigger,
         view=session.view,
+        frame_memory=memory,
     )
 
 

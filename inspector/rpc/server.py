@@ -58,13 +58,15 @@ class RpcServer:
         tls: TlsFiles | None = None,
         door: Door | None = None,
         frames_hz: float = 0.0,
+        shared_bytes: int = 0,
         control: Control | None = None,
         promotions: Promotions | None = None,
     ) -> None:
         """Take the address; ConfigError if it is not free, or beyond loopback without `tls`. Answers nothing before `start`.
 
         `door` says who may call what; it must know the same `tls`. `frames_hz` bounds the frames taken from one stream.
-        Stations take commands if there is a `control`, and bundles are promoted if there are `promotions`.
+        `shared_bytes` is the memory that each stream is offered for frames of this host; 0: none. Stations take commands if
+        there is a `control`, and bundles are promoted if there are `promotions`.
         """
         tune_process()
         check_listen(host, secured=tls is not None)
@@ -78,6 +80,7 @@ class RpcServer:
             max_reads=MAX_READS,
             door=self._door,
             frames_hz=frames_hz,
+            shared_bytes=shared_bytes,
         )
         self._stations = (
             None
@@ -109,6 +112,7 @@ class RpcServer:
 
     def start(self) -> None:
         """Answer calls and say SERVING."""
+        self._servicer.start()
         self._server.start()
         for name in (health.OVERALL_HEALTH, *self._services):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

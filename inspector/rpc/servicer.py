@@ -14,6 +14,7 @@ from inspector.rpc.camera_stream import CameraStreams
 from inspector.rpc.convert import FrameFault
 from inspector.rpc.door import Door
 from inspector.rpc.ports import Inspector, Pictures, Records
+from inspector.rpc.sharing import FrameSharing
 from inspector.rpc.slots import Slots
 from inspector.rpc.status import as_status
 from inspector.rpc.watch import Watchers
@@ -41,6 +42,7 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
         max_reads: int,
         door: Door | None = None,
         frames_hz: float = 0.0,
+        shared_bytes: int = 0,
         max_unread: int = MAX_UNREAD,
         max_waiting: int = MAX_WAITING,
     ) -> None:
@@ -48,14 +50,20 @@ class InspectionServicer(inspection_service_pb2_grpc.InspectionServiceServicer):
         self._records = records
         self._pictures = pictures
         self._door = door or Door()
-        self._cameras = CameraStreams(inspector, self._door, max_unread, frames_hz)
+        self._sharing = FrameSharing(shared_bytes)
+        self._cameras = CameraStreams(inspector, self._door, max_unread, frames_hz, self._sharing)
         self._watchers = Watchers(inspector, records, max_waiting)
         self._stream_slots = Slots("camera streams", max_streams, "close one, or raise max_streams in the line file")
         self._watcher_slots = Slots("watches", max_watchers, "close one")
         self._read_slots = Slots("other calls", max_reads, "try again in a moment")
 
+    def start(self) -> None:
+        """Before the first call comes."""
+        self._sharing.start()
+
     def stop(self) -> None:
         """Take in no more frames; end camera streams once their parts in flight are answered, and watches at once."""
+        self._sharing.stop()
         self._cameras.stop()
         self._watchers.stop()
 

@@ -40,6 +40,7 @@ class GrpcTable(Table):
     max_streams: int = Field(default=32, ge=1, le=1024)
     max_calls_per_s: int = Field(default=200, ge=1, le=100_000)
     max_frames_per_s: int = Field(default=1000, ge=1, le=100_000)
+    shared_frames_mib: int = Field(default=256, ge=0, le=65_536)
     tls: GrpcTlsTable | None = None
 
 

@@ -42,6 +42,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
     REASON_STATION_STOPPED: _ClassVar[Reason]
     REASON_OVERLOADED: _ClassVar[Reason]
+    REASON_FRAME_OVERWRITTEN: _ClassVar[Reason]
 
 class PixelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -91,6 +92,7 @@ REASON_JOURNAL_FAILED: Reason
 REASON_INTERNAL_ERROR: Reason
 REASON_STATION_STOPPED: Reason
 REASON_OVERLOADED: Reason
+REASON_FRAME_OVERWRITTEN: Reason
 PIXEL_FORMAT_UNSPECIFIED: PixelFormat
 PIXEL_FORMAT_MONO8: PixelFormat
 PIXEL_FORMAT_MONO10: PixelFormat
@@ -109,7 +111,7 @@ IMAGE_KIND_FRAME: ImageKind
 IMAGE_KIND_HEAT_MAP: ImageKind
 
 class Frame(_message.Message):
-    __slots__ = ("trigger", "part_id", "view", "capture_time", "pixel_format", "width", "height", "stride", "data", "lost_reason")
+    __slots__ = ("trigger", "part_id", "view", "capture_time", "pixel_format", "width", "height", "stride", "data", "lost_reason", "shared")
     TRIGGER_FIELD_NUMBER: _ClassVar[int]
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +122,7 @@ class Frame(_message.Message):
     STRIDE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     LOST_REASON_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     trigger: int
     part_id: str
     view: str
@@ -130,7 +133,20 @@ class Frame(_message.Message):
     stride: int
     data: bytes
     lost_reason: str
-    def __init__(self, trigger: _Optional[int] = ..., part_id: _Optional[str] = ..., view: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pixel_format: _Optional[_Union[PixelFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., stride: _Optional[int] = ..., data: _Optional[bytes] = ..., lost_reason: _Optional[str] = ...) -> None: ...
+    shared: SharedPixels
+    def __init__(self, trigger: _Optional[int] = ..., part_id: _Optional[str] = ..., view: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pixel_format: _Optional[_Union[PixelFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., stride: _Optional[int] = ..., data: _Optional[bytes] = ..., lost_reason: _Optional[str] = ..., shared: _Optional[_Union[SharedPixels, _Mapping]] = ...) -> None: ...
+
+class SharedPixels(_message.Message):
+    __slots__ = ("name", "offset", "length", "generation")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    offset: int
+    length: int
+    generation: int
+    def __init__(self, name: _Optional[str] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x_px", "y_px", "width_px", "height_px")

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from inspector.v1 import inspection_pb2 as inspector_dot_v1_dot_inspection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%inspector/v1/inspection_service.proto\x12\x0cinspector.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dinspector/v1/inspection.proto\"5\n\x05Hello\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\"\x8c\x01\n\x07Session\x12\x0f\n\x07station\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x0e\n\x06\x62undle\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x04 \x01(\r\x12\x17\n\x0fmax_frame_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cnext_trigger\x18\x06 \x01(\x04\x12\x0c\n\x04view\x18\x07 \x01(\t\"g\n\x0eInspectRequest\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.inspector.v1.HelloH\x00\x12$\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.inspector.v1.FrameH\x00\x42\t\n\x07message\"v\n\x0fInspectResponse\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x15.inspector.v1.SessionH\x00\x12.\n\ninspection\x18\x02 \x01(\x0b\x32\x18.inspector.v1.InspectionH\x00\x42\t\n\x07message\"W\n\x13InspectFrameRequest\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\"\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x13.inspector.v1.Frame\"D\n\x14InspectFrameResponse\x12,\n\ninspection\x18\x01 \x01(\x0b\x32\x18.inspector.v1.Inspection\"\x80\x01\n\x17WatchInspectionsRequest\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\'\n\x08verdicts\x18\x02 \x03(\x0e\x32\x15.inspector.v1.Verdict\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_after_sequence\"H\n\x18WatchInspectionsResponse\x12,\n\ninspection\x18\x01 \x01(\x0b\x32\x18.inspector.v1.Inspection\"$\n\x14GetInspectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x15GetInspectionResponse\x12,\n\ninspection\x18\x01 \x01(\x0b\x32\x18.inspector.v1.Inspection\"\x8b\x02\n\x16ListInspectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\t\x12\x0f\n\x07part_id\x18\x04 \x01(\t\x12\'\n\x08verdicts\x18\x05 \x03(\x0e\x32\x15.inspector.v1.Verdict\x12\x14\n\x0c\x64\x65\x66\x65\x63t_class\x18\x06 \x01(\t\x12\x0e\n\x06\x62undle\x18\x07 \x01(\t\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x17ListInspectionsResponse\x12-\n\x0binspections\x18\x01 \x03(\x0b\x32\x18.inspector.v1.Inspection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x0fGetImageRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"H\n\x10GetImageResponse\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x32\xa2\x04\n\x11InspectionService\x12J\n\x07Inspect\x12\x1c.inspector.v1.InspectRequest\x1a\x1d.inspector.v1.InspectResponse(\x01\x30\x01\x12U\n\x0cInspectFrame\x12!.inspector.v1.InspectFrameRequest\x1a\".inspector.v1.InspectFrameResponse\x12\x63\n\x10WatchInspections\x12%.inspector.v1.WatchInspectionsRequest\x1a&.inspector.v1.WatchInspectionsResponse0\x01\x12X\n\rGetInspection\x12\".inspector.v1.GetInspectionRequest\x1a#.inspector.v1.GetInspectionResponse\x12^\n\x0fListInspections\x12$.inspector.v1.ListInspectionsRequest\x1a%.inspector.v1.ListInspectionsResponse\x12K\n\x08GetImage\x12\x1d.inspector.v1.GetImageRequest\x1a\x1e.inspector.v1.GetImageResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%inspector/v1/inspection_service.proto\x12\x0cinspector.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dinspector/v1/inspection.proto\"5\n\x05Hello\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\"\xbd\x01\n\x07Session\x12\x0f\n\x07station\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x0e\n\x06\x62undle\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x04 \x01(\r\x12\x17\n\x0fmax_frame_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cnext_trigger\x18\x06 \x01(\x04\x12\x0c\n\x04view\x18\x07 \x01(\t\x12/\n\x0c\x66rame_memory\x18\x08 \x01(\x0b\x32\x19.inspector.v1.FrameMemory\"N\n\x0b\x46rameMemory\x12\x0e\n\x06socket\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"g\n\x0eInspectRequest\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.inspector.v1.HelloH\x00\x12$\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.inspector.v1.FrameH\x00\x42\t\n\x07message\"v\n\x0fInspectResponse\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x15.inspector.v1.SessionH\x00\x12.\n\ninspection\x18\x02 \x01(\x0b\x32\x18.inspector.v1.InspectionH\x00\x42\t\n\x07message\"W\n\x13InspectFrameRequest\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\"\n\x05\x66rame\x18\x03 \x01(\x0b\x32\x13.inspector.v1.Frame\"D\n\x14InspectFrameResponse\x12,\n\ninspection\x18\x01 \x01(\x0b\x32\x18.inspector.v1.Inspection\"\x80\x01\n\x17WatchInspectionsRequest\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\'\n\x08verdicts\x18\x02 \x03(\x0e\x32\x15.inspector.v1.Verdict\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x11\n\x0f_after_sequence\"H\n\x18WatchInspectionsResponse\x12,\n\ninspection\x18\x01 \x01(\x0b\x32\x18.inspector.v1.Inspection\"$\n\x14GetInspectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x15GetInspectionResponse\x12,\n\ninspection\x18\x01 \x01(\x0b\x32\x18.inspector.v1.Inspection\"\x8b\x02\n\x16ListInspectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\t\x12\x0f\n\x07part_id\x18\x04 \x01(\t\x12\'\n\x08verdicts\x18\x05 \x03(\x0e\x32\x15.inspector.v1.Verdict\x12\x14\n\x0c\x64\x65\x66\x65\x63t_class\x18\x06 \x01(\t\x12\x0e\n\x06\x62undle\x18\x07 \x01(\t\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x17ListInspectionsResponse\x12-\n\x0binspections\x18\x01 \x03(\x0b\x32\x18.inspector.v1.Inspection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x0fGetImageRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"H\n\x10GetImageResponse\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x32\xa2\x04\n\x11InspectionService\x12J\n\x07Inspect\x12\x1c.inspector.v1.InspectRequest\x1a\x1d.inspector.v1.InspectResponse(\x01\x30\x01\x12U\n\x0cInspectFrame\x12!.inspector.v1.InspectFrameRequest\x1a\".inspector.v1.InspectFrameResponse\x12\x63\n\x10WatchInspections\x12%.inspector.v1.WatchInspectionsRequest\x1a&.inspector.v1.WatchInspectionsResponse0\x01\x12X\n\rGetInspection\x12\".inspector.v1.GetInspectionRequest\x1a#.inspector.v1.GetInspectionResponse\x12^\n\x0fListInspections\x12$.inspector.v1.ListInspectionsRequest\x1a%.inspector.v1.ListInspectionsResponse\x12K\n\x08GetImage\x12\x1d.inspector.v1.GetImageRequest\x1a\x1e.inspector.v1.GetImageResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,31 +36,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=119
   _globals['_HELLO']._serialized_end=172
   _globals['_SESSION']._serialized_start=175
-  _globals['_SESSION']._serialized_end=315
-  _globals['_INSPECTREQUEST']._serialized_start=317
-  _globals['_INSPECTREQUEST']._serialized_end=420
-  _globals['_INSPECTRESPONSE']._serialized_start=422
-  _globals['_INSPECTRESPONSE']._serialized_end=540
-  _globals['_INSPECTFRAMEREQUEST']._serialized_start=542
-  _globals['_INSPECTFRAMEREQUEST']._serialized_end=629
-  _globals['_INSPECTFRAMERESPONSE']._serialized_start=631
-  _globals['_INSPECTFRAMERESPONSE']._serialized_end=699
-  _globals['_WATCHINSPECTIONSREQUEST']._serialized_start=702
-  _globals['_WATCHINSPECTIONSREQUEST']._serialized_end=830
-  _globals['_WATCHINSPECTIONSRESPONSE']._serialized_start=832
-  _globals['_WATCHINSPECTIONSRESPONSE']._serialized_end=904
-  _globals['_GETINSPECTIONREQUEST']._serialized_start=906
-  _globals['_GETINSPECTIONREQUEST']._serialized_end=942
-  _globals['_GETINSPECTIONRESPONSE']._serialized_start=944
-  _globals['_GETINSPECTIONRESPONSE']._serialized_end=1013
-  _globals['_LISTINSPECTIONSREQUEST']._serialized_start=1016
-  _globals['_LISTINSPECTIONSREQUEST']._serialized_end=1283
-  _globals['_LISTINSPECTIONSRESPONSE']._serialized_start=1285
-  _globals['_LISTINSPECTIONSRESPONSE']._serialized_end=1382
-  _globals['_GETIMAGEREQUEST']._serialized_start=1384
-  _globals['_GETIMAGEREQUEST']._serialized_end=1417
-  _globals['_GETIMAGERESPONSE']._serialized_start=1419
-  _globals['_GETIMAGERESPONSE']._serialized_end=1491
-  _globals['_INSPECTIONSERVICE']._serialized_start=1494
-  _globals['_INSPECTIONSERVICE']._serialized_end=2040
+  _globals['_SESSION']._serialized_end=364
+  _globals['_FRAMEMEMORY']._serialized_start=366
+  _globals['_FRAMEMEMORY']._serialized_end=444
+  _globals['_INSPECTREQUEST']._serialized_start=446
+  _globals['_INSPECTREQUEST']._serialized_end=549
+  _globals['_INSPECTRESPONSE']._serialized_start=551
+  _globals['_INSPECTRESPONSE']._serialized_end=669
+  _globals['_INSPECTFRAMEREQUEST']._serialized_start=671
+  _globals['_INSPECTFRAMEREQUEST']._serialized_end=758
+  _globals['_INSPECTFRAMERESPONSE']._serialized_start=760
+  _globals['_INSPECTFRAMERESPONSE']._serialized_end=828
+  _globals['_WATCHINSPECTIONSREQUEST']._serialized_start=831
+  _globals['_WATCHINSPECTIONSREQUEST']._serialized_end=959
+  _globals['_WATCHINSPECTIONSRESPONSE']._serialized_start=961
+  _globals['_WATCHINSPECTIONSRESPONSE']._serialized_end=1033
+  _globals['_GETINSPECTIONREQUEST']._serialized_start=1035
+  _globals['_GETINSPECTIONREQUEST']._serialized_end=1071
+  _globals['_GETINSPECTIONRESPONSE']._serialized_start=1073
+  _globals['_GETINSPECTIONRESPONSE']._serialized_end=1142
+  _globals['_LISTINSPECTIONSREQUEST']._serialized_start=1145
+  _globals['_LISTINSPECTIONSREQUEST']._serialized_end=1412
+  _globals['_LISTINSPECTIONSRESPONSE']._serialized_start=1414
+  _globals['_LISTINSPECTIONSRESPONSE']._serialized_end=1511
+  _globals['_GETIMAGEREQUEST']._serialized_start=1513
+  _globals['_GETIMAGEREQUEST']._serialized_end=1546
+  _globals['_GETIMAGERESPONSE']._serialized_start=1548
+  _globals['_GETIMAGERESPONSE']._serialized_end=1620
+  _globals['_INSPECTIONSERVICE']._serialized_start=1623
+  _globals['_INSPECTIONSERVICE']._serialized_end=2169
 # @@protoc_insertion_point(module_scope)

@@ -21,7 +21,7 @@ class Hello(_message.Message):
     def __init__(self, line: _Optional[str] = ..., camera: _Optional[str] = ..., client: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("station", "recipe", "bundle", "deadline_ms", "max_frame_bytes", "next_trigger", "view")
+    __slots__ = ("station", "recipe", "bundle", "deadline_ms", "max_frame_bytes", "next_trigger", "view", "frame_memory")
     STATION_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class Session(_message.Message):
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     NEXT_TRIGGER_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    FRAME_MEMORY_FIELD_NUMBER: _ClassVar[int]
     station: str
     recipe: str
     bundle: str
@@ -36,7 +37,20 @@ class Session(_message.Message):
     max_frame_bytes: int
     next_trigger: int
     view: str
-    def __init__(self, station: _Optional[str] = ..., recipe: _Optional[str] = ..., bundle: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., next_trigger: _Optional[int] = ..., view: _Optional[str] = ...) -> None: ...
+    frame_memory: FrameMemory
+    def __init__(self, station: _Optional[str] = ..., recipe: _Optional[str] = ..., bundle: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., next_trigger: _Optional[int] = ..., view: _Optional[str] = ..., frame_memory: _Optional[_Union[FrameMemory, _Mapping]] = ...) -> None: ...
+
+class FrameMemory(_message.Message):
+    __slots__ = ("socket", "token", "name", "size_bytes")
+    SOCKET_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    socket: str
+    token: bytes
+    name: str
+    size_bytes: int
+    def __init__(self, socket: _Optional[str] = ..., token: _Optional[bytes] = ..., name: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class InspectRequest(_message.Message):
     __slots__ = ("hello", "frame")

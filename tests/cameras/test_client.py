@@ -18,6 +18,7 @@ from inspector.cameras.connection import translate
 from inspector.cameras.ledger import MAX_UNANSWERED, Ledger
 from inspector.errors import CameraBusy, SessionError, TriggerOutOfRange, UnknownCamera
 from inspector.part import Frame, PixelFormat, Reason, Verdict
+from inspector.ring import Place
 from inspector.sim.demo.processes import free_ports
 from inspector.wire import encode_frame
 
@@ -204,15 +205,15 @@ def test_a_connection_made_anew_while_a_frame_is_packed_sends_it_once(
     with connect(line.server.address, told) as client:
         packed: list[Frame] = []
 
-        def pack(frame: Frame, max_data_bytes: int) -> bytes:
+        def pack(frame: Frame, max_data_bytes: int, place: Place | None) -> bytes:
             packed.append(frame)
             if len(packed) == 1:
                 cut(line, client)
                 lines.start(line.pipeline, line.server.port)
                 wait_for(lambda: client._link is not None, "the new connection")
-            return encode_frame(frame, max_data_bytes)
+            return encode_frame(frame, max_data_bytes, place)
 
-        monkeypatch.setattr("inspector.cameras.client.encode_frame", pack)
+        monkeypatch.setattr("inspector.cameras.connection.encode_frame", pack)
         client.send(shot())
         client.send(shot())
         assert client.wait_answered(10)
