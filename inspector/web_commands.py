@@ -123,5 +123,6 @@ def _options(settings: LineSettings) -> WebOptions:
         credentials=credentials,
         database_url=settings.database_url,
         data_dir=settings.data_dir,
+        worker=table.worker,
         problems=lambda path: tuple(str(problem) for problem in read_line_file(path).problems),
     )

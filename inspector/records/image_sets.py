@@ -20,7 +20,7 @@ from inspector.records import schema
 from inspector.records.applying import chunks, insert_for, insert_new
 from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
-from inspector.records.labels import Label, Outcome, agreed_of, check_label, newest, outcome_of
+from inspector.records.labels import WORDS, Label, Outcome, agreed_of, check_label, newest, outcome_of
 from inspector.records.set_tables import image_sets, set_labels, set_pictures
 from inspector.records.text import DETAIL_LENGTH, clean
 
@@ -219,6 +219,12 @@ class ImageSets:
         while page := self.page(name, after, _PAGE):
             yield from page
             after = page[-1].id
+
+    def classes(self) -> frozenset[str]:
+        """Every defect class that somebody has ever named of a picture in a set."""
+        with self._database.reading() as connection:
+            said = connection.execute(sa.select(set_labels.c.label).distinct()).scalars()
+            return frozenset(said) - WORDS
 
     def _known(self, connection: Connection, set_id: int, picture_ids: Sequence[int]) -> dict[int, int]:
         """The place in the set of each picture that it has."""

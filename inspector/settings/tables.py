@@ -117,6 +117,7 @@ class WebTable(Table):
     service: Annotated[str, AfterValidator(address_or_none)] = ""
     grpc_certificate: str = ""
     grpc_key: str = ""
+    worker: bool = False
     oidc: WebOidcTable | None = None
 
 

@@ -7,6 +7,7 @@ service ──verdicts, stations──▶ LiveLine ──▶ pages ──▶ bro
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from inspector.records.users import Users
 from inspector.rpc.commander import Commander
 from inspector.web.accounts.accounts import Accounts
 from inspector.web.desk import Desk
+from inspector.web.helper import keeping_worker
 from inspector.web.live import LiveLine
 from inspector.web.workroom import Workroom
 
@@ -62,6 +64,7 @@ class WebOptions:
     database_url: str
     data_dir: Path
     problems: Callable[[Path], tuple[str, ...]]
+    worker: bool = False
 
     @property
     def url(self) -> str:
@@ -113,7 +116,8 @@ def open_desk(options: WebOptions) -> Iterator[Desk]:
 def run_web(options: WebOptions, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; calls `ready` with the address once browsers can connect. Raises InspectorError."""
     listener = _listen(options.host, options.port)
-    with listener, open_desk(options) as desk:
+    keeping = keeping_worker(options.line_file) if options.worker else contextlib.nullcontext()
+    with listener, open_desk(options) as desk, keeping:
         if not any(user.is_active for user in desk.accounts.users.all()):
             log.warning(
                 "nobody may log in yet: make the first user with `inspector web-user LINE.toml NAME --role admin`"

@@ -23,7 +23,7 @@ from inspector.records.job import JobState, Wanted
 from inspector.records.jobs import Jobs
 from inspector.records.place import snapshot_folder
 from inspector.records.snapshots.diff import Difference, difference
-from inspector.records.snapshots.format import Snapshot, read_snapshot
+from inspector.records.snapshots.format import DOCUMENT, Snapshot, read_snapshot
 from inspector.records.snapshots.wish import Wish
 from inspector.records.uploads import Uploads
 
@@ -38,6 +38,7 @@ class SnapshotRow:
     digest: str = ""
     taken: str = ""
     images: int = 0
+    parts: int = 0
     labels: tuple[tuple[str, int], ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
     asked_for: tuple[tuple[str, str], ...] = ()
@@ -69,6 +70,8 @@ class Workroom:
         self._snapshots = snapshot_folder(folder)
         self._clock = clock
         self._describing = threading.Lock()
+        self._rows: dict[str, tuple[int, SnapshotRow]] = {}
+        self._groups: tuple[tuple[float, int], Sequence[Sequence[int]]] | None = None
 
     # Snapshots
 
@@ -80,16 +83,25 @@ class Workroom:
         return sorted((self._row(name) for name in names), key=lambda row: row.taken, reverse=True)
 
     def _row(self, name: str) -> SnapshotRow:
+        """What a list says of a snapshot; one that has not changed since is not read again."""
         try:
-            read = self.snapshot(name)
-        except DataError as error:
+            changed = (self._snapshots / name / DOCUMENT).stat().st_mtime_ns
+            known = self._rows.get(name)
+            if known is None or known[0] != changed:
+                known = self._rows[name] = changed, self._read_row(name)
+            return known[1]
+        except (DataError, OSError) as error:
             return SnapshotRow(name, problem=str(error))
+
+    def _read_row(self, name: str) -> SnapshotRow:
+        read = self.snapshot(name)
         about = read.about
         return SnapshotRow(
             name,
             read.digest,
             str(about["taken"]),
             len(read.pictures),
+            len({picture.group for picture in read.pictures if picture.group}),
             tuple(about["labels"].items()),
             tuple(about["left_out"].items()),
             tuple((key, _plain(value)) for key, value in about["asked_for"].items()),
@@ -158,6 +170,13 @@ class Workroom:
             return describe_missing(self.descriptors, self._pictures, limit)
         finally:
             self._describing.release()
+
+    def groups(self, least: float) -> Sequence[Sequence[int]]:
+        """Ids of pictures that are alike by at least so much, the largest group first; remembered until there are others."""
+        key = least, self.descriptors.count()
+        if self._groups is None or self._groups[0] != key:
+            self._groups = key, self.descriptors.groups(least)
+        return self._groups[1]
 
     def check_space(self) -> None:
         """Refuse an upload before the disk is full for the line. DataError."""

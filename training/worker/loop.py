@@ -86,10 +86,18 @@ class WorkerLoop:
                     self._do(job)
                 elif once:
                     return
-                elif not self._idle():
+                elif not self._use_time():
                     self._stopping.wait(self._options.poll_s)
         finally:
             self._leave()
+
+    def _use_time(self) -> bool:
+        """Do a little of what can wait; whether there is more of it."""
+        try:
+            return self._idle()
+        except (RecordsError, OSError) as error:
+            self._say(f"what can wait has to wait: {error}")
+            return False
 
     def _show(self) -> None:
         """That this worker is there."""

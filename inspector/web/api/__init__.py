@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
-from inspector.web.api import image_sets, jobs, me, reports, snapshots, uploads
+from inspector.web.api import frames, image_sets, jobs, me, reports, snapshots, uploads
 from inspector.web.desk import Desk
 
 ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
     me.router,
     reports.router,
+    frames.router,
     image_sets.router,
     uploads.router,
     snapshots.router,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from inspector.web.pages import account, agreement, line, reports
+from inspector.web.pages import account, agreement, datasets, line, reports, train
 from inspector.web.pages.page import Page
 
 PAGES: tuple[Page, ...] = (
     line.PAGE,
+    datasets.PAGE,
+    train.PAGE,
     reports.PAGE,
     agreement.PAGE,
     account.PAGE,
