@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inspector.cameras.account import ResultsFile
     from inspector.cameras.connection import ClientTls
     from inspector.cameras.run import CameraPlan
+    from inspector.cameras.sources.source import Stage
 
 camera_app = typer.Typer(no_args_is_help=True, help="Programs that stand beside a camera and stream its frames.")
 out = Console()
@@ -157,8 +158,17 @@ def _plan(settings: LineSettings, name: str, table: CameraBase) -> CameraPlan:
         tls=tls,
         max_in_flight=table.max_in_flight,
         max_silence_s=table.max_silence_s,
-        stages=() if table.part_id == "source" else (without_part_id,),
+        stages=(*(() if table.part_id == "source" else (without_part_id,)), *_corrections(settings, name)),
     )
+
+
+def _corrections(settings: LineSettings, name: str) -> tuple[Stage, ...]:
+    """What is taken out of the pictures of a camera. Raises ConfigError."""
+    from inspector.cameras.correcting import Corrector
+    from inspector.references import correction_of
+
+    correction = correction_of(settings, name)
+    return () if correction is None else (Corrector(correction),)
 
 
 def _reachable(address: Address) -> str:

@@ -26,7 +26,7 @@ from inspector.opcua.users import read_trusted
 from inspector.promoting import promoted_for
 from inspector.promotions import PROMOTIONS_FILE, Promotion, ViewKey
 from inspector.records.store import Store
-from inspector.references import known_of
+from inspector.references import dimensions_of, known_of
 from inspector.settings import (
     EXAMPLE,
     Address,
@@ -270,7 +270,11 @@ def _check_view(
     try:
         # Raw where another key of the file is at fault.
         if reading.is_sound("recipe", *place, "dimensions") and (dimensions := read_dimensions(view.dimensions)):
+            dimensions = (
+                dimensions_of(settings, place[0], place[-1] if len(place) > 1 else "", dimensions) or dimensions
+            )
             check_dimensions(dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+            notes.append(f"{key}: {dimensions.mm_per_px:.6g} mm per pixel ± {dimensions.uncertainty:.2%}")
     except ConfigError as error:
         yield Problem(settings.path, f"{key}.dimensions", str(error), EXAMPLE)
     basis = model.bundle.manifest.basis.statement

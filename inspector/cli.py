@@ -29,6 +29,7 @@ from inspector.label_commands import import_labels, label, labels
 from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
 from inspector.promotion_commands import promote, rollback
 from inspector.settings import LineSettings, load_line_file
+from inspector.setup_commands import camera_board, camera_setup
 from inspector.telemetry.logs import log_to_stderr
 from inspector.web_commands import web, web_user
 
@@ -46,6 +47,8 @@ app.add_typer(db_app, name="db")
 app.add_typer(certs_app, name="certs")
 app.add_typer(audit_app, name="audit")
 camera_app.command("health")(camera_health)
+camera_app.command("setup")(camera_setup)
+camera_app.command("board")(camera_board)
 app.command("label")(label)
 app.command("labels")(labels)
 app.command("import-labels")(import_labels)

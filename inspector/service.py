@@ -40,7 +40,7 @@ from inspector.records.journal import Journal
 from inspector.records.place import image_folder
 from inspector.records.retention import RetentionKeeper
 from inspector.records.store import Store
-from inspector.references import known_of
+from inspector.references import known_of, with_scales
 from inspector.registrar import Registrar
 from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
@@ -64,6 +64,7 @@ class Service:
     """A line at work, stopped by closing `stack`. Use `run_service`."""
 
     def __init__(self, settings: LineSettings, stack: ExitStack) -> None:
+        settings = with_scales(settings)
         file = settings.file
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         # Frames are small work in many threads; OpenCV's own pool would only take the cores from the model.

@@ -102,15 +102,15 @@ class DimensionLimit:
 class Dimensions:
     """A recipe's scale and its dimension limits.
 
-    `mm_per_px` is of the frame as received, `uncertainty` the share by which the true scale may be larger: dimensions are
-    held against limits enlarged by it. A defect's outline is where classes together are as likely as `outline`. A finding
-    beyond a limit rejects, whatever the score. With `overrule_score`, a part above the score limit passes if all of what raises
-    it belongs to findings whose limits hold.
+    `mm_per_px` is of the frame as received (0: that of the camera's commissioning, which is put in before parts are judged),
+    `uncertainty` the share by which the true scale may be larger: dimensions are held against limits enlarged by it. A defect's
+    outline is where classes together are as likely as `outline`. A finding beyond a limit rejects, whatever the score. With
+    `overrule_score`, a part above the score limit passes if all of what raises it belongs to findings whose limits hold.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 
-    mm_per_px: Annotated[float, Field(strict=True, gt=0, le=1000)]
+    mm_per_px: Annotated[float, Field(strict=True, gt=0, le=1000)] = 0.0
     uncertainty: Annotated[float, Field(strict=True, ge=0, le=0.5)] = 0.0
     outline: Annotated[float, Field(strict=True, ge=0.1, le=0.9)] = 0.5
     overrule_score: Annotated[bool, Field(strict=True)] = False
@@ -141,6 +141,8 @@ def read_dimensions(table: Dimensions | Mapping[str, Any] | None) -> Dimensions 
 def check_dimensions(dimensions: Dimensions, classes: Sequence[str], outlines_classes: bool) -> None:
     """Raise ConfigError unless a model of these `classes` can be held against the limits; names every problem."""
     problems = []
+    if not dimensions.mm_per_px > 0:
+        problems.append("the scale is not known: give mm_per_px, or a reference with a calibration in [health.CAMERA]")
     if not outlines_classes:
         problems.append(
             "the bundle's model outlines no classes, so nothing can be measured: use a bundle of the kind segmentation, or "

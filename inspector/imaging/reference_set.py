@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -29,12 +29,16 @@ _MAX_FILE_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSet:
-    """A folder of a commissioning, whose files are as they were written. `label` is "camera@first 12 digits of digest"."""
+    """A folder of a commissioning, whose files are as they were written. `label` is "camera@first 12 digits of digest".
+
+    `corrected` says what had been taken out of the frames of `health.npz`, as the camera program does: "flat", "lens".
+    """
 
     path: Path
     camera: str
     taken: datetime
     by: str
+    corrected: tuple[str, ...]
     files: Mapping[str, str]
     label: str
 
@@ -52,13 +56,16 @@ class ReferenceSet:
         return read_reference(self.read(HEALTH), f"{self.path / HEALTH}")
 
 
-def write_reference_set(path: Path, camera: str, taken: datetime, by: str, files: Mapping[str, bytes]) -> ReferenceSet:
+def write_reference_set(
+    path: Path, camera: str, taken: datetime, by: str, files: Mapping[str, bytes], corrected: Sequence[str] = ()
+) -> ReferenceSet:
     """Write a new folder; `reference.json` comes last, so that half a set is none. Errors: ConfigError."""
     about = {
         "format": _FORMAT,
         "camera": camera,
         "taken": taken.isoformat(),
         "by": by,
+        "corrected": sorted(corrected),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
     try:
@@ -90,11 +97,12 @@ def open_reference_set(path: Path) -> ReferenceSet:
         files = {str(name): str(digest) for name, digest in about["files"].items()}
         taken = datetime.fromisoformat(about["taken"])
         camera, by = str(about["camera"]), str(about["by"])
+        corrected = tuple(str(one) for one in about["corrected"])
         if taken.tzinfo is None or any(_leaves(name) for name in files):
             raise ValueError("a time without zone, or a file outside the folder")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path / ABOUT} is no reference of a camera ({error}): take it anew") from error
-    return ReferenceSet(path, camera, taken, by, files, f"{camera}@{hashlib.sha256(data).hexdigest()[:12]}")
+    return ReferenceSet(path, camera, taken, by, corrected, files, f"{camera}@{hashlib.sha256(data).hexdigest()[:12]}")
 
 
 def _read(path: Path) -> bytes:

@@ -18,11 +18,12 @@ class CameraBase(Table):
     """What every `[camera.NAME]` has; NAME is a camera of a station.
 
     `service` is the address of the line's gRPC if it is not `[grpc] listen`; with `[grpc.tls]` the program shows
-    `certificate`, whose `key` is beside it.
+    `certificate`, whose `key` is beside it. `correct` is what is taken out of the pictures before they are sent, by the
+    reference of `[health.NAME]`.
     """
 
     COMMON: ClassVar[tuple[str, ...]] = (
-        "source", "service", "certificate", "key", "max_in_flight", "max_silence_s", "part_id",
+        "source", "service", "certificate", "key", "max_in_flight", "max_silence_s", "part_id", "correct",
     )  # fmt: skip
     PATHS: ClassVar[tuple[str, ...]] = ()
 
@@ -33,6 +34,7 @@ class CameraBase(Table):
     max_in_flight: int = Field(default=0, ge=0, le=1024)
     max_silence_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
     part_id: Literal["source", "none"] = "source"
+    correct: list[Literal["flat", "lens"]] = Field(default=[], max_length=2)
 
     def options(self, resolve: Callable[[str], Path], deadline_ms: int) -> dict[str, Any]:
         """What the source is made with: the keys of its kind alone, paths resolved. `deadline_ms` is that of its recipe."""

@@ -36,12 +36,7 @@ def disagreements(path: Path, reading: LineReading, parsed: LineFile) -> Iterato
                     yield Problem(path, f"station.{index}.recipes.{place}", fact, "name one of them or add the recipe")
     yield from _views_and_cameras(path, reading, parsed)
     yield from _cameras(path, reading, parsed)
-    if all(reading.is_sound("station", index) for index in range(len(parsed.station))):
-        cameras = sorted({camera for station in parsed.station for camera in station.by_view.values()})
-        for name in parsed.health:
-            if name not in cameras:
-                fact = f"no station has a camera of that name; they have {', '.join(cameras)}"
-                yield Problem(path, f"health.{name}", fact, "name one of them, or remove the table")
+    yield from _health(path, reading, parsed)
     yield from _open_doors(path, reading, parsed)
     taken: dict[str, str] = {}
     for name in ("grpc", "modbus", "metrics", "opcua", "web"):
@@ -108,6 +103,39 @@ def _cameras(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Pro
             fact = "the line wants certificates ([grpc.tls]) and there is none for this camera to show"
             step = "issue one with `inspector certs camera` and name it"
             yield Problem(path, f"camera.{name}.certificate", fact, step)
+
+
+def _health(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Problem]:
+    """Cameras that are watched, or corrected, or give a recipe its scale, and of which the file does not say how."""
+    if not all(reading.is_sound("station", index) for index in range(len(parsed.station))):
+        return
+    cameras = sorted({camera for station in parsed.station for camera in station.by_view.values()})
+    for name in parsed.health:
+        if name not in cameras:
+            fact = f"no station has a camera of that name; they have {', '.join(cameras)}"
+            yield Problem(path, f"health.{name}", fact, "name one of them, or remove the table")
+    watched = {name for name, table in parsed.health.items() if table.reference}
+    for name, camera in parsed.camera.items():
+        if camera.correct and name not in watched and reading.is_sound("camera", name):
+            fact = f"there is no [health.{name}] reference to correct by"
+            yield Problem(
+                path, f"camera.{name}.correct", fact, "commission it with `inspector camera setup`, and name it there"
+            )
+    for recipe, view, key in _without_scale(parsed, reading):
+        users = [s for s in parsed.station if recipe in (s.recipe, *s.recipes) and view in s.by_view]
+        if not users or any(station.by_view[view] not in watched for station in users):
+            step = "give it, or name a reference with a calibration in [health.CAMERA]"
+            yield Problem(path, f"{key}.mm_per_px", "is missing", step)
+
+
+def _without_scale(parsed: LineFile, reading: LineReading) -> Iterator[tuple[str, str, str]]:
+    """Recipe, view and key of each table of dimensions that gives no scale."""
+    for name, table in parsed.recipe.items():
+        if not reading.is_sound("recipe", name):
+            continue
+        for view, one in table.by_view.items():
+            if one.dimensions is not None and not one.dimensions.mm_per_px > 0:
+                yield name, view, f"recipe.{name}.view.{view}.dimensions" if view else f"recipe.{name}.dimensions"
 
 
 def _views(named: Collection[str]) -> str:

@@ -302,7 +302,6 @@ ADAPTER = TypeAdapter(Dimensions)
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        pytest.param({}, "mm_per_px", id="no scale"),
         pytest.param({"mm_per_px": 0.0}, "greater than 0", id="a scale of 0"),
         pytest.param({"mm_per_px": -0.1}, "greater than 0", id="a negative scale"),
         pytest.param({"mm_per_px": math.nan}, "finite", id="NaN"),

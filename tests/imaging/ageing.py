@@ -121,7 +121,7 @@ def shifted(picture: Picture, share: float, _: Rng) -> Picture:
 
 AGEINGS = (
     Ageing(Kind.LIGHT, "lamp fades", (0.04, 0.08, 0.12, 0.16, 0.20, 0.25, 0.30), "of the light", faded),
-    Ageing(Kind.SATURATION, "overexposed", (0.10, 0.20, 0.30, 0.40, 0.60, 0.80), "more light", overexposed),
+    Ageing(Kind.SATURATION, "overexposed", (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.60), "more light", overexposed),
     Ageing(Kind.FLICKER, "lamp flickers", (0.02, 0.04, 0.06, 0.08, 0.12, 0.16), "deviation", flickering),
     Ageing(Kind.FOCUS, "out of focus", (0.5, 0.75, 1.0, 1.5, 2.0, 3.0), "px blur", defocused),
     Ageing(Kind.VIBRATION, "mount swings", (2, 4, 6, 8, 10, 14), "px motion", shaken),

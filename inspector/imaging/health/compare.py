@@ -30,6 +30,8 @@ _LEAK = 0.6
 _UNEVEN = 1.4
 # Beyond so much of a cell the maps of then and now no longer lie on each other.
 _HALF_A_CELL = 0.5
+# A shift that can only be told within this share of the picture's longer side cannot be told.
+_BLIND = 0.001
 _TURN = np.deg2rad(2 * np.array(DIRECTIONS_DEG, np.float32))
 
 
@@ -134,7 +136,10 @@ def _field(field: Field, summary: Summary, reference: Reference, blur_px: float)
     x, y = field.shift_px
     longer = max(reference.size_px)
     moved = math.hypot(x, y) / longer
-    found = [Change(Kind.MOVED, moved, _or_zero(field.shift_sigma_px) / longer, math.degrees(math.atan2(y, x)))]
+    sigma = field.shift_sigma_px / longer
+    found = []
+    if sigma <= _BLIND:
+        found.append(Change(Kind.MOVED, moved, sigma, math.degrees(math.atan2(y, x))))
     if moved > _HALF_A_CELL / max(reference.middle.shape):
         return found
     found.append(Change(Kind.VIGNETTING, math.expm1(field.corners), field.corners_sigma))
@@ -162,7 +167,3 @@ def _colour(summary: Summary, reference: Reference) -> Change:
 def _of_median(spread: float, count: int, *, by_parts: bool) -> float:
     """Deviation of the median of `count` values; with `by_parts` it does not vanish with their number."""
     return max(_MEDIAN * spread / math.sqrt(count), spread * _LOT_SHARE if by_parts else 0.0)
-
-
-def _or_zero(value: float) -> float:
-    return value if math.isfinite(value) else 0.0

@@ -70,6 +70,8 @@ def field_of(now: Floats, reference: Reference) -> Field:
     """Explain the median frame `now` by the reference."""
     weights = np.where(reference.usable, 1 / (reference.spread**2 + _LEAST_SPREAD**2), 0.0)
     plain = _fit(now - reference.middle, weights, _surface(now.shape))
+    # As sure as a shift could be told if there were one: without marks in what stands still, not at all.
+    still = _fit(now - reference.middle, weights, np.concatenate([_surface(now.shape), _slopes(reference.middle)]))
     shift, shifted = _shift(now, reference, weights)
     moved = shifted is not None and shifted.cost < (1 - _EXPLAINED) * plain.cost
     used = shifted if moved and shifted is not None else plain
@@ -83,7 +85,7 @@ def field_of(now: Floats, reference: Reference) -> Field:
         across=(2 * float(terms[1]), 2 * float(terms[2])),
         across_sigma=2 * float(max(sigmas[1:3])),
         shift_px=(shift[0] * cell_px, shift[1] * cell_px) if moved else (0.0, 0.0),
-        shift_sigma_px=float(max(sigmas[4:6])) * cell_px if moved else math.nan,
+        shift_sigma_px=float(max((sigmas if moved else still.sigmas)[4:6])) * cell_px,
         left=used.left,
     )
 
@@ -154,12 +156,16 @@ def _shift(now: Floats, reference: Reference, weights: NDArray[np.float64]) -> t
             seen = np.where(
                 _moved(reference.usable.astype(np.float32), x, y) > 0.99, _moved_weights(weights, x, y), 0.0
             )
-            slopes = np.stack([-np.gradient(there, axis=1), -np.gradient(there, axis=0)]).astype(np.float64)
-            fit = _fit(now - there, seen, np.concatenate([_surface(now.shape), slopes]))
+            fit = _fit(now - there, seen, np.concatenate([_surface(now.shape), _slopes(there)]))
             if best[1] is None or fit.cost < best[1].cost:
                 best = (x + float(fit.terms[4]), y + float(fit.terms[5])), fit
             x, y = x + float(np.clip(fit.terms[4], -1, 1)), y + float(np.clip(fit.terms[5], -1, 1))
     return best
+
+
+def _slopes(cells: Floats) -> NDArray[np.float64]:
+    """How a small shift to the right, and one down, changes each cell: (2, rows, columns)."""
+    return np.stack([-np.gradient(cells, axis=1), -np.gradient(cells, axis=0)]).astype(np.float64)
 
 
 def _coarse_shift(now: Floats, reference: Reference) -> tuple[float, float]:

@@ -23,6 +23,8 @@ _STEADY_SPREAD = 0.05
 _LEAST_STEADY_SHARE = 0.02
 # The median absolute deviation of a normal distribution, times this, is its standard deviation.
 TO_SIGMA = 1.4826
+# As many deviations of a normal distribution lie between its outer tenths.
+_OUTER_TENTHS = 2.563
 _MASKS = ("usable", "steady")
 _ARRAYS = (
     "middle", "spread", "detail_best", "detail_worst", "detail_spread", "blur_losses", "colour", "colour_spread",
@@ -213,8 +215,11 @@ def read_reference(data: bytes, name: str) -> Reference:
 
 
 def _deviation(values: Floats) -> Floats:
-    """`sigma` of each cell, over the frames."""
-    return np.asarray(TO_SIGMA * np.median(np.abs(values - np.median(values, axis=0)), axis=0), np.float32)
+    """`sigma` of each cell over the frames, or what the outer tenths say if that is more: parts that lie here now and there
+    then leave most frames of a cell alike, and would move its median by chance."""
+    middle = TO_SIGMA * np.median(np.abs(values - np.median(values, axis=0)), axis=0)
+    low, high = np.quantile(values, (0.1, 0.9), axis=0)
+    return np.asarray(np.maximum(middle, (high - low) / _OUTER_TENTHS), np.float32)
 
 
 def _column_medians(values: Floats) -> Floats:

@@ -54,7 +54,8 @@ def value_text(change: Change) -> str:
     """The value as people read it."""
     if change.kind in (Kind.FOCUS, Kind.VIBRATION):
         return f"{change.value:.1f} px"
-    return f"{change.value:+.1%}" if abs(change.value) < 0.1 else f"{change.value:+.0%}"
+    sign = "+" if change.kind in (Kind.LIGHT, Kind.VIGNETTING, Kind.COLOUR) else ""
+    return f"{change.value:{sign}.{0 if abs(change.value) >= 0.1 else 2}%}"
 
 
 def _light(change: Change) -> str:
