@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from inspector.errors import ConfigError, SourceError
-from inspector.settings import Address, CameraBase, LineSettings, load_line_file
+from inspector.settings import Address, CameraBase, LineSettings, load_line_file, parse_address
 from inspector.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
-    from inspector.cameras.account import ResultsFile
+    from inspector.cameras.account import Account, ResultsFile
     from inspector.cameras.connection import ClientTls
     from inspector.cameras.run import CameraPlan
     from inspector.cameras.sources.source import Stage
@@ -37,6 +37,9 @@ def camera_run(
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long.")] = None,
     results: Annotated[Path | None, typer.Option(help="Write one JSON line a verdict to this file.")] = None,
+    metrics: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Serve metrics for Prometheus there, on this machine.")
+    ] = "",
     log_format: Annotated[
         Literal["text", "json"], typer.Option(help="One line or one JSON object per event, on standard error.")
     ] = "text",
@@ -57,7 +60,8 @@ def camera_run(
         timer.start()
     with _results(results) as file:
         accounts = [Account(plan.camera, file) for plan in plans]
-        run_cameras(plans, accounts, ending)
+        with _served(metrics, settings.file.line.name, accounts):
+            run_cameras(plans, accounts, ending)
     for account in accounts:
         out.print(str(account), markup=False, highlight=False, soft_wrap=True)
     if any(account.trouble for account in accounts):
@@ -175,6 +179,31 @@ def _reachable(address: Address) -> str:
     """Where this machine reaches a service that listens there."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     return str(Address(anywhere.get(address.host, address.host), address.port))
+
+
+@contextmanager
+def _served(listen: str, line: str, accounts: Sequence[Account]) -> Iterator[None]:
+    """Metrics at `listen` while the context lasts; "": none. Raises ConfigError."""
+    if not listen:
+        yield
+        return
+    from prometheus_client.registry import CollectorRegistry
+
+    from inspector.cameras.metrics import CameraCollector
+    from inspector.telemetry.server import MetricsServer
+
+    try:
+        address = parse_address(listen)
+    except ValueError as error:
+        raise ConfigError(f"--metrics: {error}") from error
+    registry = CollectorRegistry()
+    registry.register(CameraCollector(line, accounts))
+    server = MetricsServer(address.host, address.port, registry)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.benchmarks import health, latency, load, outage, settling, steady, week
+from tests.benchmarks import camera, health, latency, load, outage, settling, steady, week
 from tests.benchmarks.machine import OthersUse
 from tests.benchmarks.model import BenchModel, bench_model
 from tests.benchmarks.rows import Row, show, write
@@ -30,6 +30,7 @@ GROUPS: dict[str, Group] = {
     "settling": settling.measure,
     "week": week.measure,
     "outage": outage.measure,
+    "camera": camera.measure,
 }
 # These need no model, which takes a while to make.
 PLAIN: dict[str, Plain] = {"health": health.measure}
@@ -43,6 +44,7 @@ def main(
     quick: Annotated[
         bool, typer.Option(help="A look in a minute: few samples, short outage, a hundredth of the week.")
     ] = False,
+    camera_minutes: Annotated[float, typer.Option(min=0.1, help="How long the GigE camera streams.")] = camera.minutes,
     output: Annotated[Path, typer.Option(help="Where the rows are written.")] = Path("build/bench.json"),
 ) -> None:
     """Run the benchmark."""
@@ -51,6 +53,7 @@ def main(
         raise typer.BadParameter(
             f"{', '.join(unknown)}: choose from {', '.join((*GROUPS, *PLAIN))}", param_hint="--only"
         )
+    camera.minutes = camera_minutes
     started = time.monotonic()
     rows: list[Row] = []
     failed = False

@@ -68,7 +68,7 @@ def fake_camera(*options: str) -> Iterator[FakeCamera]:
             camera.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gige() -> Iterator[FakeCamera]:
     with fake_camera() as camera:
         yield camera

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from rpc_line import Line, Lines, wait_for
 from scripted import BAD, GOOD, ScriptedSource, taken
 from typer.testing import CliRunner
 
 from inspector.cameras.account import Account
+from inspector.cameras.metrics import CameraCollector
 from inspector.cameras.run import CameraPlan, in_flight, run_cameras
 from inspector.cameras.sources.registry import SOURCES, make_source
 from inspector.cameras.sources.source import Lost, Source
@@ -146,6 +148,26 @@ def test_a_source_of_files_waits_for_room(line: Line) -> None:
     assert (account.crowded_out, dict(account.verdicts)) == (0, {"PASS": 50})
 
 
+def test_metrics_show_what_a_camera_does(line: Line) -> None:
+    source = ScriptedSource([taken(GOOD), Lost("no exposure", 2), taken(BAD)])
+    (account,) = run(plan(line, source))
+    account.uncertainty_ms = 1.5
+    registry = CollectorRegistry()
+    registry.register(CameraCollector("a", [account]))
+    told = generate_latest(registry).decode()
+    for sample in (
+        'inspector_camera_frames_total{camera="cam1",line="a"} 2.0',
+        'inspector_camera_frame_bytes_total{camera="cam1",line="a"} 2.0',
+        'inspector_camera_lost_parts_total{camera="cam1",line="a"} 2.0',
+        'inspector_camera_crowded_out_frames_total{camera="cam1",line="a"} 0.0',
+        'inspector_camera_verdicts_total{camera="cam1",line="a",reason="TRIGGER_GAP"} 2.0',
+        'inspector_camera_streaming{camera="cam1",line="a"} 0.0',
+        'inspector_camera_clock_uncertainty_seconds{camera="cam1",line="a"} 0.0015',
+        'inspector_camera_latency_seconds{camera="cam1",line="a",quantile="0.99"} 0.',
+    ):
+        assert sample in told
+
+
 @pytest.mark.parametrize(
     ("rate_hz", "deadline_ms", "frames"),
     [
@@ -206,6 +228,8 @@ def test_the_command_streams_a_folder_of_the_line_file(line: Line, pictures: Pat
     [
         pytest.param(["--camera", "cam7"], r"has no table \[camera.cam7\]; it has cam1", id="no such table"),
         pytest.param(["--results", "/no/such/folder/x"], "results cannot be written", id="results"),
+        pytest.param(["--metrics", "9464"], "--metrics: got", id="no address"),
+        pytest.param(["--metrics", "192.168.10.5:9464"], "may not be served", id="metrics for everybody"),
     ],
 )
 def test_wrong_words_get_a_message(pictures: Path, arguments: list[str], says: str) -> None:

@@ -1,0 +1,144 @@
+"""A whole line with a GigE Vision camera: fake camera, `inspector camera run` and `inspector serve` as processes of their own.
+
+Packets are lost, the service freezes and is restarted, the camera's cable is pulled, and every part has one verdict at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from gige import DEVICE, fake_camera
+from rpc_line import wait_for
+from toys import toy_bundle
+
+from inspector.records.store import Store
+from inspector.settings import load_line_file
+from inspector.sim.demo.processes import free_ports
+
+INSPECTOR = (sys.executable, "-c", "from inspector.cli import main; main()")
+RATE_HZ, DEADLINE_MS = 30, 400
+
+
+@contextmanager
+def process(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as out:
+        run = subprocess.Popen([*INSPECTOR, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield run
+    finally:
+        run.send_signal(signal.SIGCONT)
+        run.terminate()
+        run.wait(30)
+
+
+def line_file(folder: Path) -> Path:
+    toy_bundle(folder / "toy")
+    grpc, modbus = free_ports(2)
+    path = folder / "line.toml"
+    path.write_text(
+        f"""
+[line]
+name = "l1"
+[grpc]
+listen = "127.0.0.1:{grpc}"
+[modbus]
+listen = "127.0.0.1:{modbus}"
+[[station]]
+name = "s1"
+camera = "c1"
+unit = 1
+recipe = "toy"
+[recipe.toy]
+bundle = "toy"
+deadline_ms = {DEADLINE_MS}
+[camera.c1]
+source = "genicam"
+device = "{DEVICE}"
+rate_hz = {RATE_HZ}
+packet_size = 1400
+region = {{ width_px = 320, height_px = 240 }}
+"""
+    )
+    return path
+
+
+def entries(results: Path) -> list[dict[str, Any]]:
+    whole = results.read_text().rpartition("\n")[0] if results.exists() else ""
+    return [json.loads(text) for text in whole.splitlines()]
+
+
+def is_said(log: Path, *words: str) -> Callable[[], bool]:
+    return lambda: log.exists() and all(word in log.read_text() for word in words)
+
+
+def judged(results: Path, beyond: int = 0) -> int:
+    return sum(entry["verdict"] == "PASS" for entry in entries(results)[beyond:])
+
+
+def test_every_part_has_one_verdict_whatever_breaks(tmp_path: Path) -> None:
+    path, results = line_file(tmp_path), tmp_path / "results.jsonl"
+    served, streamed = tmp_path / "serve.log", tmp_path / "camera.log"
+    (metrics,) = free_ports(1)
+    camera_run = ("camera", "run", str(path), "--results", str(results), "--metrics", f"127.0.0.1:{metrics}")
+    with (
+        fake_camera("--lost", "0.0005") as camera,
+        process(served, "serve", str(path)) as service,
+        process(streamed, *camera_run) as program,
+    ):
+        wait_for(lambda: judged(results) > 40, "parts to be judged", 30)
+        service.send_signal(signal.SIGSTOP)
+        wait_for(is_said(streamed, "the service is slower than the camera"), "frames without room")
+        service.send_signal(signal.SIGCONT)
+        before = len(entries(results))
+        wait_for(lambda: judged(results, before) > 20, "parts to be judged after the service froze")
+        service.terminate()
+        service.wait(30)
+        before = len(entries(results))
+        with process(served, "serve", str(path)):
+            wait_for(lambda: judged(results, before) > 20, "parts to be judged by the restarted service", 30)
+            camera.stop()
+            wait_for(is_said(streamed, "has no frames"), "the pulled cable to be noticed", 30)
+            camera.start()
+            before = len(entries(results))
+            wait_for(lambda: judged(results, before) > 20, "parts to be judged after the cable was put back", 60)
+            shown = urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode()
+            program.send_signal(signal.SIGTERM)
+            assert program.wait(30) == 0, streamed.read_text()
+            final = entries(results)
+            wait_for(lambda: len(recorded(path)) >= len(final), "all parts on record", 30)
+    check(final, recorded(path), shown)
+
+
+def recorded(path: Path) -> Sequence[Any]:
+    """All parts of the quality database."""
+    store = Store(load_line_file(path).database_url)
+    try:
+        return [stored.inspection for stored in store.after("l1", 0, limit=100_000)]
+    finally:
+        store.close()
+
+
+def check(told: list[dict[str, Any]], rows: Sequence[Any], shown: str) -> None:
+    """One verdict for each number from 1, the same for the camera and on record; every loss with its reason."""
+    assert sorted(entry["trigger"] for entry in told) == list(range(1, len(told) + 1))
+    assert [row.trigger for row in sorted(rows, key=lambda row: row.trigger)] == list(range(1, len(told) + 1))
+    on_record = {row.trigger: row for row in rows}
+    for entry in told:
+        row = on_record[entry["trigger"]]
+        assert entry["verdict"] in (None, row.verdict.name)
+        assert row.verdict.name in ("PASS", "UNKNOWN"), "the part is grey in every frame"
+    details = {row.detail for row in rows if row.reason.name == "TRIGGER_GAP"}
+    for why in ("the frame is incomplete", "wait for the service", "the camera was away for"):
+        assert any(why in detail for detail in details), (why, details)
+    for sample in ("frames_total", "lost_parts_total", "crowded_out_frames_total", "source_faults_total"):
+        (value,) = (text.split()[-1] for text in shown.splitlines() if text.startswith(f"inspector_camera_{sample}{{"))
+        assert float(value) > 0, sample
+    assert 'inspector_camera_streaming{camera="c1",line="l1"} 1.0' in shown
