@@ -25,7 +25,7 @@ from inspector.access_commands import audit_app, certs_app, passphrase_of
 from inspector.camera_commands import camera_app, client_tls
 from inspector.errors import InspectorError
 from inspector.health_commands import camera_health
-from inspector.label_commands import import_labels, label, labels
+from inspector.label_commands import export_labels, import_labels, label, labels
 from inspector.opcua_commands import opcua, opcua_certificate, opcua_user
 from inspector.promotion_commands import promote, rollback
 from inspector.settings import LineSettings, load_line_file
@@ -52,6 +52,7 @@ camera_app.command("board")(camera_board)
 app.command("label")(label)
 app.command("labels")(labels)
 app.command("import-labels")(import_labels)
+app.command("export-labels")(export_labels)
 app.command("promote")(promote)
 app.command("rollback")(rollback)
 app.command("opcua")(opcua)
@@ -236,10 +237,11 @@ def show(
 ) -> None:
     """Tell everything about a part: verdict, reason, score, limit, findings, bundle and pictures."""
     from inspector import reports
+    from inspector.records.parts import find_part
     from inspector.service import open_image_store
 
     with _store(line_file) as (settings, store):
-        found = reports.find_part(store, settings.file.line.name, part)
+        found = find_part(store, settings.file.line.name, part)
         for stored in found:
             out.print(reports.inspection_card(store.labels(settings.file.line.name, stored.inspection.sequence)))
         if save is not None:

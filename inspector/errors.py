@@ -31,6 +31,8 @@
     │   ├── SchemaOutdated     the database needs `inspector db upgrade`, or is newer than this program
     │   ├── RecordRejected     the quality database refuses a value; trying again will not help
     │   ├── LabelInvalid       a label says what no label can say
+    │   ├── EditConflict       what a person edits was changed by another meanwhile
+    │   ├── ClaimLost          a part that a person reviews is another's by now
     │   ├── PageTokenInvalid   not a token from the page before, or of another query
     │   ├── AuditError         the audit log cannot be read or written, or was changed
     │   ├── ImageStoreError    a picture cannot be written or read
@@ -175,6 +177,14 @@ class RecordRejected(RecordsError):
 
 class LabelInvalid(RecordsError):
     """A label says what no label can say."""
+
+
+class EditConflict(RecordsError):
+    """What a person edits was changed by another meanwhile."""
+
+
+class ClaimLost(RecordsError):
+    """A part that a person reviews is another's by now."""
 
 
 class PageTokenInvalid(RecordsError):

@@ -1,4 +1,4 @@
-"""`inspector label`, `labels` and `import-labels`: what people say of parts."""
+"""`inspector label`, `labels`, `import-labels` and `export-labels`: what people say of parts."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def label(
 ) -> None:
     """Say what a part is. Nothing is overwritten: the newest label of each person counts."""
     from inspector import labelling, reports
+    from inspector.records.parts import find_part
 
     areas = [labelling.Drawn(labelling.read_box(text)) for text in box or ()]
     areas += [labelling.Drawn(labelling.read_box(text), counts=False) for text in ignore_box or ()]
@@ -41,7 +42,7 @@ def label(
     wanted = labelling.Wanted(part, what, by, tuple(areas), note)
     with _desk(line_file) as desk:
         added = desk.add([wanted], datetime.now(UTC), new_class=new_class)
-        found = reports.find_part(desk.store, desk.line, part)
+        found = find_part(desk.store, desk.line, part)
         out.print(reports.labels_table([desk.store.labels(desk.line, found[0].inspection.sequence)]))
     if not added:
         out.print(f"{by} has said so already: nothing was added", markup=False, highlight=False)
@@ -69,17 +70,51 @@ def labels(
 
 def import_labels(
     line_file: LineFile,
-    file: Annotated[Path, typer.Argument(help="CSV or JSON: part,label and, if wanted, author,time,note,box,mask,…")],
+    file: Annotated[Path, typer.Argument(help="A file, a folder or a ZIP file of labels.")],
     by: Annotated[str, typer.Option(metavar="NAME", help="Whose labels they are where the file does not say.")] = "",
     new_class: Annotated[bool, typer.Option("--new-class", help="Classes are not known ones misspelt.")] = False,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="coco, yolo, yolo-seg, mvtec, label-studio or csv.  [default: what it looks like]"
+        ),
+    ] = "",
 ) -> None:
     """Add the labels of a file, all or none; a second time adds nothing."""
-    from inspector.label_files import read_label_file
+    from inspector.formats.registry import read_labels
+    from inspector.formats.sources import open_source
 
-    wanted = read_label_file(file, by)
+    with open_source(file) as (source, given):
+        wanted = read_labels(source, given, by, format_)
     with _desk(line_file) as desk:
         added = desk.add(wanted, datetime.now(UTC), new_class=new_class)
     out.print(f"{added} label(s) added, {len(wanted) - added} said already", markup=False, highlight=False)
+
+
+def export_labels(
+    line_file: LineFile,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="coco, yolo, yolo-seg, mvtec, label-studio or csv.")
+    ] = "coco",
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only what this person says; repeatable.")
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Of parts received since (UTC unless it says).")] = None,
+) -> None:
+    """Write labels with their pictures for another program; `import-labels` takes them back as they were."""
+    from inspector import reports
+    from inspector.formats.exporting import export_labels as export
+    from inspector.records.label_rows import LabelledFilter
+
+    with _desk(line_file) as desk:
+        where = LabelledFilter(desk.line, start_time=reports.as_utc(since))
+        done = export(desk.store, desk.images, where, format_, folder, authors=by or (), limits=desk.limits)
+    out.print(f"{done.labels} label(s) of {done.pictures} picture(s) in {folder}", markup=False, highlight=False)
+    for what, count in done.notes:
+        out.print(f"  {count} {what}", markup=False, highlight=False, soft_wrap=True)
+    for why, count in done.left_out:
+        out.print(f"  left out: {count}, {why}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

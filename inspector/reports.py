@@ -22,9 +22,6 @@ from inspector.records.queries import InspectionFilter, StoredInspection
 from inspector.records.store import Store, StoreStats
 
 _STYLES = {Verdict.PASS: "green", Verdict.REJECT: "red", Verdict.UNKNOWN: "yellow"}
-MAX_SHOWN = 50
-# The quality database counts in signed 64-bit numbers.
-MAX_NUMBER = 2**63 - 1
 
 
 def not_passed(
@@ -41,22 +38,6 @@ def not_passed(
 def as_utc(time: datetime | None) -> datetime | None:
     """A time without a zone is taken as UTC."""
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
-
-
-def find_part(store: Store, line: str, part: str) -> Sequence[StoredInspection]:
-    """Inspections of a part id, newest first, or the one numbered "#123". Raises NotFound or ConfigError."""
-    if part.startswith("#"):
-        digits = part[1:]
-        # The length first: Python refuses to read a number of thousands of digits.
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 19 and int(digits) <= MAX_NUMBER):
-            raise ConfigError(
-                f'"{part[:80]}" is no number of an inspection: give "#" and digits, such as "#123", up to #{MAX_NUMBER}'
-            )
-        return [store.get(line, int(digits))]
-    found = store.list(InspectionFilter(line=line, part_id=part), MAX_SHOWN).inspections
-    if not found:
-        raise NotFound(f'line {line} has no inspection of part "{part}": `inspector rejects` lists what there is')
-    return found
 
 
 def inspection_table(inspections: Sequence[StoredInspection]) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from inspector.errors import LabelInvalid, NotFound
+from inspector.errors import EditConflict, LabelInvalid, NotFound
 from inspector.part import Box, Verdict
 from inspector.records import schema
 from inspector.records.applying import chunks, insert_for
@@ -23,6 +23,8 @@ from inspector.records.queries import INSPECTIONS, Terms, bundle_ids, complete, 
 from inspector.records.text import clean
 
 _PAGE = 500
+Versions = Mapping[tuple[str, int], int]
+"""How many labels a part (line, number) had when somebody opened it."""
 _labels, _areas, _i = schema.labels, schema.label_areas, schema.inspections
 
 
@@ -45,40 +47,78 @@ class LabelledFilter:
 # Adding
 
 
-def add(database: Database, labels: Sequence[Label]) -> int:
+def add(database: Database, labels: Sequence[Label], versions: Versions | None = None) -> int:
     """Add labels, all or none; returns how many said something new of their author.
 
-    Raises LabelInvalid, NotFound, and what `Database.writing` raises.
+    Raises LabelInvalid, NotFound, EditConflict, and what `Database.writing` raises.
+    """
+    with database.writing() as connection:
+        return add_in(connection, labels, versions)
+
+
+def add_in(
+    connection: Connection, labels: Sequence[Label], versions: Mapping[tuple[str, int], int] | None = None
+) -> int:
+    """As `add`, within a transaction. `versions` say of a part (line, number) how many labels it had when it was opened: raises
+    EditConflict if somebody has labelled it since.
     """
     for label in labels:
         check_label(label)
-    with database.writing() as connection:
-        line_ids = _line_ids(connection)
-        keys = [(line_ids.get(clean(label.line), 0), label.sequence) for label in labels]
-        pictures = _pictures(connection, keys)
-        for key, label in zip(keys, labels, strict=True):
-            if key not in pictures:
-                raise NotFound(
-                    f"lines/{label.line}/inspections/{label.sequence} is not on record, so it cannot be labelled"
-                )
-            if label.image and label.image not in pictures[key]:
-                raise LabelInvalid(
-                    f"picture {label.image[:12]} is none of lines/{label.line}/inspections/{label.sequence}: "
-                    "label one of its own"
-                )
-        masks = _masks(labels)
-        # Holds off a sweep that is about to remove these pictures; see `Store.mark_removed`.
-        _lock(connection, {sha256 for shown in pictures.values() for sha256 in shown} | set(masks))
-        mask_ids = _record_masks(connection, masks)
-        said = {key: _newest(history) for key, history in _histories(connection, keys).items()}
-        added = 0
-        for key, label in zip(keys, labels, strict=True):
-            known = said[key].get(label.author)
-            if known is None or not known.says_the_same(label):
-                _insert(connection, key, label, mask_ids)
-                said[key][label.author] = label
-                added += 1
-        return added
+    line_ids = _line_ids(connection)
+    keys = [(line_ids.get(clean(label.line), 0), label.sequence) for label in labels]
+    pictures = _pictures(connection, keys)
+    if versions:
+        _lock_parts(connection, keys)
+    for key, label in zip(keys, labels, strict=True):
+        if key not in pictures:
+            raise NotFound(
+                f"lines/{label.line}/inspections/{label.sequence} is not on record, so it cannot be labelled"
+            )
+        if label.image and label.image not in pictures[key]:
+            raise LabelInvalid(
+                f"picture {label.image[:12]} is none of lines/{label.line}/inspections/{label.sequence}: "
+                "label one of its own"
+            )
+    masks = _masks(labels)
+    # Holds off a sweep that is about to remove these pictures; see `Store.mark_removed`.
+    _lock(connection, {sha256 for shown in pictures.values() for sha256 in shown} | set(masks))
+    mask_ids = _record_masks(connection, masks)
+    before = histories(connection, keys)
+    _check_versions(labels, keys, before, versions or {})
+    said = {key: _newest(history) for key, history in before.items()}
+    added = 0
+    for key, label in zip(keys, labels, strict=True):
+        known = said[key].get(label.author)
+        if known is None or not known.says_the_same(label):
+            _insert(connection, key, label, mask_ids)
+            said[key][label.author] = label
+            added += 1
+    return added
+
+
+def _check_versions(
+    labels: Sequence[Label],
+    keys: Sequence[tuple[int, int]],
+    histories: Mapping[tuple[int, int], Sequence[Label]],
+    versions: Mapping[tuple[str, int], int],
+) -> None:
+    """Raise EditConflict if a part has been labelled since its version was told."""
+    for key, label in zip(keys, labels, strict=True):
+        known, history = versions.get((label.line, label.sequence)), histories[key]
+        if known is not None and known != len(history):
+            last = history[-1]
+            raise EditConflict(
+                f"{last.author} has labelled #{label.sequence} as {last.what} at {last.time:%H:%M:%S} UTC, after you opened "
+                "it: nothing of yours was saved yet; look at theirs, then save again"
+            )
+
+
+def _lock_parts(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
+    """So that what is said of them between reading and writing waits."""
+    for line_id, sequences in numbered(keys).items():
+        for chunk in chunks(sorted(sequences)):
+            query = sa.select(_i.c.sequence).where(_i.c.line_id == line_id, _i.c.sequence.in_(chunk))
+            connection.execute(query.order_by(_i.c.sequence).with_for_update())
 
 
 def _newest(history: Sequence[Label]) -> dict[str, Label]:
@@ -234,13 +274,11 @@ def _page_after(connection: Connection, where: LabelledFilter, after: tuple[int,
 
 def _labelled(connection: Connection, rows: Sequence[Row[Any]], last: int | None = None) -> list[Labelled]:
     keys = [(row.line_id, row.sequence) for row in rows]
-    histories = _histories(connection, keys, last)
-    return [
-        Labelled(stored, tuple(histories[key])) for key, stored in zip(keys, complete(connection, rows), strict=True)
-    ]
+    found = histories(connection, keys, last)
+    return [Labelled(stored, tuple(found[key])) for key, stored in zip(keys, complete(connection, rows), strict=True)]
 
 
-def _histories(
+def histories(
     connection: Connection, keys: Sequence[tuple[int, int]], last: int | None = None
 ) -> dict[tuple[int, int], list[Label]]:
     """The labels of each inspection by time, up to row `last`."""
@@ -251,10 +289,10 @@ def _histories(
             query = query.where(_labels.c.line_id == line_id, _labels.c.sequence.in_(chunk))
             rows += connection.execute(query if last is None else query.where(_labels.c.id <= last))
     areas = _areas_of(connection, [row.id for row in rows])
-    histories: dict[tuple[int, int], list[Label]] = {key: [] for key in keys}
+    found: dict[tuple[int, int], list[Label]] = {key: [] for key in keys}
     for row in sorted(rows, key=lambda row: (row.labelled_us, row.id)):
-        histories[row.line_id, row.sequence].append(_label(row, areas[row.id]))
-    return histories
+        found[row.line_id, row.sequence].append(_label(row, areas[row.id]))
+    return found
 
 
 def _areas_of(connection: Connection, label_ids: Sequence[int]) -> dict[int, list[Area]]:

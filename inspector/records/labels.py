@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -101,21 +102,24 @@ def newest(history: Iterable[Label]) -> tuple[Label, ...]:
 
 
 def outcome_of(current: Sequence[Label]) -> Outcome:
-    """What labels that count come to: who is unsure does not outvote who is sure."""
-    sure = {label.what for label in current if label.is_sure}
-    if len(sure) > 1:
-        return Outcome.DISAGREED
-    if sure:
-        return Outcome.AGREED
+    """What labels that count come to: who is unsure does not outvote who is sure, of whom the majority counts."""
+    if any(label.is_sure for label in current):
+        return Outcome.AGREED if accepted_of(current) else Outcome.DISAGREED
     return Outcome.UNSURE if current else Outcome.NONE
+
+
+def accepted_of(current: Sequence[Label]) -> str:
+    """What more than half of those say who are sure, or an empty string."""
+    sure = Counter(label.what for label in current if label.is_sure)
+    most = sure.most_common(1)
+    return most[0][0] if most and 2 * most[0][1] > sure.total() else ""
 
 
 def agreed_of(current: Sequence[Label]) -> Label | None:
     """The one that counts of labels that agree: the newest that says where, else the newest; None if they differ."""
-    if outcome_of(current) is not Outcome.AGREED:
-        return None
-    sure = [label for label in current if label.is_sure]
-    return next((label for label in reversed(sure) if label.areas), sure[-1])
+    accepted = accepted_of(current)
+    agreeing = [label for label in current if label.is_sure and label.what == accepted]
+    return next((label for label in reversed(agreeing) if label.areas), agreeing[-1] if agreeing else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class Labelled:
 
     @property
     def outcome(self) -> Outcome:
-        """Who is unsure does not outvote who is sure."""
+        """Who is unsure does not outvote who is sure; of three and more who are sure the majority counts."""
         return outcome_of(self.current)
 
     @property

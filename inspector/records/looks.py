@@ -16,7 +16,7 @@ from inspector.part import Reason, Verdict
 from inspector.records import schema
 from inspector.records.codec import from_microseconds
 from inspector.records.database import Database
-from inspector.records.labels import WITHDRAWN, Label, Outcome, newest, outcome_of
+from inspector.records.labels import WITHDRAWN, Label, Outcome, accepted_of, newest, outcome_of
 from inspector.records.lots import LotOf
 from inspector.records.queries import aside
 from inspector.records.tallies import Names, TallyFilter, inspection_terms
@@ -49,9 +49,7 @@ class LookedAt:
     @property
     def agreed(self) -> str:
         """Good or the class that those who are sure agree on, else empty."""
-        if self.outcome is not Outcome.AGREED:
-            return ""
-        return next(label.what for label in newest(self.history) if label.is_sure)
+        return accepted_of(newest(self.history))
 
     @property
     def looks(self) -> dict[str, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 # Their tables are part of the same database.
@@ -30,7 +31,7 @@ from inspector.records import set_tables as set_tables
 from inspector.records.metadata import metadata
 
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 lines = Table(
     "lines",
@@ -134,6 +135,17 @@ Index(
     *_at,
     sqlite_where=_NOT_PASSED,
     postgresql_where=_NOT_PASSED,
+)
+# Parts that passed close to their limit; `queries` and `review_rows` ask in the same words, so that the index applies.
+NEAR_LIMIT = (
+    "inspections.verdict = 1 AND inspections.score >= inspections.score_limit - 0.1 * abs(inspections.score_limit)"
+)
+Index(
+    "ix_inspections_near",
+    inspections.c.line_id,
+    *_at,
+    sqlite_where=text(NEAR_LIMIT.replace("inspections.", "")),
+    postgresql_where=text(NEAR_LIMIT.replace("inspections.", "")),
 )
 _HAS_CLASS = inspections.c.class_id.is_not(None)
 Index(
@@ -295,6 +307,46 @@ camera_alarms = Table(
     Column("value_limit", Double, nullable=False),
     Column("words", Text, nullable=False),
     Column("reference", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Who looks at which part just now, so that nobody else gets it; `expires_us` is when it is offered again. `window` tells two
+# windows of one person apart.
+review_claims = Table(
+    "review_claims",
+    metadata,
+    Column("line_id", ForeignKey("lines.id"), primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("reviewer", Text, nullable=False),
+    Column("window", Text, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What people mean by each defect class; `version` counts its changes. A class may be in use without a row here.
+class_book = Table(
+    "class_book",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("definition", Text, nullable=False),
+    Column("colour", Text, nullable=False),
+    Column("hot_key", SmallInteger, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
+# Pictures that show what is meant; retention keeps them.
+class_examples = Table(
+    "class_examples",
+    metadata,
+    Column("class_id", ForeignKey("class_book.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("line_id", ForeignKey("lines.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("picture_id", ForeignKey("pictures.id"), nullable=False, index=True),
+    Column("note", Text),
     sqlite_with_rowid=False,
 )
 

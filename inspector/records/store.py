@@ -178,12 +178,13 @@ class Store:
 
     # Labels and retention
 
-    def add_labels(self, labels: Sequence[Label]) -> int:
+    def add_labels(self, labels: Sequence[Label], versions: Mapping[tuple[str, int], int] | None = None) -> int:
         """Note what people say of parts, all of it or nothing; from then on retention keeps the pictures and masks.
 
-        Returns how many say something that their author has not said already. LabelInvalid, NotFound.
+        `versions` say of a part (line, number) how many labels it had when it was opened. Returns how many say something that
+        their author has not said already. LabelInvalid, NotFound; EditConflict if a part was labelled since.
         """
-        return label_rows.add(self._database, labels)
+        return label_rows.add(self._database, labels, versions)
 
     def labels(self, line: str, sequence: int) -> Labelled:
         """One inspection with all that was said of it. NotFound."""
@@ -198,7 +199,7 @@ class Store:
         return label_rows.classes(self._database)
 
     def protected_pictures(self) -> frozenset[str]:
-        """SHA-256 of every picture of a labelled part or an image set, and of every mask of a label."""
+        """SHA-256 of every picture of a labelled part, an image set or a class's examples, and of every mask of a label."""
         with self._database.reading() as connection:
             return frozenset(sha256.hex() for sha256 in _protected(connection))
 
@@ -286,9 +287,17 @@ _OF_SETS = (
 )
 
 
+_EXAMPLES = (
+    sa.select(schema.pictures.c.sha256)
+    .distinct()
+    .join(schema.class_examples, schema.class_examples.c.picture_id == schema.pictures.c.id)
+)
+
+
 def _protected(connection: Connection, which: sa.ColumnElement[bool] | None = None) -> set[bytes]:
-    """SHA-256 of the pictures, or of `which` of them, that labels or image sets keep."""
-    queries = [query if which is None else query.where(which) for query in (_LABELLED, _MASKS, _OF_SETS)]
+    """SHA-256 of the pictures, or of `which` of them, that labels, image sets or examples of classes keep."""
+    kept = (_LABELLED, _MASKS, _OF_SETS, _EXAMPLES)
+    queries = [query if which is None else query.where(which) for query in kept]
     return {bytes(sha256) for query in queries for sha256 in connection.execute(query).scalars()}
 
 

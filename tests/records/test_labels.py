@@ -78,6 +78,10 @@ OUTCOMES = [
     pytest.param([("anna", "dent"), ("ben", "good")], Outcome.DISAGREED, None, id="two disagree"),
     pytest.param([("anna", "dent"), ("ben", "good"), ("ben", "dent")], Outcome.AGREED, "dent", id="one gives in"),
     pytest.param([("anna", "dent"), ("ben", "scratch")], Outcome.DISAGREED, None, id="two classes"),
+    pytest.param(
+        [("anna", "dent"), ("ben", "good"), ("carla", "dent")], Outcome.AGREED, "dent", id="a third settles it"
+    ),
+    pytest.param([("anna", "dent"), ("ben", "good"), ("carla", "blot")], Outcome.DISAGREED, None, id="all disagree"),
     pytest.param([("anna", "unsure")], Outcome.UNSURE, None, id="cannot be told"),
     pytest.param([("anna", "unsure"), ("ben", "dent")], Outcome.AGREED, "dent", id="another can tell"),
     pytest.param([("anna", "dent"), ("anna", "withdrawn")], Outcome.NONE, None, id="taken back"),

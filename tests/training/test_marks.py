@@ -13,7 +13,8 @@ from training_pictures import part, save
 
 from inspector.errors import DataError
 from inspector.imaging.locate import BlobLocation
-from training.data.drawing import IGNORE, Drawing, Polygon, Rectangle, Runs, decode_counts, polygon, rectangle, runs
+from inspector.imaging.raster import decode_counts
+from training.data.drawing import IGNORE, Drawing, Polygon, Rectangle, Runs, polygon, rectangle, runs
 from training.data.marks import read_mask
 from training.data.reading import Preparation
 from training.data.samples import Dataset, Sample

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import DataError
+from inspector.imaging.raster import polygon_pixels
 
 IGNORE = "ignore"
 """The class of areas that are nobody's business: no defect, and not known to be good."""
@@ -18,7 +18,6 @@ MAX_POINTS = 100_000
 """Of one polygon; drawn by hand they have tens, traced from pixels hundreds."""
 _SLACK = 0.01
 """Share of the picture's side by which coordinates may lie outside it: rounding of label tools. They are clipped."""
-_SUBPIXEL_BITS = 4
 
 Mask = NDArray[np.bool_]
 
@@ -126,30 +125,6 @@ def runs(label: str, counts: Sequence[int], width_px: int, height_px: int) -> Ru
     return Runs(label, tuple(counts))
 
 
-def decode_counts(text: str, most: int) -> list[int]:
-    """Run lengths from COCO's compressed string: base 32 with continuation bit, from the third on as difference to the
-    one before the last (https://github.com/cocodataset/cocoapi, maskApi.c). Raises DataError; never gives more than `most`.
-    """
-    counts: list[int] = []
-    position = 0
-    while position < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            digit = ord(text[position]) - 48 if position < len(text) else -1
-            if not 0 <= digit < 64 or shift > 35:
-                raise DataError("a compressed run length is damaged; export the labels again")
-            value |= (digit & 0x1F) << shift
-            more = bool(digit & 0x20)
-            shift += 5
-            position += 1
-            if not more and digit & 0x10:
-                value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        if len(counts) > most:
-            raise DataError(f"there are more than {most} run lengths, one for every pixel; export the labels again")
-    return counts
-
-
 def _within(value: float, side: float, name: str) -> float:
     if not math.isfinite(value):
         raise DataError(f"a coordinate {name} is {value}; draw the area again")
@@ -183,6 +158,5 @@ def _draw(area: NDArray[np.uint8], shape: Shape, scale: tuple[float, float]) -> 
         # A box thinner than a pixel still marks one.
         area[min(top, height - 1) : max(bottom, top + 1), min(left, width - 1) : max(right, left + 1)] = 1
         return
-    points = np.array(shape.points, np.float64) * scale - 0.5  # OpenCV counts from the centre of the first pixel
-    fixed = np.round(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    cv2.fillPoly(area, [fixed], 1, shift=_SUBPIXEL_BITS)
+    points = [(x * scale[0], y * scale[1]) for x, y in shape.points]
+    area |= polygon_pixels(points, width, height).astype(np.uint8)

@@ -19,7 +19,8 @@ from typing import Any
 
 from inspector.errors import DataError
 from inspector.imaging.decode import DecodeLimits
-from training.data.drawing import IGNORE, Drawing, Shape, decode_counts, polygon, rectangle, runs
+from inspector.imaging.raster import decode_counts
+from training.data.drawing import IGNORE, Drawing, Shape, polygon, rectangle, runs
 from training.data.importers.found import Found, images_below, inside, is_there, label_of, read_label_file
 from training.data.samples import GOOD, Sample, printable
 
