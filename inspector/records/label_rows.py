@@ -106,6 +106,10 @@ def _check_versions(
     for key, label in zip(keys, labels, strict=True):
         known, history = versions.get((label.line, label.sequence)), histories[key]
         if known is not None and known != len(history):
+            if known > len(history):
+                raise EditConflict(
+                    f"#{label.sequence} has {len(history)} labels, not {known}: open it again, and save then"
+                )
             last = history[-1]
             raise EditConflict(
                 f"{last.author} has labelled #{label.sequence} as {last.what} at {last.time:%H:%M:%S} UTC, after you opened "
@@ -228,6 +232,17 @@ def of(database: Database, line: str, sequence: int) -> Labelled:
     if not found:
         raise NotFound(f"lines/{line}/inspections/{sequence} is not on record: look it up with `inspector rejects`")
     return found[0]
+
+
+def of_many(database: Database, line: str, sequences: Sequence[int]) -> list[Labelled]:
+    """Inspections with their labels, in this order; those that are not on record are left out."""
+    found: dict[int, Labelled] = {}
+    with database.reading() as connection:
+        for chunk in chunks(sequences):
+            query = INSPECTIONS.where(schema.lines.c.name == clean(line), _i.c.sequence.in_(chunk))
+            for one in _labelled(connection, connection.execute(query).all()):
+                found[one.stored.inspection.sequence] = one
+    return [found[sequence] for sequence in sequences if sequence in found]
 
 
 def labelled(database: Database, where: LabelledFilter) -> Iterator[Labelled]:

@@ -6,8 +6,8 @@ offered again. What people say is a label like any other: the queue follows from
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -61,6 +61,14 @@ class Claimed:
     need: Need
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Parts that are the holder's, and how many, these among them, ask what of the holder: at most `WINDOW` of a kind."""
+
+    parts: list[Claimed]
+    waiting: Mapping[Need, int]
+
+
 class ReviewQueue:
     """The queue of one quality database. Thread-safe. Methods raise what `Database` raises."""
 
@@ -70,6 +78,12 @@ class ReviewQueue:
     def claim(
         self, wish: Wish, holder: Holder, count: int, now: datetime, besides: frozenset[int] = frozenset()
     ) -> list[Claimed]:
+        """The parts of an `offer`."""
+        return self.offer(wish, holder, count, now, besides).parts
+
+    def offer(
+        self, wish: Wish, holder: Holder, count: int, now: datetime, besides: frozenset[int] = frozenset()
+    ) -> Offer:
         """Up to `count` parts for this holder alone, until `CLAIM_FOR` from now; all that they hold is held as long.
 
         `besides` are parts that the holder has at hand already.
@@ -77,18 +91,16 @@ class ReviewQueue:
         with self._database.reading() as connection:
             line_id = _line_id(connection, wish.line)
             candidates = _candidates(connection, line_id, wish, holder, now)
-        waiting = [
-            candidate.sequence
-            for candidate, _ in queue(candidates, wish.order, holder.reviewer, wish.double_percent)
-            if candidate.sequence not in besides
-        ]
+        ordered = queue(candidates, wish.order, holder.reviewer, wish.double_percent)
+        waiting = [candidate.sequence for candidate, _ in ordered if candidate.sequence not in besides]
         taken: list[tuple[int, Need]] = []
         # Some of what was waiting may be another's by now: those behind them are next.
-        for start in range(0, max(len(waiting), 1), count):
+        for start in range(0, max(len(waiting), 1), max(count, 1)):
             taken += self._take(line_id, waiting[start : start + count], wish, holder, now)
             if len(taken) >= count:
                 break
-        return [Claimed(get(self._database, wish.line, number), need) for number, need in taken]
+        counts = Counter(need for _, need in ordered)
+        return Offer([Claimed(get(self._database, wish.line, number), need) for number, need in taken], counts)
 
     def _take(
         self, line_id: int, sequences: Sequence[int], wish: Wish, holder: Holder, now: datetime
@@ -157,15 +169,6 @@ class ReviewQueue:
         with self._database.writing() as connection:
             gone = sa.delete(_claims).where(_claims.c.line_id == _line_id(connection, line), *_held_by(holder))
             return connection.execute(gone).rowcount
-
-    def waiting(self, wish: Wish, reviewer: str, now: datetime) -> dict[Need, int]:
-        """How many parts ask what of this reviewer, at most `WINDOW` of a kind; those that others look at are left out."""
-        with self._database.reading() as connection:
-            candidates = _candidates(connection, _line_id(connection, wish.line), wish, Holder(reviewer, ""), now)
-        counts = dict.fromkeys((Need.FIRST, Need.SECOND, Need.THIRD), 0)
-        for _, need in queue(candidates, Order.NEWEST, reviewer, wish.double_percent):
-            counts[need] += 1
-        return counts
 
 
 # Claims

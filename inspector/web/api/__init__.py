@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
-from inspector.web.api import frames, image_sets, jobs, me, reports, snapshots, uploads
+from inspector.web.api import (
+    classes,
+    frames,
+    image_sets,
+    jobs,
+    label_files,
+    labels,
+    me,
+    reports,
+    review,
+    snapshots,
+    uploads,
+)
 from inspector.web.desk import Desk
 
 ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
@@ -17,4 +29,8 @@ ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
     uploads.router,
     snapshots.router,
     jobs.router,
+    review.router,
+    labels.router,
+    classes.router,
+    label_files.router,
 )

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from inspector.access.identity import Role
 from inspector.errors import (
     AccessDenied,
+    ClaimLost,
+    EditConflict,
     InspectorError,
     NotFound,
     Overloaded,
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 _STATUS: tuple[tuple[type[InspectorError], int], ...] = (
     (AccessDenied, 403),
     (NotFound, 404),
+    (EditConflict, 409),
+    (ClaimLost, 409),
     (Overloaded, 429),
     (ServiceUnreachable, 502),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from inspector.web.pages import account, agreement, datasets, line, reports, train
+from inspector.web.pages import account, agreement, datasets, label, line, reports, review, train
 from inspector.web.pages.page import Page
 
 PAGES: tuple[Page, ...] = (
     line.PAGE,
+    review.PAGE,
+    label.PAGE,
     datasets.PAGE,
     train.PAGE,
     reports.PAGE,

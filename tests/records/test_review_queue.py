@@ -194,7 +194,7 @@ def test_a_second_and_a_third_opinion(desk: ReviewQueue, parts: Store) -> None:
     say(desk, 7, "good", BEN)
     assert parts.labels(LINE, 7).outcome is Outcome.DISAGREED
     assert 7 not in numbers(desk, BEN, wish=wish)
-    assert desk.waiting(ALONE, "carla", NOW)[Need.THIRD] == 1
+    assert desk.offer(ALONE, CARLA, 0, NOW).waiting[Need.THIRD] == 1
     desk.release(LINE, BEN)
     (third,) = desk.claim(ALONE, CARLA, 1, NOW)
     assert (third.stored.inspection.sequence, third.need) == (7, Need.THIRD)
@@ -202,7 +202,7 @@ def test_a_second_and_a_third_opinion(desk: ReviewQueue, parts: Store) -> None:
     agreed = parts.labels(LINE, 7).agreed
     assert agreed is not None
     assert agreed.what == "good"
-    assert desk.waiting(wish, "dora", NOW)[Need.THIRD] == 0
+    assert desk.offer(wish, Holder("dora", "w"), 0, NOW).waiting[Need.THIRD] == 0
 
 
 def test_labels_that_were_given_elsewhere_count_too(desk: ReviewQueue, parts: Store) -> None:

@@ -1,0 +1,141 @@
+"""/label-files: labels out to other programs and in again, as ZIP files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+from starlette.background import BackgroundTask
+
+from inspector.access.identity import Role
+from inspector.errors import ImageStoreError, InvalidRequest
+from inspector.formats.exporting import export_labels
+from inspector.formats.registry import FORMATS, format_named, read_labels
+from inspector.formats.sources import open_source
+from inspector.labelling import Labelling
+from inspector.records.label_rows import LabelledFilter
+from inspector.web.accounts.user import User
+from inspector.web.api.access import needs
+from inspector.web.desk import Desk, in_thread
+
+MAX_UPLOAD_BYTES = 1 << 30
+_SUFFIX = re.compile(r"\.(zip|json|csv)", re.IGNORECASE)
+
+
+class FormatShown(BaseModel):
+    """A format of labels."""
+
+    name: str
+    title: str
+
+
+class Imported(BaseModel):
+    """How many labels a file held, and how many of them were new."""
+
+    labels: int
+    added: int
+
+
+def router(desk: Desk) -> APIRouter:
+    """Routes of label files."""
+    routes = APIRouter(prefix="/label-files", tags=["labels"])
+
+    @routes.get("")
+    async def formats(user: User = needs(Role.VIEWER)) -> list[FormatShown]:
+        """The formats that there are."""
+        return [FormatShown(name=name, title=kind.title) for name, kind in FORMATS.items()]
+
+    @routes.get("/{name}", response_class=FileResponse)
+    async def export(name: str, by: str = "", user: User = needs(Role.ENGINEER)) -> FileResponse:
+        """The labels of the line with their pictures, as a ZIP file; `by` are whose, apart by commas, all without."""
+        folder, archive = await in_thread(_export, desk, user, name, by)
+        done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        return FileResponse(archive, media_type="application/zip", filename=f"{desk.line}-{name}.zip", background=done)
+
+    @routes.post("")
+    async def import_(
+        request: Request, file: str, format_: str = "", new_class: bool = False, user: User = needs(Role.ENGINEER)
+    ) -> Imported:
+        """Add the labels of a file that is sent as the body: all of them, or none. `file` is its name."""
+        suffix = _SUFFIX.fullmatch(Path(file.replace("\\", "/")).suffix)
+        if suffix is None:
+            raise InvalidRequest(f"{file[:80]!a} is no ZIP, JSON or CSV file: pack a folder of labels as a ZIP file")
+        with _upload_folder(desk) as folder:
+            path = folder / f"labels{suffix[0].lower()}"
+            await _receive(request.stream(), path)
+            return await in_thread(_import, desk, user, path, file, format_, new_class)
+
+    return routes
+
+
+def _export(desk: Desk, user: User, name: str, by: str) -> tuple[Path, Path]:
+    """A folder to remove afterwards, and the archive in it."""
+    format_named(name)
+    folder = _new_folder(desk)
+    try:
+        authors = [author.strip() for author in by.split(",") if author.strip()]
+        done = export_labels(
+            desk.store, desk.pictures, LabelledFilter(desk.line), name, folder / "labels", authors=authors
+        )
+        try:
+            archive = Path(shutil.make_archive(str(folder / "archive"), "zip", folder / "labels"))
+        except OSError as error:
+            raise ImageStoreError(
+                f"the export cannot be packed: {error.strerror}: free space in {desk.folder}"
+            ) from error
+        details = {"format": name, "labels": done.labels, "notes": dict(done.notes), "left_out": dict(done.left_out)}
+        desk.audit(user, "exported labels", desk.line, details)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder / "labels", ignore_errors=True)
+    return folder, archive
+
+
+def _import(desk: Desk, user: User, path: Path, file: str, name: str, new_class: bool) -> Imported:
+    with open_source(path) as (source, given):
+        wanted = read_labels(source, given, user.name, name)
+    labelling = Labelling(desk.store, desk.pictures, desk.line)
+    added = labelling.add(wanted, desk.clock(), new_class=new_class)
+    desk.audit(user, "imported labels", file, {"labels": len(wanted), "added": added})
+    return Imported(labels=len(wanted), added=added)
+
+
+def _new_folder(desk: Desk) -> Path:
+    try:
+        desk.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".labels-", dir=desk.folder))
+    except OSError as error:
+        raise ImageStoreError(f"{desk.folder} cannot be written: {error.strerror}: free some disk space") from error
+
+
+@contextmanager
+def _upload_folder(desk: Desk) -> Iterator[Path]:
+    folder = _new_folder(desk)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _receive(stream: AsyncIterator[bytes], path: Path) -> None:
+    """Write a body to a file, bounded. Raises InvalidRequest, ImageStoreError."""
+    size = 0
+    try:
+        with path.open("wb") as out:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > MAX_UPLOAD_BYTES:
+                    raise InvalidRequest(f"the file has more than {MAX_UPLOAD_BYTES >> 20} MiB: divide it")
+                await in_thread(out.write, chunk)
+    except OSError as error:
+        raise ImageStoreError(f"the file cannot be received: {error.strerror}: free some disk space") from error
+    if not size:
+        raise InvalidRequest("the body is empty: send the file as the body of the request")

@@ -1,0 +1,190 @@
+"""Review and label in a real browser: by keyboard, drawing, two people at once, a reload, a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from record_samples import tiny_disk
+from web_desk import LINE, WebDesk, prepare, serving
+
+LogIn = Callable[..., Any]
+API = "/api/v1"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDesk]:
+    """A desk whose labels these tests change."""
+    with serving(prepare(tmp_path_factory.mktemp("review"), 200)) as running:
+        yield running
+
+
+@pytest.fixture
+def otto(own: WebDesk) -> Iterator[httpx.Client]:
+    with closing(own.client("otto")) as client:
+        yield client
+
+
+def wait_for(page: Any, script: str) -> None:
+    page.wait_for_function(script, timeout=15_000)
+
+
+def review_page(own: WebDesk, log_in: LogIn, name: str) -> Any:
+    """The review page, newest parts first, so that the older ones stay for the tests of labels."""
+    page = log_in(own, name, "/account")
+    page.evaluate("""localStorage.setItem("review-wish", '{"order": "newest"}')""")
+    page.goto("/review")
+    wait_for(page, "window.review && review.state().loaded")
+    return page
+
+
+def test_reviewing_by_keyboard(own: WebDesk, log_in: LogIn) -> None:
+    page = review_page(own, log_in, "otto")
+    seen = []
+    for key in ("0", "1", "x", "0"):
+        state = page.evaluate("review.state()")
+        seen.append(state["shown"])
+        page.keyboard.press(key)
+        wait_for(page, f"review.state().at > {state['at']} && review.state().loaded")
+    wait_for(page, "review.state().unsent === 0")
+    said = [own.store.labels(LINE, number).current for number in seen]
+    assert [labels[0].what for labels in said] == ["good", "crack", "unsure", "good"]
+    assert {label.author for labels in said for label in labels} == {"otto"}
+    assert all(label.image for labels in said for label in labels), "it says of which picture"
+    page.keyboard.press("z")
+    wait_for(page, f"review.state().shown === {seen[-1]}")
+    assert own.store.labels(LINE, seen[-1]).current == ()
+    page.keyboard.press("1")
+    wait_for(page, f"review.state().shown !== {seen[-1]} && review.state().unsent === 0")
+    assert own.store.labels(LINE, seen[-1]).current[0].what == "crack"
+    assert page.faults == []
+
+
+def test_two_windows_never_show_the_same_part(own: WebDesk, log_in: LogIn) -> None:
+    pages = [review_page(own, log_in, name) for name in ("otto", "erna", "otto")]
+    shown = [page.evaluate("review.state().shown") for page in pages]
+    assert len(set(shown)) == 3
+
+
+def test_text_from_cameras_and_people_stays_text(own: WebDesk, log_in: LogIn) -> None:
+    page = log_in(own, "erna", "/label?part=4")
+    wait_for(page, "window.labelling && labelling.state().part === 4")
+    assert page.locator(".label-side h2").first.inner_text().startswith("<img src=x onerror=alert(1)>")
+    assert page.locator("img[src=x]").count() == 0
+    assert "only dust <i>here</i>" in page.locator(".label-history").inner_text()
+    assert page.faults == []
+
+
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From one place of the picture to another."""
+    places = page.evaluate(
+        """([a, b]) => {
+        const s = labelling.state(), box = document.querySelector(".label-stage").getBoundingClientRect();
+        return [a, b].map(([x, y]) => [box.left + s.left + x * s.scale, box.top + s.top + y * s.scale]); }""",
+        [start, end],
+    )
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=4)
+    page.mouse.up()
+
+
+def areas(page: Any) -> list[dict[str, Any]]:
+    return page.evaluate("labelling.state().areas")  # type: ignore[no-any-return]
+
+
+def test_drawing_by_hand(own: WebDesk, log_in: LogIn) -> None:
+    page = log_in(own, "erna", "/label?part=32")
+    wait_for(page, "window.labelling && labelling.state().part === 32 && labelling.state().cls === 'crack'")
+    page.keyboard.press("b")
+    drag(page, (10, 10), (30, 24))
+    assert areas(page) == [{"class": "crack", "box": [10, 10, 20, 14]}]
+    page.keyboard.press("v")
+    drag(page, (30, 24), (40, 30))
+    assert areas(page)[0]["box"] == [10, 10, 30, 20], "a corner is dragged"
+    page.keyboard.press("ArrowRight")
+    assert areas(page)[0]["box"] == [11, 10, 30, 20]
+    page.keyboard.press("m")
+    page.keyboard.press("i")
+    drag(page, (60, 60), (80, 60))
+    page.keyboard.press("e")
+    drag(page, (60, 60), (62, 60))
+    (_, mask) = areas(page)
+    assert mask["class"] == ""
+    assert sum(mask["mask"]["counts"]) == 96 * 96
+    page.keyboard.press("z")
+    page.keyboard.press("z")
+    assert len(areas(page)) == 1, "the eraser and the brush taken back"
+    page.keyboard.press("y")
+    assert len(areas(page)) == 2
+    page.keyboard.press("s")
+    wait_for(page, "!labelling.state().dirty")
+    (label,) = own.store.labels(LINE, 32).current
+    assert (label.what, label.author, len(label.areas)) == ("crack", "erna", 2)
+    assert page.faults == []
+
+
+def test_accepting_the_models_region(own: WebDesk, log_in: LogIn) -> None:
+    page = log_in(own, "erna", "/label?part=36")
+    wait_for(page, "window.labelling && labelling.state().part === 36")
+    page.keyboard.press("a")
+    wait_for(page, "labelling.state().areas.length > 0")
+    page.keyboard.press("s")
+    wait_for(page, "!labelling.state().dirty && labelling.state().version === 1")
+    (label,) = own.store.labels(LINE, 36).current
+    assert label.what == "crack"
+    assert label.areas
+
+
+def test_of_two_who_edit_the_second_is_told_and_loses_nothing(own: WebDesk, log_in: LogIn, otto: httpx.Client) -> None:
+    page = log_in(own, "erna", "/label?part=44")
+    wait_for(page, "window.labelling && labelling.state().part === 44")
+    page.keyboard.press("b")
+    drag(page, (10, 10), (30, 24))
+    assert otto.post(f"{API}/labels/44", json={"version": 0, "what": "good"}).status_code == 200
+    page.keyboard.press("s")
+    page.locator(".label-banner", has_text="otto has labelled this part as good").wait_for()
+    assert len(areas(page)) == 1, "what was drawn is still there"
+    page.get_by_role("button", name="Save mine beside theirs").click()
+    wait_for(page, "!labelling.state().dirty")
+    assert [label.author for label in own.store.labels(LINE, 44).history] == ["otto", "erna"]
+
+
+def test_a_draft_survives_a_reload(own: WebDesk, log_in: LogIn) -> None:
+    page = log_in(own, "erna", "/label?part=48")
+    wait_for(page, "window.labelling && labelling.state().part === 48")
+    page.keyboard.press("b")
+    drag(page, (10, 10), (30, 24))
+    wait_for(page, "Object.keys(localStorage).some((key) => key.startsWith('label-draft'))")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    page.locator(".label-banner", has_text="was not saved").wait_for()
+    assert len(areas(page)) == 1
+
+
+def fill(path: Path) -> None:
+    """Write until the disk has no room."""
+    with path.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while stream.write(bytes(4096)):
+            pass
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Any, log_in: LogIn) -> None:
+    with tiny_disk(tmp_path / "disk", "24m") as folder, serving(prepare(folder, 12)) as desk:
+        page = log_in(desk, "erna", "/label?part=12")
+        wait_for(page, "window.labelling && labelling.state().part === 12")
+        page.keyboard.press("m")
+        drag(page, (20, 20), (70, 60))
+        fill(folder / "filler")
+        page.keyboard.press("s")
+        page.locator(".label-banner", has_text="Not saved, and nothing is lost").wait_for()
+        assert desk.store.labels(LINE, 12).history == ()
+        (folder / "filler").unlink()
+        page.get_by_role("button", name="Try again").click()
+        wait_for(page, "!labelling.state().dirty")
+        assert len(desk.store.labels(LINE, 12).current[0].areas) == 1
