@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, ip, a C
-# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests), Chromium, Aravis and what it is
-# compiled with. Debian and Ubuntu.
+# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests), Chromium, an RTSP server, Aravis and
+# what it is compiled with. Debian and Ubuntu.
 # Does nothing, quickly, when all of them are there.
 set -euo pipefail
 
@@ -23,6 +23,8 @@ command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 command -v chromium >/dev/null || packages+=(chromium fonts-dejavu-core)
 compgen -G '/usr/lib/*/girepository-1.0/Aravis-0.8.typelib' >/dev/null || packages+=(gir1.2-aravis-0.8)
+compgen -G '/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib' >/dev/null ||
+    packages+=(gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good)
 command -v pkg-config >/dev/null || packages+=(pkg-config)
 pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null || packages+=(libgirepository1.0-dev libcairo2-dev)
 

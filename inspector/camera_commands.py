@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inspector.errors import ConfigError, SourceError
+from inspector.part import Box
 from inspector.settings import Address, CameraBase, LineSettings, load_line_file, parse_address
 from inspector.telemetry.logs import log_to_stderr
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from inspector.cameras.account import Account, ResultsFile
     from inspector.cameras.connection import ClientTls
     from inspector.cameras.run import CameraPlan
-    from inspector.cameras.sources.source import Stage
+    from inspector.cameras.sources.source import Source, Stage
 
 camera_app = typer.Typer(no_args_is_help=True, help="Programs that stand beside a camera and stream its frames.")
 out = Console()
@@ -145,8 +146,6 @@ def _plans(settings: LineSettings, names: list[str]) -> list[CameraPlan]:
 def _plan(settings: LineSettings, name: str, table: CameraBase) -> CameraPlan:
     from inspector.cameras.connection import ClientTls
     from inspector.cameras.run import CameraPlan
-    from inspector.cameras.sources.registry import make_source
-    from inspector.cameras.stages import without_part_id
 
     tls = None
     if (served := settings.file.grpc.tls) is not None:
@@ -156,14 +155,41 @@ def _plan(settings: LineSettings, name: str, table: CameraBase) -> CameraPlan:
     deadline_ms = max(settings.file.recipe[recipe].deadline_ms for recipe in recipes)
     return CameraPlan(
         camera=name,
-        source=make_source(table.source, table.options(settings.resolve, deadline_ms)),
+        source=_source(settings, table, deadline_ms),
         target=table.service or _reachable(settings.grpc_listen),
         line=settings.file.line.name,
         tls=tls,
         max_in_flight=table.max_in_flight,
         max_silence_s=table.max_silence_s,
-        stages=(*(() if table.part_id == "source" else (without_part_id,)), *_corrections(settings, name)),
+        stages=(*_stages(table), *_corrections(settings, name)),
     )
+
+
+def _source(settings: LineSettings, table: CameraBase, deadline_ms: int) -> Source:
+    """The camera, its rows joined and its parts counted as the line file says."""
+    from inspector.cameras.sources.registry import count_by_plc, join_rows, make_source
+
+    source = make_source(table.source, table.options(settings.resolve, deadline_ms))
+    if table.line_scan is not None:
+        source = join_rows(source, table.line_scan.model_dump())
+    if table.plc is not None:
+        plc = table.plc
+        files = [settings.resolve(path) if path else None for path in (plc.certificate, plc.key)]
+        source = count_by_plc(source, {**plc.model_dump(), "certificate": files[0], "key": files[1]})
+    return source
+
+
+def _stages(table: CameraBase) -> tuple[Stage, ...]:
+    """What gives the parts their ids. Raises ConfigError."""
+    from inspector.cameras.sources.registry import read_codes
+    from inspector.cameras.stages import without_part_id
+
+    stages: tuple[Stage, ...] = () if table.part_id == "source" else (without_part_id,)
+    if table.code is not None:
+        region = table.code.region
+        box = None if region is None else Box(region.x_px, region.y_px, region.width_px, region.height_px)
+        stages = (*stages, read_codes(table.code.formats, box))
+    return stages
 
 
 def _corrections(settings: LineSettings, name: str) -> tuple[Stage, ...]:

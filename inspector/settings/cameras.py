@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from inspector.settings.camera_parts import CodeTable, LineScanTable, PlcTable
 from inspector.settings.values import Table, address_or_none
 
 
@@ -23,7 +24,8 @@ class CameraBase(Table):
     """
 
     COMMON: ClassVar[tuple[str, ...]] = (
-        "source", "service", "certificate", "key", "max_in_flight", "max_silence_s", "part_id", "correct",
+        "source", "service", "certificate", "key", "max_in_flight", "max_silence_s", "part_id", "code", "plc", "line_scan",
+        "correct",
     )  # fmt: skip
     PATHS: ClassVar[tuple[str, ...]] = ()
 
@@ -35,6 +37,9 @@ class CameraBase(Table):
     max_silence_s: float = Field(default=0.0, ge=0.0, le=86_400.0)
     part_id: Literal["source", "none"] = "source"
     correct: list[Literal["flat", "lens"]] = Field(default=[], max_length=2)
+    code: CodeTable | None = None
+    plc: PlcTable | None = None
+    line_scan: LineScanTable | None = None
 
     def options(self, resolve: Callable[[str], Path], deadline_ms: int) -> dict[str, Any]:
         """What the source is made with: the keys of its kind alone, paths resolved. `deadline_ms` is that of its recipe."""
@@ -52,6 +57,56 @@ class FolderTable(CameraBase):
     rate_hz: float = Field(default=0.0, ge=0.0, le=10_000.0)
     loop: bool = False
     raw: Literal["Mono8", "RGB8"] | None = None
+
+
+class WatchedTable(CameraBase):
+    """`source = "watched"`: a folder or share that something writes PNG and JPEG files into; `memory` knows what was shown."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("folder", "memory")
+
+    source: Literal["watched"]
+    folder: str = Field(min_length=1)
+    memory: str = Field(min_length=1)
+    order: Literal["name", "time"] = "name"
+    existing: Literal["show", "skip"] = "show"
+    poll_ms: int = Field(default=100, ge=10, le=60_000)
+    settle_ms: int = Field(default=1000, ge=0, le=600_000)
+    patience_ms: int = Field(default=10_000, ge=0, le=3_600_000)
+
+
+class MovingTable(CameraBase):
+    """What all videos have: `every` 5 shows one frame of five."""
+
+    pixel_format: Literal["Mono8", "RGB8"] = "Mono8"
+    every: int = Field(default=1, ge=1, le=100_000)
+
+
+class VideoTable(MovingTable):
+    """`source = "video"`: the frames of a video file, as fast as they are judged."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("file",)
+
+    source: Literal["video"]
+    file: str = Field(min_length=1)
+
+
+class RtspTable(MovingTable):
+    """`source = "rtsp"`: a network camera."""
+
+    source: Literal["rtsp"]
+    address: str = Field(pattern=r"^rtsps?://.+")
+    transport: Literal["tcp", "udp"] = "tcp"
+
+
+class V4l2Table(MovingTable):
+    """`source = "v4l2"`: a camera of the Linux kernel, such as one on USB."""
+
+    source: Literal["v4l2"]
+    device: str = Field(min_length=1)
+    width_px: int = Field(default=0, ge=0, le=65_535)
+    height_px: int = Field(default=0, ge=0, le=65_535)
+    rate_hz: float = Field(default=0.0, ge=0.0, le=10_000.0)
+    input_format: str = Field(default="", pattern=r"^[a-z0-9_]*$")
 
 
 class RegionTable(Table):
@@ -97,6 +152,12 @@ class GenicamTable(CameraBase):
 
 CAMERA_TABLES: dict[str, type[CameraBase]] = {
     "folder": FolderTable,
+    "watched": WatchedTable,
+    "video": VideoTable,
+    "rtsp": RtspTable,
+    "v4l2": V4l2Table,
     "genicam": GenicamTable,
 }
-CameraTable = Annotated[FolderTable | GenicamTable, Field(discriminator="source")]
+CameraTable = Annotated[
+    FolderTable | WatchedTable | VideoTable | RtspTable | V4l2Table | GenicamTable, Field(discriminator="source")
+]

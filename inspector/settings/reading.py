@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from inspector.decision.dimensions import DimensionLimit, Dimensions, Zone
 from inspector.errors import ConfigError
+from inspector.settings.camera_parts import CodeRegionTable, CodeTable, LineScanTable, PlcTable
 from inspector.settings.cameras import CAMERA_TABLES, CameraBase, RegionTable
 from inspector.settings.disagreements import disagreements
 from inspector.settings.line import LineReading, LineSettings, Problem
@@ -173,8 +174,18 @@ def _keys_beside(where: list[str], document: Mapping[str, Any]) -> list[str]:
         return [field.name for field in fields(named[-1])]
     if where[0] == "camera" and len(where) > 2:
         table = CAMERA_TABLES.get(_source(document["camera"][where[1]]), CameraBase)
-        return list((RegionTable if where[2] == "region" and len(where) > 3 else table).model_fields)
+        return list(_camera_table(table, where).model_fields)
     if where[0] == "recipe" and "view" in where[2:-1]:
         tables["recipe"] = ViewTable
     beside = CheckTable if "check" in where[:-1] else tables.get(where[0], LineFile)
     return list(beside.model_fields)
+
+
+def _camera_table(table: type[Table], where: Sequence[str | int]) -> type[Table]:
+    """The table of a camera, or one within it, that a key is of."""
+    within: dict[str | int, type[Table]] = {
+        "region": RegionTable, "code": CodeTable, "plc": PlcTable, "line_scan": LineScanTable,
+    }  # fmt: skip
+    if where[2] == "code" and len(where) > 4:
+        return CodeRegionTable
+    return within.get(where[2], table) if len(where) > 3 else table

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.benchmarks import camera, health, latency, load, outage, settling, steady, web, week
+from tests.benchmarks import camera, health, latency, load, outage, settling, shared, steady, web, week
 from tests.benchmarks.machine import OthersUse
 from tests.benchmarks.model import BenchModel, bench_model
 from tests.benchmarks.rows import Row, show, write
@@ -34,7 +34,7 @@ GROUPS: dict[str, Group] = {
     "web": web.measure,
 }
 # These need no model, which takes a while to make.
-PLAIN: dict[str, Plain] = {"health": health.measure}
+PLAIN: dict[str, Plain] = {"shared": shared.measure, "health": health.measure}
 console = Console(stderr=True)
 
 

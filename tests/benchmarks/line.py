@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inspector.cameras.sharing import FrameSharer
 from inspector.part import Frame, PixelFormat
 from inspector.sim.demo.processes import free_ports
 from inspector.tuning import tune_process
@@ -122,7 +123,7 @@ def _wait_serving(target: str, process: subprocess.Popen[bytes], log: Path) -> N
 class Camera:
     """One camera's stream. `send` and `receive` may run in two threads."""
 
-    def __init__(self, target: str, name: str = "cam1") -> None:
+    def __init__(self, target: str, name: str = "cam1", *, shares: bool = False) -> None:
         self._channel = grpc.insecure_channel(
             target, options=[("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 1 << 20)]
         )
@@ -134,13 +135,26 @@ class Camera:
         )
         self._requests.put(encode_hello(LINE, name, "bench"))
         self._answers = call(iter(self._requests.get, None), timeout=None)
-        self._next_trigger = next(self._answers).session.next_trigger
+        session = next(self._answers).session
+        self._next_trigger = session.next_trigger
+        self._sharer = FrameSharer()
+        if shares:
+            self._sharer.accept(session.frame_memory)
+            if not self._sharer.shares:
+                raise RuntimeError("the service shares no memory with this program")
 
-    def send(self, data: bytes, pixel_format: PixelFormat, width_px: int = 0, height_px: int = 0) -> None:
+    def reserve(self, length: int) -> memoryview:
+        """Shared memory for the pixels of the next frame."""
+        place = self._sharer.reserve(length)
+        if place is None:
+            raise RuntimeError("no place in the shared memory is free")
+        return place.pixels
+
+    def send(self, data: bytes | memoryview, pixel_format: PixelFormat, width_px: int = 0, height_px: int = 0) -> None:
         """Send the next part's frame."""
-        frame = Frame(self._next_trigger, pixel_format, width_px, height_px, 0, data)
+        frame = Frame(self._next_trigger, pixel_format, width_px, height_px, 0, cast(bytes, data))
         self._next_trigger += 1
-        self._requests.put(encode_frame(frame, _MAX_FRAME_BYTES))
+        self._requests.put(encode_frame(frame, _MAX_FRAME_BYTES, self._sharer.put(frame, _MAX_FRAME_BYTES)))
 
     @property
     def next_trigger(self) -> int:
@@ -154,7 +168,9 @@ class Camera:
 
     def receive(self) -> inspection_pb2.Inspection:
         """The next answer; RuntimeError unless the part was judged."""
-        return _judged(next(self._answers).inspection)
+        inspection = next(self._answers).inspection
+        self._sharer.answered(inspection.trigger)
+        return _judged(inspection)
 
     def answers(self) -> Iterator[inspection_pb2.Inspection]:
         """All answers until the stream ends; RuntimeError at a part that was not judged."""

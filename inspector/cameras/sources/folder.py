@@ -16,7 +16,7 @@ from inspector.part import Frame, PixelFormat
 
 RawFormat = Literal["Mono8", "RGB8"]
 
-_FORMATS = {".png": PixelFormat.PNG, ".jpg": PixelFormat.JPEG, ".jpeg": PixelFormat.JPEG}
+FORMATS = {".png": PixelFormat.PNG, ".jpg": PixelFormat.JPEG, ".jpeg": PixelFormat.JPEG}
 _MAGIC = {b"\x89PNG\r\n\x1a\n": PixelFormat.PNG, b"\xff\xd8\xff": PixelFormat.JPEG}
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 
@@ -67,10 +67,10 @@ class FolderSource:
         except OSError as error:
             self._on_note(f"{file} cannot be read ({error.strerror}): its part is sent without a picture")
             data = b""
-        pixel_format = next((known for magic, known in _MAGIC.items() if data.startswith(magic)), None)
+        pixel_format = picture_format(data)
         if pixel_format is None and data:
             self._on_note(f"{file} is no PNG or JPEG file, whatever its name says: it is sent as it is")
-        frame = Frame(0, pixel_format or _FORMATS[file.suffix.lower()], 0, 0, 0, data, part_id=_part_id(file))
+        frame = Frame(0, pixel_format or FORMATS[file.suffix.lower()], 0, 0, 0, data, part_id=part_id_of(file))
         return self._to_raw(file, frame) if self._raw is not None and pixel_format is not None else frame
 
     def _to_raw(self, file: Path, frame: Frame) -> Frame:
@@ -89,7 +89,12 @@ class FolderSource:
         return Frame(0, pixel_format, width, height, 0, pixels.tobytes(), part_id=frame.part_id)
 
 
-def _part_id(file: Path) -> str:
+def picture_format(data: bytes) -> PixelFormat | None:
+    """What a file is by its first bytes; None if it is neither PNG nor JPEG."""
+    return next((known for magic, known in _MAGIC.items() if data.startswith(magic)), None)
+
+
+def part_id_of(file: Path) -> str:
     """The file's name, if it can be a part id."""
     return file.stem if file.stem.isprintable() and len(file.stem) <= 128 else ""
 
@@ -98,14 +103,14 @@ def _list(folder: Path, on_note: Callable[[str], None]) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder: name one with PNG or JPEG files")
     try:
-        found = sorted((p for p in folder.rglob("*") if not p.is_dir()), key=lambda p: _natural(p.relative_to(folder)))
+        found = sorted((p for p in folder.rglob("*") if not p.is_dir()), key=lambda p: natural(p.relative_to(folder)))
     except OSError as error:
         raise ConfigError(f"{folder} cannot be listed ({error.strerror}): check its permissions") from error
     files = []
     for path in found:
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             on_note(f"{path} is hidden: left out")
-        elif path.suffix.lower() not in _FORMATS:
+        elif path.suffix.lower() not in FORMATS:
             on_note(f"{path} is neither PNG nor JPEG: left out")
         elif path.exists() and not path.is_file():
             on_note(f"{path} is no regular file: left out")
@@ -114,7 +119,7 @@ def _list(folder: Path, on_note: Callable[[str], None]) -> list[Path]:
     return files
 
 
-def _natural(path: Path) -> list[tuple[list[tuple[int, str]], str]]:
+def natural(path: Path) -> list[tuple[list[tuple[int, str]], str]]:
     """Sorts digits by value and letters without case, path part by path part; the exact text decides between equals."""
     return [([_weigh(run) for run in _DIGITS.split(part)], part) for part in path.parts]
 
