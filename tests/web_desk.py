@@ -29,6 +29,7 @@ from inspector.records.labels import Label
 from inspector.records.store import Store
 from inspector.records.users import Users
 from inspector.web.accounts.accounts import Accounts
+from inspector.web.accounts.passwords import hash_password
 
 LINE, STATION = "tiles", "top"
 SIDE = 96
@@ -61,6 +62,7 @@ def seed_inspections(
     """
     end = until or datetime.now(UTC)
     made = []
+    entries: list[Settled | Evidence] = []
     for number in range(first, first + count):
         reason = Reason.SCORE_ABOVE_LIMIT if number % 4 == 0 else Reason.WITHIN_LIMITS
         if number % 10 == 5:
@@ -95,8 +97,9 @@ def seed_inspections(
             pictures.append(images.put(heat, ImageKind.HEAT_MAP, "image/png"))
         if number == 8:
             pictures = [replace(picture, view="top") for picture in pictures]
-        store.apply(line, [Settled(seen, evidence_expected=True), Evidence(number, tuple(pictures), at)])
+        entries += [Settled(seen, evidence_expected=True), Evidence(number, tuple(pictures), at)]
         made.append(seen)
+    store.apply(line, entries)
     return made
 
 
@@ -177,8 +180,9 @@ def prepare(folder: Path, count: int = 60, *, web: str = "", database: str = "",
         label = Label(LINE, 4, "good", "erna", datetime.now(UTC), note="only dust <i>here</i>")
         store.add_labels([label, replace(label, sequence=8, what="crack", note="")])
     accounts = Accounts(Users(store.database), 12)
+    hashed = hash_password(PASSWORD)  # once: it takes a while, and that is what it is for
     for name, role in PEOPLE.items():
-        accounts.add(name, role, PASSWORD)
+        accounts.users.add(name, int(role), hashed, datetime.now(UTC))
     return WebDesk(f"http://127.0.0.1:{port}", folder, line_file, store, images, accounts)
 
 

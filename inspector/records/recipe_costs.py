@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from inspector.errors import NotFound
+from inspector.errors import InvalidRequest, NotFound
 from inspector.records import schema
 from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
 from inspector.records.text import clean
 
 _c, _r = schema.recipe_costs, schema.recipes
+MAX_COST = 1e9
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,15 @@ def recipe_costs(database: Database) -> Mapping[str, RecipeCosts]:
 
 
 def set_recipe_costs(database: Database, costs: RecipeCosts) -> None:
-    """Keep what wrong verdicts cost from now on. NotFound for a recipe that is not on record, RecordsError."""
+    """Keep what wrong verdicts cost from now on, the currency as in ISO 4217, such as EUR.
+
+    InvalidRequest for costs that are none, NotFound for a recipe that is not on record, RecordsError.
+    """
+    for name, value in (("false reject", costs.false_reject), ("escape", costs.escape)):
+        if not (math.isfinite(value) and 0 <= value <= MAX_COST):
+            raise InvalidRequest(f"a cost of {value} for a {name} is none: give 0 to {MAX_COST:,.0f}")
+    if not _CURRENCY.fullmatch(costs.currency):
+        raise InvalidRequest(f"{costs.currency[:20]!r} is no currency: give its three capital letters, such as EUR")
     with database.writing() as connection:
         recipe_id = connection.execute(sa.select(_r.c.id).where(_r.c.name == clean(costs.recipe))).scalar()
         if recipe_id is None:

@@ -76,6 +76,7 @@ class LiveLine:
         self._told_s: float | None = None
         self._alive = False
         self._away, self._unfollowed = "not reached yet", "not reached yet"
+        self.shift: datetime | None = None
         self._recent: deque[Inspection] = deque(maxlen=RECENT)
         self._listeners: dict[int, Callable[[], None]] = {}
         self._followers: tuple[Follower | StationFollower, ...] = ()
@@ -140,18 +141,21 @@ class LiveLine:
             for seen in self._recent:
                 if seen.sequence > upto and seen.receive_time >= since:
                     self._stations[seen.station].counts[seen.verdict] += 1
+            self.shift = since
+        self._changed()
 
-    def remind(self, last: Sequence[Inspection]) -> None:
+    def remind(self, last: Sequence[Inspection], rejects: Sequence[Inspection]) -> None:
         """What was judged before this program began, oldest first, for the strips and the rejects."""
         with self._lock:
+            told = list(self._recent)
+            first = told[0].sequence if told else None
             for station in self._stations.values():
                 station.strip.clear()
-            told = list(self._recent)
-            self._rejects.clear()
-            for seen in [*(one for one in last if not told or one.sequence < told[0].sequence), *told]:
+            for seen in [*_before(first, last), *told]:
                 self._stations.setdefault(seen.station, _Station()).strip.append(seen)
-                if seen.verdict is not Verdict.PASS:
-                    self._rejects.appendleft(seen)
+            self._rejects.clear()
+            for seen in [*_before(first, rejects), *(one for one in told if one.verdict is not Verdict.PASS)]:
+                self._rejects.appendleft(seen)
         self._changed()
 
     # What is seen
@@ -206,6 +210,11 @@ class LiveLine:
             listeners = list(self._listeners.values())
         for changed in listeners:
             changed()
+
+
+def _before(first: int | None, seen: Sequence[Inspection]) -> list[Inspection]:
+    """Those that were not told too, from the number `first` on."""
+    return [one for one in seen if first is None or one.sequence < first]
 
 
 def _ranked(ordered: Sequence[float], share: float) -> float | None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from numpy.typing import NDArray
 
 from inspector.access.identity import Role
 from inspector.errors import FrameError, NotFound
@@ -22,7 +23,7 @@ from inspector.web.accounts.user import User
 from inspector.web.api.access import needs
 from inspector.web.desk import Desk, in_thread
 
-Form = Literal["original", "view", "thumbnail", "overlay"]
+Form = Literal["original", "view", "thumbnail", "overlay", "small-overlay"]
 THUMBNAIL_PX = 320
 _LIMITS = DecodeLimits()
 _CACHE = "private, max-age=3600"
@@ -38,7 +39,7 @@ def picture_router(desk: Desk) -> APIRouter:
     async def picture(
         request: Request, sequence: int, number: int, form: Form, user: User = needs(Role.VIEWER)
     ) -> Response:
-        """One picture: `original` as kept, `view` for any browser, `thumbnail` small, `overlay` a heat map as a layer."""
+        """One picture: `original` as kept, `view` for any browser, `thumbnail` small, `overlay` a heat map."""
         image = await in_thread(find_picture, desk, sequence, number)
         return await answer_picture(desk, request, image, form, f"{sequence}-{number}")
 
@@ -72,8 +73,8 @@ def render(desk: Desk, image: StoredImage, form: Form) -> tuple[bytes, str]:
     data, media_type = desk.pictures.get(image.sha256)
     if form == "original":
         return data, media_type
-    if form == "overlay":
-        return _overlay(data, image)
+    if form in ("overlay", "small-overlay"):
+        return _overlay(data, image, THUMBNAIL_PX if form == "small-overlay" else None)
     try:
         shown = decode(unarchive(data, _LIMITS), _LIMITS)
     except FrameError as error:
@@ -85,10 +86,16 @@ def render(desk: Desk, image: StoredImage, form: Form) -> tuple[bytes, str]:
         pixels = pixels[:, :, ::-1]
     if form == "view":
         return write_png(as_pixels(np.ascontiguousarray(pixels))), "image/png"
-    scale = THUMBNAIL_PX / max(pixels.shape[:2])
-    if scale < 1:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    pixels = _shrunk(pixels, THUMBNAIL_PX)
     return cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes(), "image/jpeg"
+
+
+def _shrunk(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """At most `side_px` wide and high."""
+    scale = side_px / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _is_raw(data: bytes) -> bool:
@@ -96,13 +103,14 @@ def _is_raw(data: bytes) -> bool:
     return b"tEXtPixelFormat" in data[:4096]
 
 
-def _overlay(data: bytes, image: StoredImage) -> tuple[bytes, str]:
+def _overlay(data: bytes, image: StoredImage, side_px: int | None) -> tuple[bytes, str]:
     """A heat map in colours that everybody can tell apart, clear where the map is far below its limit."""
     if image.kind is not ImageKind.HEAT_MAP:
         raise NotFound(f"picture {image.sha256[:12]} is a frame, and only a heat map is a layer: ask for its view")
     levels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if levels is None:
         raise NotFound(f"heat map {image.sha256[:12]} is no picture: fetch the original")
+    levels = levels.astype(np.uint8) if side_px is None else _shrunk(levels.astype(np.uint8), side_px)
     coloured = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
     half = AT_LIMIT // 2
     alpha = np.clip((levels.astype(np.float32) - half) / (AT_LIMIT - half), 0.0, 1.0) * 255

@@ -34,6 +34,7 @@ from inspector.web.accounts.accounts import Accounts
 from inspector.web.desk import Desk
 from inspector.web.helper import keeping_worker
 from inspector.web.live import LiveLine
+from inspector.web.memory import Memory
 from inspector.web.workroom import Workroom
 
 log = logging.getLogger(__name__)
@@ -127,8 +128,13 @@ def run_web(options: WebOptions, ready: Callable[[str], None]) -> None:
 
         app = make_application(desk, options.address)
         desk.live.follow(options.service, options.credentials)
+        memory = Memory(desk)
+        memory.start()
         desk.audit_writer.note("started web desk", options.line, {"version": __version__, "url": options.url}, "web")
-        _Server(_config(app, options), lambda: ready(options.url)).run([listener])
+        try:
+            _Server(_config(app, options), lambda: ready(options.url)).run([listener])
+        finally:
+            memory.close()
         desk.audit_writer.note("stopped web desk", options.line, {}, "web")
 
 

@@ -7,17 +7,23 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from inspector.web.api import (
+    audit,
     classes,
     frames,
     image_sets,
+    inspections,
     jobs,
     label_files,
     labels,
+    line,
     me,
+    recipes,
     reports,
     review,
     snapshots,
+    tokens,
     uploads,
+    users,
 )
 from inspector.web.desk import Desk
 
@@ -33,4 +39,10 @@ ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
     labels.router,
     classes.router,
     label_files.router,
+    line.router,
+    inspections.router,
+    recipes.router,
+    users.router,
+    tokens.router,
+    audit.router,
 )

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from inspector.web.pages import account, agreement, datasets, label, line, reports, review, train
+from inspector.web.pages import (
+    account,
+    admin,
+    agreement,
+    audit,
+    datasets,
+    label,
+    line,
+    recipes,
+    reports,
+    review,
+    trace,
+    train,
+)
 from inspector.web.pages.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -13,5 +26,9 @@ PAGES: tuple[Page, ...] = (
     train.PAGE,
     reports.PAGE,
     agreement.PAGE,
+    trace.PAGE,
+    recipes.PAGE,
+    audit.PAGE,
+    admin.PAGE,
     account.PAGE,
 )

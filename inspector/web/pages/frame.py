@@ -43,7 +43,8 @@ def frame(desk: Desk, user: User, page: Page, pages: Sequence[Page]) -> Iterator
         ui.label(page.title).classes("desk-title")
         _state_pill(desk)
         ui.element("div").classes("spacer")
-        ui.label(f"{user.name} · {user.role.name.lower()}").classes("desk-user")
+        with ui.element("a").props('href="/account" title="Your account"').classes("desk-user"):
+            ui.label(f"{user.name} · {user.role.name.lower()}")
         _header_button("keyboard", "Keys (?)", "desk.help()")
         _header_button("contrast", "Light or dark", "desk.toggleTheme()")
         _header_button("logout", "Log out", "desk.logout()")

@@ -7,28 +7,32 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from inspector.access.identity import Role
+from inspector.errors import InspectorError
 from inspector.part import Inspection, Verdict
+from inspector.records.queries import StoredInspection
 from inspector.web.accounts.user import User
-from inspector.web.desk import Desk
+from inspector.web.desk import Desk, in_thread
 from inspector.web.live import LineNow, StationNow
 from inspector.web.pages.frame import on_news
+from inspector.web.pages.looks import looks_of, small_picture
 from inspector.web.pages.page import Page
 from inspector.web.words import VERDICT_SYMBOLS, line_state, number, reason_words, share, station_state
+
+PATIENCE_S = 30.0
+"""How long a picture may take from the verdict to the database before it is called missing."""
 
 
 def build(desk: Desk, user: User) -> None:
     """Fill the frame."""
-    shown = _State()
-    for station in desk.live.now().stations:
-        shown.add(station.name)
-    on_news(desk, lambda: shown.show(desk.live.now()))
-    shown.show(desk.live.now())
+    shown = _Shown(desk)
+    on_news(desk, shown.show)
 
 
-class _State:
+class _Shown:
     """The elements that change."""
 
-    def __init__(self) -> None:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         with ui.element("section").classes("board").props('aria-live="polite"') as self._board:
             self._symbol = ui.label().classes("board-symbol")
             with ui.element("div"):
@@ -37,36 +41,53 @@ class _State:
         self._kind = ""
         self._stations_box = ui.element("section").classes("stations")
         self._stations: dict[str, _StationCard] = {}
-        ui.element("h2").classes("section-title").props('innerHTML="Last rejects"')
+        with ui.element("h2").classes("section-title"):
+            ui.label("Last rejects")
         self._rejects = ui.element("section").classes("rejects")
+        self._cards: dict[int, _RejectCard] = {}
         self._newest: tuple[int, ...] = (-1,)
+        self._show_now(desk.live.now())
 
-    def add(self, name: str) -> None:
-        with self._stations_box:
-            self._stations[name] = _StationCard(name)
+    async def show(self) -> None:
+        """Bring everything up to date; pictures follow when they are stored."""
+        self._show_now(self._desk.live.now())
+        now = self._desk.clock()
+        for card in [card for card in self._cards.values() if card.waits]:
+            stored = await in_thread(_stored, self._desk, card.seen.sequence)
+            late = (now - card.seen.receive_time).total_seconds() > PATIENCE_S
+            card.complete(stored, late)
 
-    def show(self, now: LineNow) -> None:
-        """Bring everything up to date."""
+    def _show_now(self, now: LineNow) -> None:
         state = line_state(now)
         self._board.classes(remove=f"is-{self._kind}", add=f"is-{state.kind}")
         self._kind = state.kind
         self._symbol.text, self._word.text, self._text.text = state.symbol, state.word, state.text
         for station in now.stations:
             if station.name not in self._stations:
-                self.add(station.name)
+                with self._stations_box:
+                    self._stations[station.name] = _StationCard(station.name)
             self._stations[station.name].show(station, bool(now.lost))
-        numbers = tuple(seen.sequence for seen in now.rejects)
-        if numbers != self._newest:
-            self._newest = numbers
-            self._show_rejects(now.rejects)
+        self._show_rejects(now.rejects)
 
     def _show_rejects(self, rejects: Sequence[Inspection]) -> None:
-        self._rejects.clear()
-        with self._rejects:
-            if not rejects:
-                ui.label("No rejects since this desk began to watch.").classes("muted")
-            for seen in rejects:
-                _reject_card(seen)
+        numbers = tuple(seen.sequence for seen in rejects)
+        if numbers == self._newest:
+            return
+        self._newest = numbers
+        if not rejects:
+            with self._rejects:
+                ui.label("No rejects on record yet.").classes("muted")
+            return
+        if not self._cards:
+            self._rejects.clear()
+        for gone in set(self._cards) - set(numbers):
+            self._rejects.remove(self._cards.pop(gone).element)
+        # Cards stay as they are, with their pictures; new ones go before them.
+        for place, seen in enumerate(rejects):
+            if seen.sequence not in self._cards:
+                with self._rejects:
+                    card = self._cards[seen.sequence] = _RejectCard(seen)
+                card.element.move(self._rejects, target_index=place)
 
 
 class _StationCard:
@@ -82,36 +103,100 @@ class _StationCard:
                 ui.element("div").classes("strip").props('role="img" aria-label="Last verdicts, newest right"')
             )
             with ui.element("dl").classes("figures"):
-                self._figures = [_figure(title) for title in ("Parts/s", "First pass", "Rejects", "p50", "p99")]
+                titles = (
+                    "Parts per second",
+                    "First pass yield",
+                    "Rejected ✕",
+                    "Not judged ?",
+                    "Half within",
+                    "99 % within",
+                )
+                self._figures = [_figure(title) for title in titles]
+            self._heard = ui.label().classes("muted")
         self._kind = ""
-        self._last: tuple[int, ...] = (-1,)
+        self._marks: dict[int, ui.element] = {}
 
     def show(self, station: StationNow, lost: bool) -> None:
+        """Bring it up to date."""
         state = station_state(station)
         kind = "lost" if lost else state.kind
         self._state.classes(remove=f"is-{self._kind}", add=f"is-{kind}")
         self._kind = kind
-        self._state.text = "NO CONTACT" if lost else f"{state.symbol} {state.word}"
+        self._state.text = "! NO CONTACT" if lost else f"{state.symbol} {state.word}"
         reading = station.report.reading if station.report is not None else None
         self._recipe.text = f"{reading.recipe} · {reading.bundle}" if reading is not None else ""
-        stopped = station.counts.get(Verdict.REJECT, 0), station.counts.get(Verdict.UNKNOWN, 0)
         texts = (
             f"{station.rate_hz:.1f}",
             share(station.first_pass_yield),
-            f"{stopped[0]} ✕  {stopped[1]} ?",
-            f"{number(station.p50_ms)} ms",
-            f"{number(station.p99_ms)} ms",
+            f"{station.counts.get(Verdict.REJECT, 0):,}",
+            f"{station.counts.get(Verdict.UNKNOWN, 0):,}",
+            "–" if station.p50_ms is None else f"{number(station.p50_ms)} ms",
+            "–" if station.p99_ms is None else f"{number(station.p99_ms)} ms",
         )
         for label, text in zip(self._figures, texts, strict=True):
             label.text = text
-        numbers = tuple(seen.sequence for seen in station.strip)
-        if numbers != self._last:
-            self._last = numbers
-            self._strip.clear()
-            with self._strip:
-                for seen in station.strip:
+        total = sum(station.counts.values())
+        silent = (
+            "no part since this desk began to watch"
+            if station.silent_s is None
+            else f"last part {_ago(station.silent_s)}"
+        )
+        self._heard.text = f"{total:,} parts this shift · {silent}"
+        self._show_strip(station.strip)
+
+    def _show_strip(self, strip: Sequence[Inspection]) -> None:
+        wanted = {seen.sequence for seen in strip}
+        for gone in set(self._marks) - wanted:
+            self._strip.remove(self._marks.pop(gone))
+        for seen in strip:
+            if seen.sequence not in self._marks:
+                with self._strip:
                     mark = ui.label(VERDICT_SYMBOLS[seen.verdict]).classes(f"mark is-{seen.verdict.name.lower()}")
-                    mark.props["title"] = f"{seen.sequence} {seen.part_id} {reason_words(seen)[0]}"
+                mark.props["title"] = f"no. {seen.sequence} · {seen.part_id or 'no part id'} · {reason_words(seen)[0]}"
+                self._marks[seen.sequence] = mark
+
+
+class _RejectCard:
+    """One part that was not passed."""
+
+    def __init__(self, seen: Inspection) -> None:
+        self.seen = seen
+        self.waits = True
+        headline, text = reason_words(seen)
+        self.element = ui.element("a").classes(f"panel reject is-{seen.verdict.name.lower()}")
+        self.element.props["href"] = f"/trace?sequence={seen.sequence}"
+        with self.element:
+            with ui.element("div").classes("reject-head"):
+                ui.label(f"{VERDICT_SYMBOLS[seen.verdict]} {headline}").classes("reject-title")
+                ui.label(f"{seen.receive_time.astimezone():%H:%M:%S}").classes("muted")
+            self._shot = ui.element("div").classes("shot-box")
+            with self._shot, ui.element("div").classes("shot"):
+                ui.label("picture is being stored").classes("shot-none")
+            ui.label(text).classes("reject-text")
+            scores = "" if seen.score is None else f" · score {number(seen.score)}, limit {number(seen.limit)}"
+            ui.label(f"{seen.station} · {seen.part_id or 'no part id'}{scores}").classes("muted clip")
+
+    def complete(self, stored: StoredInspection | None, late: bool) -> None:
+        """Show the pictures once they are on record, or say that there are none."""
+        looks = looks_of(stored.images, self.seen.view) if stored is not None else []
+        if not looks and not late:
+            return
+        self.waits = False
+        self._shot.clear()
+        with self._shot:
+            if looks:
+                small_picture(self.seen.sequence, looks[0], f"Part {self.seen.part_id}, number {self.seen.sequence}")
+            else:
+                with ui.element("div").classes("shot"):
+                    ui.label("no picture").classes("shot-none")
+
+
+def _stored(desk: Desk, sequence: int) -> StoredInspection | None:
+    """What is on record of a part, None as long as there is nothing."""
+    try:
+        return desk.store.get(desk.line, sequence)
+    except InspectorError:
+        return None
 
 
 def _figure(title: str) -> ui.label:
@@ -122,15 +207,8 @@ def _figure(title: str) -> ui.label:
             return ui.label("–")
 
 
-def _reject_card(seen: Inspection) -> None:
-    headline, text = reason_words(seen)
-    with ui.element("article").classes(f"panel reject is-{seen.verdict.name.lower()}"):
-        with ui.element("div").classes("reject-head"):
-            ui.label(f"{VERDICT_SYMBOLS[seen.verdict]} {headline}").classes("reject-title")
-            ui.label(f"{seen.receive_time.astimezone():%H:%M:%S}").classes("muted")
-        ui.label(f"{seen.station} · part {seen.part_id or '–'} · no. {seen.sequence}").classes("muted")
-        ui.label(f"score {number(seen.score)} · limit {number(seen.limit)}")
-        ui.label(text)
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
 
 
 PAGE = Page(path="/", title="Line", icon="monitor_heart", role=Role.VIEWER, build=build)

@@ -83,6 +83,11 @@
       event.preventDefault();
       return help();
     }
+    const marked = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+    if (marked && performance.now() >= goes) {
+      event.preventDefault();
+      return marked.matches("input") ? marked.select() : marked.click();
+    }
     if (performance.now() < goes) {
       goes = 0;
       const page = about.menu.find(([title]) => title[0].toLowerCase() === event.key.toLowerCase());

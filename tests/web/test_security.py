@@ -1,0 +1,170 @@
+"""Those who should not get in, and text that should not run."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from rpc_line import wait_for
+from web_desk import NASTY_PART, PASSWORD, PEOPLE, WebDesk
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from inspector.access.identity import Role
+from inspector.records.audit import AuditLog
+from inspector.web.gate import same_site
+
+FOREIGN = "https://evil.example"
+
+
+def actions(desk: WebDesk) -> list[tuple[str, str, str]]:
+    return [(entry.actor, entry.action, entry.subject) for entry in AuditLog(desk.data_dir / "audit.jsonl").entries()]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        pytest.param(None, 403, id="a cookie without an Origin is no browser of ours"),
+        pytest.param(FOREIGN, 403, id="a form on a foreign page"),
+        pytest.param("null", 403, id="a sandboxed frame"),
+        pytest.param("own", 204, id="the desk's own page"),
+    ],
+)
+def test_a_request_with_a_cookie_must_come_from_the_desk_itself(desk: WebDesk, origin: str | None, status: int) -> None:
+    with closing(desk.client("erna")) as client:
+        del client.headers["Origin"]
+        headers = {} if origin is None else {"Origin": desk.url if origin == "own" else origin}
+        assert client.put("/api/v1/me/theme", json={"theme": "light"}, headers=headers).status_code == status
+
+
+def test_a_foreign_page_cannot_log_somebody_in_or_out(desk: WebDesk) -> None:
+    with closing(desk.client("erna")) as client:
+        assert client.post("/logout", headers={"Origin": FOREIGN}).status_code == 403
+        assert client.get("/api/v1/me").status_code == 200
+        form = {"name": "erna", "password": PASSWORD}
+        assert httpx.post(f"{desk.url}/login", data=form, headers={"Origin": FOREIGN}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", [FOREIGN, None], ids=["foreign", "none"])
+def test_a_foreign_page_gets_no_web_socket(desk: WebDesk, origin: str | None) -> None:
+    with closing(desk.client("erna")) as client:
+        (cookie,) = client.cookies.jar
+    address = desk.url.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+
+    async def attempt() -> None:
+        headers = {"Cookie": f"{cookie.name}={cookie.value}"}
+        async with connect(address, additional_headers=headers, origin=origin):  # type: ignore[arg-type]
+            pass
+
+    with pytest.raises(InvalidStatus) as refused:
+        asyncio.run(attempt())
+    assert refused.value.response.status_code == 403
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(desk: WebDesk) -> None:
+    with closing(desk.client()) as client:
+        answer = client.post("/login", data={"name": "vera", "password": PASSWORD})
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "path=/" in cookie
+
+
+def test_a_token_works_for_the_api_alone_and_needs_no_origin(desk: WebDesk) -> None:
+    with closing(desk.client("erna")) as client:
+        made = client.post("/api/v1/tokens", json={"name": "MES", "role": "viewer", "days": 1})
+        assert made.status_code == 201
+    bearer = {"Authorization": f"Bearer {made.json()['secret']}"}
+    with httpx.Client(base_url=desk.url, headers=bearer) as program:
+        me = program.get("/api/v1/me").json()
+        assert (me["name"], me["role"]) == ("erna", "viewer")
+        assert program.put("/api/v1/me/theme", json={"theme": ""}).status_code == 204
+        assert program.get("/trace", headers={"Accept": "text/html"}).status_code == 303
+        assert program.post("/api/v1/tokens", json={"name": "x", "role": "viewer"}).status_code == 403
+        assert program.put("/api/v1/recipes/tiles-a", json={"text": "", "version": ""}).status_code == 403
+    with closing(desk.client("ada")) as admin:
+        number = made.json()["token"]["number"]
+        assert admin.delete(f"/api/v1/tokens/{number}").status_code == 204
+    assert httpx.get(f"{desk.url}/api/v1/me", headers=bearer).status_code == 401
+    assert ("erna", "made token", f"token {number}") in actions(desk)
+    assert ("ada", "revoked token", f"token {number}") in actions(desk)
+
+
+def test_wrong_passwords_lock_out_say_so_and_are_on_record(desk: WebDesk) -> None:
+    transport = httpx.HTTPTransport(local_address="127.0.0.7")
+    with httpx.Client(base_url=desk.url, headers={"Origin": desk.url}, transport=transport) as guesser:
+        for _ in range(4):
+            assert guesser.post("/login", data={"name": "vera", "password": "guess"}).status_code == 401
+        locked = guesser.post("/login", data={"name": "vera", "password": "guess"})
+        assert locked.status_code == 429
+        assert "too many wrong passwords for vera from 127.0.0.7: wait 15 min" in locked.text
+        assert guesser.post("/login", data={"name": "vera", "password": PASSWORD}).status_code == 429
+        assert ("vera", "locked out", "web desk") in actions(desk)
+        with closing(desk.client("ada")) as admin:
+            assert admin.delete("/api/v1/users/vera/failures").status_code == 204
+        assert guesser.post("/login", data={"name": "vera", "password": PASSWORD}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("target", "goes"),
+    [
+        ("/trace?part=a%20b", "/trace?part=a%20b"),
+        ("https://evil.example/", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/\r\nSet-Cookie: a=b", "/"),
+        ("", "/"),
+    ],
+)
+def test_logging_in_leads_to_the_desk_alone(target: str, goes: str) -> None:
+    assert same_site(target) == goes
+
+
+def test_script_in_part_ids_classes_and_notes_is_shown_and_does_not_run(desk: WebDesk, log_in: Any) -> None:
+    page = log_in(desk, "erna")
+    ran = []
+    page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))
+    for path in (
+        "/trace?sequence=4",
+        f"/trace?part={NASTY_PART}",
+        "/trace?part=</script><script>alert(3)</script>",
+        "/",
+    ):
+        page.goto(path)
+        page.locator("main .panel").first.wait_for()
+    page.goto("/trace?sequence=4")
+    for text in (NASTY_PART, "<b>crack</b>", "<script>alert(2)</script>", "only dust <i>here</i>"):
+        page.get_by_text(text).first.wait_for()
+    assert page.locator("main b, main i:not(.q-icon), main script").count() == 0
+    assert ran == []
+    assert page.faults == []
+
+
+def test_a_login_that_is_over_takes_the_open_page_along(desk: WebDesk, log_in: Any) -> None:
+    desk.accounts.add("emil", Role.ENGINEER, PASSWORD)
+    page = log_in(desk, "emil", "/account")
+    button = page.get_by_role("button", name="New token")
+    button.wait_for()
+    with closing(desk.client("ada")) as admin:
+        assert admin.patch("/api/v1/users/emil", json={"role": "viewer"}).status_code == 204
+    button.click()
+    page.wait_for_url("**/login?next=*")
+    assert "Your login is over" in page.content()
+    assert ("ada", "changed user", "emil") in actions(desk)
+    assert desk.client("emil").get("/api/v1/me").json()["role"] == "viewer"
+
+
+def test_a_refused_page_is_on_record(desk: WebDesk) -> None:
+    with closing(desk.client("vera")) as client:
+        answer = client.get("/admin", headers={"Accept": "text/html"})
+    assert answer.status_code == 403
+    assert "needs the role admin" in answer.text
+    wait_for(lambda: ("vera", "refused web page", "/admin") in actions(desk), "the refusal on record")
+
+
+def test_the_roles_of_the_tests_are_those_of_the_house() -> None:
+    assert set(PEOPLE.values()) == set(Role) - {Role.NONE}
