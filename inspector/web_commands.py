@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 
 from inspector.access_commands import passphrase_of
+from inspector.errors import ConfigError
 from inspector.settings import LineSettings, WebTable, load_line_file, parse_address, read_line_file
 from inspector.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
+    from inspector.web.accounts.oidc import OidcOptions
     from inspector.web.program import WebOptions
 
 out = Console()
@@ -88,6 +90,31 @@ def web_user(
     out.print(f"{name} may log in as {role} at {_options(settings).url}", markup=False, soft_wrap=True)
 
 
+def _oidc(settings: LineSettings, table: WebTable) -> OidcOptions | None:
+    """How people log in at the plant's identity provider, None if they do not. Raises ConfigError."""
+    if table.oidc is None:
+        return None
+    from inspector.access.identity import Role
+    from inspector.web.accounts.oidc import OidcOptions
+
+    path = settings.resolve(table.oidc.secret)
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"web.oidc.secret: {path} cannot be read ({error}): put the client's secret there") from error
+    scheme = "https" if table.certificate else "http"
+    return OidcOptions(
+        issuer=table.oidc.issuer,
+        client=table.oidc.client,
+        secret=secret,
+        roles={group: Role[role.upper()] for group, role in table.oidc.roles.items()},
+        name_claim=table.oidc.name_claim,
+        groups_claim=table.oidc.groups_claim,
+        redirect=f"{table.address or f'{scheme}://{table.listen}'}/oidc/callback",
+        ca=settings.resolve(table.oidc.ca) if table.oidc.ca else None,
+    )
+
+
 def _table(settings: LineSettings) -> WebTable:
     return settings.file.web or WebTable()
 
@@ -99,6 +126,11 @@ def _options(settings: LineSettings) -> WebOptions:
 
     table = _table(settings)
     address = parse_address(table.listen)
+    if settings.file.grpc.tls is not None and not table.grpc_certificate:
+        raise ConfigError(
+            "the line wants certificates ([grpc.tls]) and the web desk has none to show: issue one with `inspector certs user "
+            "--role engineer` and name it in [web] as grpc_certificate and grpc_key"
+        )
     credentials = None
     if (tls := settings.file.grpc.tls) is not None:
         own = ClientTls(
@@ -124,5 +156,6 @@ def _options(settings: LineSettings) -> WebOptions:
         database_url=settings.database_url,
         data_dir=settings.data_dir,
         worker=table.worker,
+        oidc=_oidc(settings, table),
         problems=lambda path: tuple(str(problem) for problem in read_line_file(path).problems),
     )

@@ -88,7 +88,7 @@ class Users:
         }
         with self._database.writing() as connection:
             insert = insert_for(connection, _u).values(values).on_conflict_do_nothing(index_elements=[_u.c.name])
-            if connection.execute(insert).rowcount == 0:
+            if connection.execute(insert.returning(_u.c.id)).first() is None:
                 raise InvalidRequest(f"there is a user {name} already: choose another name, or change that user")
 
     def change(self, name: str, *, must_stay: int, **values: Any) -> UserRow:

@@ -82,7 +82,8 @@ class OpcUaTable(Table):
 class WebOidcTable(Table):
     """`[web.oidc]`: logging in at the plant's identity provider. `roles` maps its groups to roles; others are not let in.
 
-    `secret` is a file that holds the client's secret, `name_claim` and `groups_claim` what the provider calls them.
+    `secret` is a file that holds the client's secret, `name_claim` and `groups_claim` what the provider calls them, `ca` the
+    PEM of the plant's own authority, if its certificate is from that.
     """
 
     issuer: str = Field(pattern=r"^https?://\S+$")
@@ -93,6 +94,7 @@ class WebOidcTable(Table):
     )
     name_claim: str = Field(default="preferred_username", min_length=1)
     groups_claim: str = Field(default="groups", min_length=1)
+    ca: str = ""
 
 
 class WebTable(Table):

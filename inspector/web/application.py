@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse
@@ -19,11 +20,14 @@ from inspector.web.pages import PAGES
 from inspector.web.pages.serving import serve_pages
 from inspector.web.pictures import picture_router
 
+if TYPE_CHECKING:
+    from inspector.web.accounts.oidc import OidcOptions
+
 STATIC = Path(__file__).parent / "static"
 API_ROOT = "/api/v1"
 
 
-def make_application(desk: Desk, own_address: str = "") -> FastAPI:
+def make_application(desk: Desk, own_address: str = "", oidc: OidcOptions | None = None) -> FastAPI:
     """The whole desk. Once a process: NiceGUI keeps its pages in one place."""
     app = FastAPI(
         title=f"Inspector, line {desk.line}",
@@ -34,7 +38,13 @@ def make_application(desk: Desk, own_address: str = "") -> FastAPI:
     )
     app.state.desk = desk
     cookie = f"inspector-{desk.line}"
-    app.include_router(login_router(desk, cookie, oidc=False))
+    app.include_router(login_router(desk, cookie, oidc=oidc is not None))
+    if oidc is not None:
+        # Only then: signatures and HTTP clients take a while to import.
+        from inspector.web.accounts.oidc import Provider
+        from inspector.web.oidc import oidc_router
+
+        app.include_router(oidc_router(desk, cookie, Provider(oidc)))
     app.include_router(_api(desk))
     app.mount("/static", StaticFiles(directory=STATIC), name="desk-static")
 

@@ -74,7 +74,7 @@ class LiveLine:
         self._stations = {name: _Station() for name in stations}
         self._rejects: deque[Inspection] = deque(maxlen=LAST_REJECTS)
         self._told_s: float | None = None
-        self._alive = False
+        self._alive, self._service = False, "its address"
         self._away, self._unfollowed = "not reached yet", "not reached yet"
         self.shift: datetime | None = None
         self._recent: deque[Inspection] = deque(maxlen=RECENT)
@@ -83,6 +83,7 @@ class LiveLine:
 
     def follow(self, service: str, credentials: grpc.ChannelCredentials | None) -> None:
         """Begin, from threads of their own."""
+        self._service = service
         self._followers = (
             StationFollower(service, self.tell_stations, self.tell_away, credentials, gives_up=False),
             Follower(service, self.line, self.tell, self.tell_unfollowed, credentials, gives_up=False),
@@ -181,6 +182,8 @@ class LiveLine:
         return stop
 
     def _lost(self, heard_s: float | None) -> str:
+        if self._away.startswith("UNAVAILABLE"):
+            return f"nobody answers at {self._service}: is the line's service running?"
         if self._away:
             return f"the service does not answer: {self._away}"
         if heard_s is None or heard_s > SILENT_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import urlencode
 
 # No script at all, and nothing but our own style sheet.
 POLICY = (
@@ -34,8 +35,9 @@ def login_page(line: str, target: str, name: str = "", error: str = "", note: st
     told += f'<p class="note">{escape(note)}</p>' if note else ""
     other = ""
     if oidc:
-        other = f"""<form method="post" action="/oidc/start"><input type="hidden" name="next" value="{escape(target)}">
-<button class="second" type="submit">Log in with the plant's account</button></form>"""
+        # A link, not a form: the policy keeps forms from leading elsewhere.
+        where = escape(f"/oidc/start?{urlencode({'next': target})}")
+        other = f"""<a class="second" href="{where}">Log in with the plant's account</a>"""
     first = "" if name else " autofocus"
     second = " autofocus" if name else ""
     content = f"""<h1>Log in</h1>{told}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import uvicorn
@@ -36,6 +37,9 @@ from inspector.web.helper import keeping_worker
 from inspector.web.live import LiveLine
 from inspector.web.memory import Memory
 from inspector.web.workroom import Workroom
+
+if TYPE_CHECKING:
+    from inspector.web.accounts.oidc import OidcOptions
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ class WebOptions:
     data_dir: Path
     problems: Callable[[Path], tuple[str, ...]]
     worker: bool = False
+    oidc: OidcOptions | None = None
 
     @property
     def url(self) -> str:
@@ -126,7 +131,7 @@ def run_web(options: WebOptions, ready: Callable[[str], None]) -> None:
         # Only now: NiceGUI takes a second to import.
         from inspector.web.application import make_application
 
-        app = make_application(desk, options.address)
+        app = make_application(desk, options.address, options.oidc)
         desk.live.follow(options.service, options.credentials)
         memory = Memory(desk)
         memory.start()

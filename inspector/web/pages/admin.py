@@ -169,6 +169,8 @@ def _tokens(desk: Desk, user: User, every: tuple[TokenRow, ...], show: Show) -> 
     ui.label("Everybody makes their own, under Account. Who leaves takes none along: lock the user out.").classes(
         "muted"
     )
+    if not every:
+        return
     table(TOKEN_TITLES, [token_row(desk, user, row, show) for row in every])
 
 

@@ -94,7 +94,7 @@ class _StationCard:
     """One station."""
 
     def __init__(self, name: str) -> None:
-        with ui.element("article").classes("panel station"):
+        with ui.element("article").classes("panel station") as self._card:
             with ui.element("div").classes("station-head"):
                 ui.label(name).classes("station-name")
                 self._state = ui.label().classes("pill")
@@ -122,6 +122,7 @@ class _StationCard:
         kind = "lost" if lost else state.kind
         self._state.classes(remove=f"is-{self._kind}", add=f"is-{kind}")
         self._kind = kind
+        self._card.classes(**{"add" if lost else "remove": "is-stale"})
         self._state.text = "! NO CONTACT" if lost else f"{state.symbol} {state.word}"
         reading = station.report.reading if station.report is not None else None
         self._recipe.text = f"{reading.recipe} · {reading.bundle}" if reading is not None else ""

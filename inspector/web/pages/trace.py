@@ -55,7 +55,7 @@ async def build(desk: Desk, user: User) -> None:
     """Fill the frame: a search, and what it found."""
     query = ui.context.client.request.query_params
     part, sequence = query.get("part", "").strip(), query.get("sequence", "").strip()
-    _search(part or sequence)
+    _search(part or sequence, is_first=not (part or sequence))
     if sequence.isdecimal() and len(sequence) < 19:
         await _show(desk, int(sequence))
     elif part or sequence:
@@ -64,13 +64,11 @@ async def build(desk: Desk, user: User) -> None:
         ui.label("Enter a part id or an inspection number; everything on record of it comes up.").classes("muted")
 
 
-def _search(text: str) -> None:
+def _search(text: str, is_first: bool) -> None:
     with ui.element("form").classes("search").props('action="/trace" method="get" role="search"'):
-        field = (
-            ui.element("input")
-            .classes("field")
-            .props('name="part" aria-label="Part id or number" autofocus data-key="/"')
-        )
+        field = ui.element("input").classes("field").props('name="part" aria-label="Part id or number" data-key="/"')
+        if is_first:
+            field.props("autofocus")
         field.props["value"] = text
         field.props["placeholder"] = "Part id, or number of the inspection"
         with ui.element("button").classes("button").props('type="submit"'):

@@ -77,7 +77,7 @@
 
   let goes = 0;
   addEventListener("keydown", (event) => {
-    const field = event.target.closest?.("input, textarea, select, [contenteditable=true]");
+    const field = event.target.closest?.("input:not([type=range], [type=checkbox]), textarea, select, [contenteditable=true]");
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "?") {
       event.preventDefault();
