@@ -1,4 +1,4 @@
-"""Recipes of the line file, changed by people: nothing else of the file may change, and nothing that would not start is saved."""
+"""Recipes of the line file, changed by people: nothing else of it may change, and nothing that would not start is saved."""
 
 from __future__ import annotations
 
