@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -45,9 +46,9 @@ def web(
         signal.signal(number, lambda *_: None)
     manager = ServiceManager()
 
-    def ready(url: str) -> None:
+    def ready(url: str, alive: Callable[[], bool]) -> None:
         logging.getLogger(__name__).info("the desk of line %s is at %s", settings.file.line.name, url)
-        manager.ready(lambda: True, f"Web desk of line {settings.file.line.name}")
+        manager.ready(alive, f"Web desk of line {settings.file.line.name}")
 
     run_web(_options(settings), ready)
     manager.stopping()

@@ -55,7 +55,11 @@ def find_entries(
     `over` is asked now and then whether to give up.
     """
     found: list[AuditEntry] = []
+    # As they stand in the file, so that lines without any need not be read as JSON.
+    needles = tuple(json.dumps(subject).encode() for subject in where.subjects)
     for line in _lines_backwards(path, over):
+        if needles and not any(needle in line for needle in needles):
+            continue
         entry = _entry(line)
         if entry is None:
             continue

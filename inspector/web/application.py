@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse
-from nicegui import core, ui
+from nicegui import Client, core, ui
 from starlette.staticfiles import StaticFiles
 
 from inspector import __version__
+from inspector.web.accounts.user import User
 from inspector.web.api import ROUTERS
 from inspector.web.api.access import tell_errors
 from inspector.web.desk import Desk
@@ -65,9 +66,21 @@ def make_application(desk: Desk, own_address: str = "", oidc: OidcOptions | None
         reconnect_timeout=10.0,
         language="en-US",
     )
-    gate = {"accounts": desk.accounts, "cookie": cookie, "own_address": own_address, "refuse": desk.refuse}
+    gate = {
+        "accounts": desk.accounts,
+        "cookie": cookie,
+        "own_address": own_address,
+        "refuse": desk.refuse,
+        "owner": _owner,
+    }
     app.add_middleware(Gate, **gate)  # type: ignore[arg-type]
     return app
+
+
+def _owner(client_id: str) -> User | None:
+    """For whom NiceGUI built a page."""
+    client = Client.instances.get(client_id)
+    return None if client is None else client.request.state.user
 
 
 def _api(desk: Desk) -> APIRouter:

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,6 +23,7 @@ from inspector.web.accounts.user import User
 API = "/api/"
 OPEN = ("/login", "/healthz", "/favicon.ico", "/static/", "/oidc/")
 """What strangers may ask for."""
+SOCKETS = "/_nicegui_ws/"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # NiceGUI's own scripts stand in the page and compile their templates in the browser; everything comes from here all the same.
 _PAGE_POLICY = (
@@ -41,7 +42,10 @@ _HEADERS = {
 
 
 class Gate:
-    """Wraps `app`. `cookie` is the name of the session's cookie, `own_address` what people type if that is not what we see."""
+    """Wraps `app`. `cookie` is the name of the session's cookie, `own_address` what people type if that is not what we see.
+
+    `owner` says for whom the page with an id was built, None if there is no such page.
+    """
 
     def __init__(
         self,
@@ -50,12 +54,14 @@ class Gate:
         cookie: str,
         own_address: str,
         refuse: Callable[[str, str, str, str], None],
+        owner: Callable[[str], User | None],
     ) -> None:
         self._app = app
         self._accounts = accounts
         self._cookie = cookie
         self._own = own_address
         self._refuse = refuse
+        self._owner = owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or web socket."""
@@ -72,7 +78,7 @@ class Gate:
             return
         scope.setdefault("state", {})
         scope["state"]["user"], scope["state"]["session"] = user, secret
-        why = self._forged(scope, headers, by_cookie=user is None or not user.token)
+        why = self._forged(scope, headers, by_cookie=user is None or not user.token) or self._anothers_page(scope, user)
         if why:
             self._refuse(user.name if user else _address(scope), "web request", scope["path"], why)
             await _answer(scope, send, 403, why)
@@ -117,6 +123,18 @@ class Gate:
         if origin not in own:
             return f"the request comes from the page {origin[:100]!r}, which is not this desk: open the desk itself"
         return ""
+
+    def _anothers_page(self, scope: Scope, user: User | None) -> str:
+        """Why a socket may not speak for a page, empty if it may: a page acts for whom it was built, and in one browser that
+        may have been somebody else, or the same person with another role.
+        """
+        if user is None or not scope["path"].startswith(SOCKETS):
+            return ""
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("client_id", [""])[0]
+        owner = self._owner(asked) if asked else None
+        if owner is None or (owner.name, owner.role) == (user.name, user.role):
+            return ""
+        return f"this page was built for {owner.name} as {owner.role.name.lower()}: load it again"
 
     async def _send_away(self, scope: Scope, headers: Headers, send: Send) -> None:
         wants_page = scope["type"] == "http" and scope["method"] in SAFE and "text/html" in headers.get("accept", "")

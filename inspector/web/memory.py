@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from datetime import datetime
 
 from inspector.errors import InspectorError
@@ -16,6 +17,8 @@ from inspector.web.live import LAST_REJECTS, STRIP
 log = logging.getLogger(__name__)
 
 LOOK_S, RETRY_S = 1.0, 5.0
+FIRST_RECOUNT_S, RECOUNT_S = 5.0, 60.0
+"""Verdicts from before the line was followed may reach the records a little later: they are counted then."""
 
 
 class Memory:
@@ -25,6 +28,8 @@ class Memory:
         self._desk = desk
         self._stop = threading.Event()
         self._shift: datetime | None = None
+        self._monotonic = time.monotonic
+        self._recount_s = 0.0
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
@@ -50,7 +55,7 @@ class Memory:
     def _look(self) -> None:
         desk = self._desk
         begins = desk.shift_start(desk.clock())
-        if begins == self._shift:
+        if begins == self._shift and self._monotonic() < self._recount_s:
             return
         if self._shift is None:
             last = desk.store.list(InspectionFilter(desk.line), STRIP).inspections
@@ -59,4 +64,5 @@ class Memory:
             desk.live.remind([one.inspection for one in last[::-1]], [one.inspection for one in rejects[::-1]])
         counted = count_since(desk.database, desk.line, begins)
         desk.live.seed(begins, counted.upto, counted.by_station)
+        self._recount_s = self._monotonic() + (FIRST_RECOUNT_S if self._shift is None else RECOUNT_S)
         self._shift = begins

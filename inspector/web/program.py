@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GOODBYE_S = 3
+GOODBYE_S, STUCK_S = 3, 5.0
 """How long open requests may take when the desk is told to stop."""
 
 
@@ -119,8 +120,11 @@ def open_desk(options: WebOptions) -> Iterator[Desk]:
         store.close()
 
 
-def run_web(options: WebOptions, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; calls `ready` with the address once browsers can connect. Raises InspectorError."""
+def run_web(options: WebOptions, ready: Callable[[str, Callable[[], bool]], None]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises InspectorError.
+
+    Once browsers can connect `ready` is called with the address and a function that says whether the desk's loop turns.
+    """
     listener = _listen(options.host, options.port)
     keeping = keeping_worker(options.line_file) if options.worker else contextlib.nullcontext()
     with listener, open_desk(options) as desk, keeping:
@@ -137,7 +141,8 @@ def run_web(options: WebOptions, ready: Callable[[str], None]) -> None:
         memory.start()
         desk.audit_writer.note("started web desk", options.line, {"version": __version__, "url": options.url}, "web")
         try:
-            _Server(_config(app, options), lambda: ready(options.url)).run([listener])
+            server = _Server(_config(app, options), lambda: ready(options.url, server.alive))
+            server.run([listener])
         finally:
             memory.close()
         desk.audit_writer.note("stopped web desk", options.line, {}, "web")
@@ -162,11 +167,20 @@ def _config(app: object, options: WebOptions) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and whether it still does."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._turned_s = time.monotonic()
+
+    def alive(self) -> bool:
+        """Whether the loop turns."""
+        return time.monotonic() - self._turned_s < STUCK_S
+
+    async def on_tick(self, counter: int) -> bool:
+        self._turned_s = time.monotonic()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

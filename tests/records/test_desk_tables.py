@@ -13,7 +13,7 @@ from inspector.part import Reason, Verdict
 from inspector.records.audit import AuditLog
 from inspector.records.audit_search import AuditFilter, find_entries
 from inspector.records.entries import Settled
-from inspector.records.recipe_costs import RecipeCosts, costs_by_recipe, set_costs
+from inspector.records.recipe_costs import RecipeCosts, recipe_costs, set_recipe_costs
 from inspector.records.shift_counts import ShiftCounts, count_since
 from inspector.records.store import Store
 from inspector.records.trace import bundle_record, recipe_at, recipe_names
@@ -59,10 +59,12 @@ def test_wrong_passwords_are_counted_by_name_and_address_and_forgotten(store: St
 
 
 def test_the_newest_costs_of_a_recipe_count(store: Store) -> None:
-    set_costs(store.database, RecipeCosts("tiles-a", 2.0, 500.0, "EUR", "anna", START))
-    set_costs(store.database, RecipeCosts("tiles-a", 3.0, 400.0, "EUR", "bert", LATER))
-    set_costs(store.database, RecipeCosts("new", 1.0, 2.0, "USD", "bert", START))
-    found = costs_by_recipe(store.database)
+    for name in ("tiles-a", "new"):
+        store.record_recipe(name, {}, START)
+    set_recipe_costs(store.database, RecipeCosts("tiles-a", 2.0, 500.0, "EUR", "anna", START))
+    set_recipe_costs(store.database, RecipeCosts("tiles-a", 3.0, 400.0, "EUR", "bert", LATER))
+    set_recipe_costs(store.database, RecipeCosts("new", 1.0, 2.0, "USD", "bert", START))
+    found = recipe_costs(store.database)
     assert {name: (one.false_reject, one.author) for name, one in found.items()} == {
         "tiles-a": (3.0, "bert"),
         "new": (1.0, "bert"),
@@ -81,7 +83,7 @@ def test_the_newest_costs_of_a_recipe_count(store: Store) -> None:
 )
 def test_costs_that_are_none_are_refused(store: Store, costs: RecipeCosts) -> None:
     with pytest.raises(InvalidRequest):
-        set_costs(store.database, costs)
+        set_recipe_costs(store.database, costs)
 
 
 def test_a_shift_is_counted_by_station_and_verdict(store: Store) -> None:

@@ -92,7 +92,9 @@ def test_the_real_service_tells_systemd(manager_socket: socket.socket, tmp_path:
     assert all(line.startswith('{"event"') or '"event":' in line for line in log.splitlines()), log
 
 
-@pytest.mark.parametrize("unit", ["inspector@.service", "inspector-camera@.service", "inspector-opcua@.service"])
+@pytest.mark.parametrize(
+    "unit", ["inspector@.service", "inspector-camera@.service", "inspector-opcua@.service", "inspector-web@.service"]
+)
 def test_systemd_accepts_the_unit_files_and_finds_them_closed(unit: str, tmp_path: Path) -> None:
     analyze = require_tool("systemd-analyze")
     text = (DEPLOY / "systemd" / unit).read_text().replace("/opt/inspector/.venv/bin/inspector", "/bin/true")

@@ -10,7 +10,7 @@ from rpc_line import wait_for
 from web_desk import PASSWORD, WebDesk
 
 from inspector.records.audit import AuditEntry, AuditLog
-from inspector.records.recipe_costs import costs_by_recipe
+from inspector.records.recipe_costs import recipe_costs
 
 
 def entry(desk: WebDesk, action: str, subject: str) -> AuditEntry | None:
@@ -78,7 +78,7 @@ def test_an_engineer_changes_a_recipe_with_a_look_and_a_reason(desk: WebDesk, lo
     page.get_by_label("Escape").fill("900")
     page.get_by_role("button", name="Set costs").click()
     page.get_by_text("900.00 EUR").wait_for()
-    costs = costs_by_recipe(desk.store.database)["tiles-a"]
+    costs = recipe_costs(desk.store.database)["tiles-a"]
     assert (costs.false_reject, costs.escape, costs.author) == (3.5, 900.0, "erna")
     assert page.faults == []
 

@@ -19,7 +19,8 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
-from web_desk import WebDesk, free_port, prepare, serving
+from plant import plant_in
+from web_desk import PASSWORD, WebDesk, free_port, prepare, serving
 
 from inspector.access.identity import Role
 from inspector.errors import AccessDenied
@@ -184,21 +185,26 @@ def idp() -> Iterator[Idp]:
 
 @pytest.fixture
 def plant(tmp_path: Path, idp: Idp) -> Iterator[WebDesk]:
-    """A desk whose people log in at `idp`."""
+    """A desk with TLS, whose people log in at `idp`."""
     (tmp_path / "oidc-secret").write_text(SECRET + "\n")
+    plant_in(tmp_path / "plant")
     table = f"""
+certificate = "plant/service.pem"
+key = "plant/service.key"
 [web.oidc]
 issuer = "{idp.issuer}"
 client = "{CLIENT}"
 secret = "oidc-secret"
 roles = {{ quality = "engineer", boss = "approver" }}
 """
-    with serving(prepare(tmp_path, 0, web=table)) as desk:
+    desk = prepare(tmp_path, 0, web=table)
+    desk.url = desk.url.replace("http:", "https:")
+    with serving(desk):
         yield desk
 
 
 def log_in_there(desk: WebDesk) -> httpx.Response:
-    with httpx.Client(base_url=desk.url, follow_redirects=True, trust_env=False) as client:
+    with httpx.Client(base_url=desk.url, follow_redirects=True, trust_env=False, verify=False) as client:
         return client.get("/oidc/start", params={"next": "/api/v1/me"})
 
 
@@ -224,11 +230,14 @@ def test_people_log_in_at_the_provider_and_its_groups_decide(plant: WebDesk, idp
     assert (idp.issuer, "changed user", "nina") in done
 
     # An answer that another browser got must not log this one in: its owner would work as somebody else.
-    with httpx.Client(base_url=plant.url, trust_env=False) as attacker, httpx.Client(base_url=plant.url) as victim:
+    with plant.client() as attacker, plant.client() as victim:
         at_provider = attacker.get("/oidc/start")
         back = httpx.get(at_provider.headers["location"], trust_env=False).headers["location"]
         answer = victim.get(back)
         assert answer.status_code == 403
         assert "belongs to another browser" in answer.text
         assert victim.get("/api/v1/me").status_code == 401
-    assert "Log in with the plant&#x27;s account" in httpx.get(f"{plant.url}/login").text.replace("'", "&#x27;")
+    shown = plant.client().get("/login")
+    assert "Log in with the plant&#x27;s account" in shown.text.replace("'", "&#x27;")
+    assert shown.headers["strict-transport-security"] == "max-age=31536000"
+    assert "; Secure" in plant.client().post("/login", data={"name": "ada", "password": PASSWORD}).headers["set-cookie"]

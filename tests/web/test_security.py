@@ -158,6 +158,15 @@ def test_a_login_that_is_over_takes_the_open_page_along(desk: WebDesk, log_in: A
     assert desk.client("emil").get("/api/v1/me").json()["role"] == "viewer"
 
 
+def test_a_page_does_not_act_for_somebody_who_logged_out_in_another_tab(desk: WebDesk, log_in: Any) -> None:
+    page = log_in(desk, "ada", "/admin")
+    page.get_by_role("button", name="Add a user").wait_for()
+    (cookie,) = desk.client("vera").cookies.jar
+    page.context.add_cookies([{"name": cookie.name, "value": cookie.value, "url": desk.url}])
+    page.evaluate("window.socket.disconnect(); window.socket.connect()")
+    page.get_by_text("Admin needs the role admin, and vera is viewer.").wait_for()
+
+
 def test_a_refused_page_is_on_record(desk: WebDesk) -> None:
     with closing(desk.client("vera")) as client:
         answer = client.get("/admin", headers={"Accept": "text/html"})

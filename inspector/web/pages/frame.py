@@ -29,6 +29,7 @@ def frame(desk: Desk, user: User, page: Page, pages: Sequence[Page]) -> Iterator
         "keys": [*page.keys, *_EVERYWHERE],
         "menu": [[one.title, one.path] for one in menu],
         "page": page.title,
+        "user": [user.name, user.role.name.lower()],
     }
     ui.dark_mode({"dark": True, "light": False}.get(user.theme))
     ui.add_head_html(

@@ -39,7 +39,10 @@
   const stillIn = async () => {
     try {
       const answer = await fetch("/api/v1/me");
-      if (answer.status === 401) leave("over");
+      if (answer.status === 401) return leave("over");
+      // Somebody else logged in meanwhile, in another tab: this page was not built for them.
+      const me = await answer.json();
+      if (answer.ok && (me.name !== about.user[0] || me.role !== about.user[1])) location.reload();
     } catch {
       // The desk itself is away; NiceGUI says so and tries again.
     }
