@@ -16,6 +16,7 @@ from web_desk import LINE, WebDesk, free_port, prepare, serving
 
 from inspector.cameras.client import Answer, CameraClient
 from inspector.part import Frame, PixelFormat
+from inspector.records.audit import AuditLog
 from inspector.settings import load_line_file
 
 
@@ -78,6 +79,17 @@ def test_parts_appear_with_pictures_and_a_dead_service_is_unmistakable(line: Web
         page.get_by_text("15 parts this shift").wait_for()
         station = line.client("vera").get("/api/v1/line").json()["stations"][0]
         assert (station["passed"], station["rejected"], station["unknown"]) == (8 + 2, 3 + 1, 1)
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+        page.locator(".board.is-stop").wait_for()
+        page.get_by_role("button", name="Start").click()
+        page.locator(".board.is-run").wait_for()
+        done = [
+            (entry.actor, entry.action, entry.subject) for entry in AuditLog(line.data_dir / "audit.jsonl").entries()
+        ]
+        assert ("otto", "gave command stop", "top") in done
+        refused = line.client("vera").post("/api/v1/line/stations/top/stop")
+        assert refused.status_code == 403
         process.kill()
         page.locator(".board.is-lost").wait_for()
         assert page.locator(".board-word").text_content() == "NO CONTACT"

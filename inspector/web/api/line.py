@@ -1,15 +1,19 @@
-"""/line: what the line does now."""
+"""/line: what the line does now, and commands to its stations."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from inspector.access.identity import Role
 from inspector.part import Verdict
+from inspector.signalling.commands import Command
 from inspector.web.accounts.user import User
 from inspector.web.api.access import needs
-from inspector.web.desk import Desk
+from inspector.web.commanding import give_command
+from inspector.web.desk import Desk, in_thread
 from inspector.web.words import line_state, station_state
 
 
@@ -37,6 +41,12 @@ class LineOut(BaseModel):
     text: str
     lost: str
     stations: list[StationOut]
+
+
+class AnswerOut(BaseModel):
+    """What became of a command, in words; what was refused or failed is an error."""
+
+    answer: str
 
 
 def router(desk: Desk) -> APIRouter:
@@ -67,5 +77,12 @@ def router(desk: Desk) -> APIRouter:
                 )
             )
         return LineOut(line=desk.line, state=state.word, text=state.text, lost=now.lost, stations=stations)
+
+    @routes.post("/stations/{name}/{command}")
+    async def command(
+        name: str, command: Literal["start", "stop", "acknowledge", "reset"], user: User = needs(Role.OPERATOR)
+    ) -> AnswerOut:
+        """Command a station, and wait for what becomes of it."""
+        return AnswerOut(answer=await in_thread(give_command, desk, user, name, Command[command.upper()]))
 
     return routes

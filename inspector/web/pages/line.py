@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from nicegui import ui
 
@@ -10,9 +11,12 @@ from inspector.access.identity import Role
 from inspector.errors import InspectorError
 from inspector.part import Inspection, Verdict
 from inspector.records.queries import StoredInspection
+from inspector.signalling.commands import Command
 from inspector.web.accounts.user import User
+from inspector.web.commanding import NAMES, OFFERED, give_command
 from inspector.web.desk import Desk, in_thread
 from inspector.web.live import LineNow, StationNow
+from inspector.web.pages.dialogs import button, confirmed, told
 from inspector.web.pages.frame import on_news
 from inspector.web.pages.looks import looks_of, small_picture
 from inspector.web.pages.page import Page
@@ -24,15 +28,15 @@ PATIENCE_S = 30.0
 
 def build(desk: Desk, user: User) -> None:
     """Fill the frame."""
-    shown = _Shown(desk)
+    shown = _Shown(desk, user)
     on_news(desk, shown.show)
 
 
 class _Shown:
     """The elements that change."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, user: User) -> None:
+        self._desk, self._user = desk, user
         with ui.element("section").classes("board").props('aria-live="polite"') as self._board:
             self._symbol = ui.label().classes("board-symbol")
             with ui.element("div"):
@@ -65,7 +69,7 @@ class _Shown:
         for station in now.stations:
             if station.name not in self._stations:
                 with self._stations_box:
-                    self._stations[station.name] = _StationCard(station.name)
+                    self._stations[station.name] = _StationCard(station.name, self._desk, self._user)
             self._stations[station.name].show(station, bool(now.lost))
         self._show_rejects(now.rejects)
 
@@ -93,12 +97,16 @@ class _Shown:
 class _StationCard:
     """One station."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, desk: Desk, user: User) -> None:
+        self._name, self._desk, self._user = name, desk, user
+        self._offered: tuple[Command, ...] = ()
         with ui.element("article").classes("panel station") as self._card:
             with ui.element("div").classes("station-head"):
                 ui.label(name).classes("station-name")
                 self._state = ui.label().classes("pill")
                 self._recipe = ui.label().classes("muted")
+                ui.element("div").classes("spacer")
+                self._commands = ui.element("div").classes("row-buttons")
             self._strip = (
                 ui.element("div").classes("strip").props('role="img" aria-label="Last verdicts, newest right"')
             )
@@ -144,6 +152,28 @@ class _StationCard:
         )
         self._heard.text = f"{total:,} parts this shift · {silent}"
         self._show_strip(station.strip)
+        self._offer(() if lost or reading is None else OFFERED[reading.state])
+
+    def _offer(self, commands: tuple[Command, ...]) -> None:
+        """Buttons for who may command the station."""
+        if commands == self._offered or not self._user.may(Role.OPERATOR):
+            return
+        self._offered = commands
+        self._commands.clear()
+        with self._commands:
+            for command in commands:
+                button(NAMES[command], partial(self._give, command), second=True)
+
+    async def _give(self, command: Command) -> None:
+        if command is Command.STOP and not await confirmed(
+            f"Stop station {self._name}? Every part is rejected until it is started again.", "Stop"
+        ):
+            return
+
+        async def work() -> None:
+            await in_thread(give_command, self._desk, self._user, self._name, command)
+
+        await told(work, f"{NAMES[command]}: done")
 
     def _show_strip(self, strip: Sequence[Inspection]) -> None:
         wanted = {seen.sequence for seen in strip}
