@@ -62,6 +62,7 @@ class _Station:
     counts: Counter[Verdict] = field(default_factory=Counter)
     times_s: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
+    last_s: float | None = None
 
 
 class LiveLine:
@@ -103,7 +104,8 @@ class LiveLine:
             self._recent.append(inspection)
             station.strip.append(inspection)
             station.counts[inspection.verdict] += 1
-            station.times_s.append(self._monotonic())
+            station.last_s = self._monotonic()
+            station.times_s.append(station.last_s)
             station.latencies_ms.append(inspection.latency_ms)
             if inspection.verdict is not Verdict.PASS:
                 self._rejects.appendleft(inspection)
@@ -183,7 +185,7 @@ class LiveLine:
 
     def _lost(self, heard_s: float | None) -> str:
         if self._away.startswith("UNAVAILABLE"):
-            return f"nobody answers at {self._service}: is the line's service running?"
+            return f"nobody answers at {self._service}: the line's service does not run, or cannot be reached"
         if self._away:
             return f"the service does not answer: {self._away}"
         if heard_s is None or heard_s > SILENT_S:
@@ -193,7 +195,6 @@ class LiveLine:
         return f"its verdicts cannot be followed: {self._unfollowed}" if self._unfollowed else ""
 
     def _station(self, name: str, station: _Station, now_s: float) -> StationNow:
-        last_s = station.times_s[-1] if station.times_s else None
         while station.times_s and station.times_s[0] < now_s - RATE_WINDOW_S:
             station.times_s.popleft()
         latencies = sorted(station.latencies_ms)
@@ -205,7 +206,7 @@ class LiveLine:
             rate_hz=len(station.times_s) / RATE_WINDOW_S,
             p50_ms=_ranked(latencies, 0.5),
             p99_ms=_ranked(latencies, 0.99),
-            silent_s=None if last_s is None else now_s - last_s,
+            silent_s=None if station.last_s is None else now_s - station.last_s,
         )
 
     def _changed(self) -> None:
