@@ -81,6 +81,8 @@ def test_rates_are_of_the_last_seconds(line: LiveLine, clock: Clock) -> None:
     clock.now_s += RATE_WINDOW_S
     station = line.now().stations[0]
     assert (station.rate_hz, station.silent_s) == (0.0, RATE_WINDOW_S + 0.25)
+    clock.now_s += 60
+    assert line.now().stations[0].silent_s == RATE_WINDOW_S + 60.25
 
 
 @pytest.mark.parametrize(
