@@ -41,6 +41,7 @@ def test_an_admin_adds_somebody_gives_a_role_and_locks_them_out(desk: WebDesk, l
     changed = entry(desk, "changed user", "nora")
     assert changed is not None
     assert (changed.actor, changed.details) == ("ada", {"role": {"from": "operator", "to": "approver"}})
+    page.reload()
     row.get_by_role("button", name="Lock out").click()
     page.get_by_role("dialog").get_by_role("button", name="Lock out").click()
     page.locator("tr", has_text="locked out by an admin").wait_for()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing
 from typing import Any
 
@@ -10,8 +9,8 @@ import httpx
 import pytest
 from rpc_line import wait_for
 from web_desk import NASTY_PART, PASSWORD, PEOPLE, WebDesk
-from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from inspector.access.identity import Role
 from inspector.records.audit import AuditLog
@@ -54,13 +53,9 @@ def test_a_foreign_page_gets_no_web_socket(desk: WebDesk, origin: str | None) ->
         (cookie,) = client.cookies.jar
     address = desk.url.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
 
-    async def attempt() -> None:
-        headers = {"Cookie": f"{cookie.name}={cookie.value}"}
-        async with connect(address, additional_headers=headers, origin=origin):  # type: ignore[arg-type]
-            pass
-
+    headers = {"Cookie": f"{cookie.name}={cookie.value}"}
     with pytest.raises(InvalidStatus) as refused:
-        asyncio.run(attempt())
+        connect(address, additional_headers=headers, origin=origin)  # type: ignore[arg-type]
     assert refused.value.response.status_code == 403
 
 
