@@ -55,6 +55,7 @@ from inspector.promotions import (
     ViewReading,
     Wish,
     counting,
+    newest,
     read_promotions,
     write_promotions,
 )
@@ -78,9 +79,14 @@ def bases_of(settings: LineSettings) -> dict[ViewKey, Path]:
     }
 
 
+def promotions_of(settings: LineSettings) -> tuple[Promotion, ...]:
+    """All that is known of promotions on a line, oldest first. ConfigError."""
+    return read_promotions(settings.data_dir / PROMOTIONS_FILE)
+
+
 def promoted_for(settings: LineSettings) -> dict[ViewKey, Promotion]:
     """The promotions that count for a line as its file is now; those that it has overruled are logged. ConfigError."""
-    found = read_promotions(settings.data_dir / PROMOTIONS_FILE)
+    found = newest(promotions_of(settings))
     bases = bases_of(settings)
     valid = counting(found, bases)
     for key in found.keys() - valid.keys():
@@ -112,6 +118,7 @@ class Promoter:
         self._settings = settings
         self._waiting = waiting
         self._promoted = dict(promoted)
+        self._known = promotions_of(settings)
         self._before: dict[ViewKey, tuple[Model, Batcher]] = {}
         self._note = note
         self._on_promoted = on_promoted
@@ -223,10 +230,11 @@ class Promoter:
         def commit() -> None:
             if self._closing:
                 raise ServiceStopping("the service is being stopped: promote again when it runs")
-            promoted = {**self._promoted, key: promotion}
-            write_promotions(self._settings.data_dir / PROMOTIONS_FILE, promoted.values())
+            known = (*self._known, promotion)
+            write_promotions(self._settings.data_dir / PROMOTIONS_FILE, known)
             self._keep_before(key)
-            self.loaded, self.queues, self._promoted = loaded, queues, promoted
+            self.loaded, self.queues, self._known = loaded, queues, known
+            self._promoted = {**self._promoted, key: promotion}
 
         if self._take_over is None:
             raise PromotionRefused("the line is still starting: try again in a moment")

@@ -1,7 +1,7 @@
 """Which bundle was promoted to judge by a recipe, by whom and why: what outlives a restart, in one small file.
 
     line.toml: recipe → bundle  ◀── counts where the file below says nothing, or was written for another line file
-    promotions.json: recipe, view → bundle, digest, by, reason, time, the bundle before
+    promotions.json: recipe, view → bundle, digest, by, reason, time, the bundle before; the newest hundred, the last one counts
 
 The file is written before the line judges by the new bundle, and whole or not at all: after `kill -9` at any moment the line
 judges by the one bundle or the other, and the file says by which.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from inspector.errors import ConfigError, PromotionRefused
 
 PROMOTIONS_FILE = "promotions.json"
 MAX_REASON = 500
+MAX_KEPT = 100
+"""Promotions in the file, so that the quality database has them all even if it was away."""
 _MAX_FILE_BYTES = 4 << 20
 
 ViewKey = tuple[str, str]
@@ -105,8 +107,8 @@ class ViewReading:
     before_is_warm: bool
 
 
-def read_promotions(path: Path) -> dict[ViewKey, Promotion]:
-    """What was promoted before this start; none if there is no file.
+def read_promotions(path: Path) -> tuple[Promotion, ...]:
+    """What was promoted before this start, oldest first; none if there is no file.
 
     Raises ConfigError if the file cannot be read: the line must not guess which bundle was approved.
     """
@@ -118,18 +120,27 @@ def read_promotions(path: Path) -> dict[ViewKey, Promotion]:
             raise ValueError("another version of the program wrote it")
         found = [_promotion(entry) for entry in document["promoted"]]
     except FileNotFoundError:
-        return {}
+        return ()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"{path} says which bundles were promoted, and cannot be read ({error}): bring it back from a backup, or remove "
             "it: the line then judges by the bundles of its line file"
         ) from error
-    return {promotion.key: promotion for promotion in found}
+    return tuple(found)
 
 
-def write_promotions(path: Path, promotions: Iterable[Promotion]) -> None:
+def newest(promotions: Iterable[Promotion]) -> dict[ViewKey, Promotion]:
+    """The last of each view of a recipe."""
+    return {promotion.key: promotion for promotion in promotions}
+
+
+def write_promotions(path: Path, promotions: Sequence[Promotion]) -> None:
     """Replace the file, whole or not at all, and bring it to the disk. PromotionRefused."""
-    entries = [{**asdict(one), "time": one.time.isoformat()} for one in promotions]
+    counts = newest(promotions)
+    kept = [
+        one for place, one in enumerate(promotions) if counts[one.key] is one or place >= len(promotions) - MAX_KEPT
+    ]
+    entries = [{**asdict(one), "time": one.time.isoformat()} for one in kept]
     draft = path.with_suffix(".draft")
     try:
         with draft.open("w", encoding="utf-8") as stream:

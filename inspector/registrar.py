@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from inspector.errors import InspectorError
 from inspector.inference.bundle import Bundle
 from inspector.inference.manifest import manifest_bytes
+from inspector.records.model_history import GoldenResult, ModelHistory, PromotionRecord
 from inspector.records.store import Store
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,21 @@ class Registrar:
         """More that is in use now."""
         self._later(functools.partial(_record, list(bundles), dict(together), dict(recipes or {})))
 
+    def add_promotion(self, line: str, promotion: PromotionRecord) -> None:
+        """A bundle judges by a recipe since; told again at every start, which changes nothing."""
+        self._later(lambda store: ModelHistory(store.database, line).note_promotion(promotion))
+
+    def add_golden(self, line: str, results: Sequence[GoldenResult]) -> None:
+        """How bundles proved themselves on this machine."""
+
+        def record(store: Store) -> None:
+            for result in results:
+                ModelHistory(store.database, line).note_golden(result)
+
+        self._later(record)
+
     def stop(self) -> None:
-        """Give up what is not recorded yet; the next start records it."""
+        """Record what waits, unless the database does not answer: then the next start records it."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -60,10 +74,11 @@ class Registrar:
             self._changed.notify()
 
     def _run(self) -> None:
+        failed = False
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._stopped)
-                if self._stopped:
+                if not self._waiting or (self._stopped and failed):
                     return
                 record = self._waiting[0]
             try:
@@ -74,9 +89,11 @@ class Registrar:
                     store.close()
             except InspectorError as error:
                 log.warning("bundles and recipes are not on record yet: %s", error)
+                failed = True
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopped, RETRY_S)
                 continue
+            failed = False
             with self._changed:
                 self._waiting.pop(0)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
 import cv2
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -27,7 +29,7 @@ from inspector.imaging.decode import DecodeLimits
 from inspector.inference.batching import Batcher
 from inspector.models import Model, load_models, queue_models, setup_of, station_of
 from inspector.pipeline import Pipeline
-from inspector.promoting import Promoter, promoted_for
+from inspector.promoting import Promoter, promoted_for, promotions_of
 from inspector.promotions import Promotion
 from inspector.records.audit import AUDIT_FILE, AuditLog
 from inspector.records.auditing import AuditWriter
@@ -37,6 +39,7 @@ from inspector.records.forwarding import Forwarder
 from inspector.records.health import RecordsHealth
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
+from inspector.records.model_history import GoldenResult, PromotionRecord
 from inspector.records.place import image_folder
 from inspector.records.retention import RetentionKeeper
 from inspector.records.store import Store
@@ -110,7 +113,7 @@ class Service:
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight * len(station.by_view) for station in file.station)
         queues = queue_models(loaded, settings.inference, waiting)
-        registrar = _Registrar()
+        registrar = _Registrar(file.line.name)
         promoter = Promoter(settings, loaded, queues, waiting, promoted, audit.note, registrar.tell)
         setups = {name: setup_of(name, table, loaded, queues) for name, table in file.recipe.items() if name in loaded}
         memory = read_memory(settings.data_dir / REMEMBERED_FILE)
@@ -159,8 +162,9 @@ class Service:
         sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images, watch)
         recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
         together = {label: labels for setup in setups.values() for label, labels in _together(setup).items()}
-        registrar.registrar = Registrar(open_store, loaded.bundles, together, recipes)
-        stack.callback(registrar.registrar.stop)
+        recorder = Registrar(open_store, loaded.bundles, together, recipes)
+        registrar.begin(recorder, loaded.models.values(), promotions_of(settings))
+        stack.callback(recorder.stop)
         stack.callback(RetentionKeeper(images, open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)
@@ -197,9 +201,21 @@ class _Registrar:
 
     registrar: Registrar
 
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def begin(self, registrar: Registrar, models: Iterable[Model], promoted: Iterable[Promotion]) -> None:
+        """What the line starts with; a promotion that was not on record when the service died is now."""
+        self.registrar = registrar
+        registrar.add_golden(self._line, [_golden(model) for model in models])
+        for promotion in promoted:
+            registrar.add_promotion(self._line, _promotion_record(promotion))
+
     def tell(self, promotion: Promotion, model: Model, setup: Setup) -> None:
         """A bundle judges from now on."""
         self.registrar.add([model.bundle], _together(setup))
+        self.registrar.add_golden(self._line, [_golden(model)])
+        self.registrar.add_promotion(self._line, _promotion_record(promotion))
 
 
 class _Plc:
@@ -218,6 +234,30 @@ class _Plc:
             on_watch=lambda station, watch: self.desk.tell_watch(station, watch),
             timeout_s=table.plc_timeout_ms / 1000,
         )
+
+
+def _golden(model: Model) -> GoldenResult:
+    """How a model proved itself here just now."""
+    test = model.test
+    about = (len(test.checks), sum(not check.holds for check in test.checks), test.largest_difference)
+    return GoldenResult(model.bundle.label, platform.node(), model.engine.provider, *about, datetime.now(UTC))
+
+
+def _promotion_record(one: Promotion) -> PromotionRecord:
+    return PromotionRecord(
+        recipe=one.recipe,
+        view=one.view,
+        label=one.bundle.label,
+        digest=one.bundle.digest,
+        folder=one.bundle.folder,
+        label_before="" if one.before is None else one.before.label,
+        digest_before="" if one.before is None else one.before.digest,
+        promoted_by=one.by,
+        proposed_by=one.proposed_by,
+        reason=one.reason,
+        time=one.time,
+        is_rollback=one.is_rollback,
+    )
 
 
 def _together(setup: Setup) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -29,8 +30,18 @@ from inspector.inference.engine import Engine
 from inspector.inference.memory import memory_left_bytes
 from inspector.inference.signature import make_key_pair, sign_bundle
 from inspector.part import Frame, PixelFormat, Reason, Verdict
-from inspector.promotions import PROMOTIONS_FILE, ViewReading, Wish, read_promotions
+from inspector.promotions import (
+    PROMOTIONS_FILE,
+    BundleAt,
+    Promotion,
+    ViewReading,
+    Wish,
+    newest,
+    read_promotions,
+    write_promotions,
+)
 from inspector.records.audit import AuditLog
+from inspector.records.model_history import ModelHistory
 from inspector.records.store import Store
 from inspector.rpc.commander import Commander
 from inspector.service import Service, run_service
@@ -161,10 +172,7 @@ def test_parts_stream_while_bundles_are_exchanged_and_each_is_judged_once_by_one
     """A recipe with one view, and one with two cameras whose triggers are shared."""
     with Pump(str(settings.grpc_listen), (("c1",), ("c2", "c3"))) as pump:
         pump.passed(40)
-        assert (
-            approver.promote(wish("b")).bundle
-            == read_promotions(settings.data_dir / PROMOTIONS_FILE)["tiles", ""].bundle
-        )
+        assert approver.promote(wish("b")).bundle == read_promotions(settings.data_dir / PROMOTIONS_FILE)[-1].bundle
         pump.passed(40)
         approver.promote(wish("c", "caps", "top", proposed_by="ben"))
         pump.passed(40)
@@ -412,6 +420,18 @@ def test_a_promotion_outlives_a_restart_and_is_told_and_on_record(settings: Line
     ]
     assert entries[0].details["reason"] == "fewer escapes"
     store = Store(settings.database_url)
+    history = ModelHistory(store.database, "l1")
+    assert [(one.label[0], one.label_before[0], one.is_rollback) for one in history.promotions()] == [
+        ("b", "a", True),
+        ("a", "b", True),
+        ("b", "a", False),
+    ]
+    assert {(one.label[0], one.checked, one.failed) for one in history.golden()} == {
+        ("a", 2, 0),
+        ("b", 2, 0),
+        ("s", 2, 0),
+    }
+    assert [use.label[0] for use in history.uses()] == ["b"]
     assert {stored.inspection.bundle[0] for stored in store.after("l1", 0, 10)} == {"b"}
     store.close()
 
@@ -530,6 +550,15 @@ def test_promote_and_rollback_on_the_command_line(settings: LineSettings, servic
     assert isinstance(refused.exception, PromotionRefused)
     assert CliRunner().invoke(app, [*two, "--proposed-by", "ben"]).exit_code == 0
     assert "--ca and --cert" in str(CliRunner().invoke(app, [*two, "--ca", "x"]).exception)
+
+
+def test_the_file_keeps_the_newest_and_always_the_last_of_each_recipe(tmp_path: Path) -> None:
+    at = BundleAt("/b", "b@1", "1" * 64)
+    one = Promotion("old", "", at, None, "/a", "anna", "", "why", datetime(2026, 5, 4, tzinfo=UTC))
+    many = [replace(one, recipe="tiles", reason=str(n), before=at) for n in range(150)]
+    write_promotions(tmp_path / "p.json", [one, *many])
+    assert read_promotions(tmp_path / "p.json") == (one, *many[50:])
+    assert newest(read_promotions(tmp_path / "p.json")) == {("old", ""): one, ("tiles", ""): many[-1]}
 
 
 def test_what_cannot_be_kept_is_not_promoted(

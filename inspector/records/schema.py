@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 # Their tables are part of the same database.
 from inspector.records import job_tables as job_tables
+from inspector.records import model_tables as model_tables
 from inspector.records import set_tables as set_tables
 from inspector.records.metadata import metadata
 

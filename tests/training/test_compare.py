@@ -12,9 +12,14 @@ from training_line import Line
 
 from inspector.inference.bundle import MODEL_FILE, Bundle, write_bundle
 from inspector.part import Limits, Verdict
+from inspector.quality.comparing import differing, paired, parts_of
+from inspector.records.comparisons import Comparisons
+from inspector.records.store import Store
 from training.evaluate import Judged
-from training.report.comparison import Paired, areas, compare, find_flips, overall, paired
+from training.report.comparison import Comparison, Paired, areas, compare, find_flips, overall
+from training.report.comparison import paired as paired_images
 from training.report.page import comparison_page, write_json
+from training.report.record import record_of
 
 
 def _judged(scores: Sequence[float], label: str, first_part: int = 0, images: int = 1) -> list[Judged]:
@@ -25,7 +30,7 @@ def _judged(scores: Sequence[float], label: str, first_part: int = 0, images: in
 
 
 def _escapes(first: Sequence[Judged], second: Sequence[Judged]) -> Paired:
-    return paired(first, second, "escapes", lambda image: image.is_escape, draws=200)
+    return paired_images(first, second, "escapes", lambda image: image.is_escape, draws=200)
 
 
 TABLES = [
@@ -70,7 +75,7 @@ def test_without_such_parts_nothing_is_claimed() -> None:
 
 
 def _outcome(name: str, outcome: int) -> Paired:
-    return replace(paired([], [], name, lambda image: True), outcome=outcome)
+    return replace(paired_images([], [], name, lambda image: True), outcome=outcome)
 
 
 OVERALL = [
@@ -139,6 +144,26 @@ def test_a_bundle_that_lets_everything_pass_is_worse_and_the_page_shows_which(
     write_json(tmp_path / "c.json", result.to_json())
     read = json.loads((tmp_path / "c.json").read_text())
     assert read["escapes"]["only_second"] == len([flip for flip in result.flips if not flip.first.is_good])
+    _is_on_record_as_it_is(result, tmp_path)
+
+
+def _is_on_record_as_it_is(result: Comparison, tmp_path: Path) -> None:
+    """With both scores of every image, and counts that are those of the report."""
+    store = Store(f"sqlite:///{tmp_path / 'quality.db'}")
+    store.upgrade()
+    comparisons = Comparisons(store.database, "l1")
+    kept = comparisons.get(comparisons.add(record_of(result, "parts"), "anna", result.created_time))
+    store.close()
+    assert kept.limits == (result.first.manifest.limits.score, 1e6)
+    parts = parts_of((one.part, one.label, one.lot, one.first, one.second) for one in kept.images)
+    escapes, false_rejects = paired(parts, kept.limits)
+    for ours, theirs in ((escapes, result.escapes), (false_rejects, result.false_rejects)):
+        assert (ours.first.count, ours.second.count, ours.p) == (theirs.first.count, theirs.second.count, theirs.p)
+    assert {part for part, _ in differing(parts, kept.limits)} == {
+        part for part in parts if part.number in {flip.first.part for flip in result.flips}
+    }
+    assert len(kept.pictures) == sum(len(some) for some in result.pictures.values())
+    assert not any(image.known for image in kept.images), "the split's test images are new to both"
 
 
 def test_a_bundle_against_itself_shows_no_difference(fitted_line: Line) -> None:

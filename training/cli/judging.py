@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,22 +57,37 @@ def compare_command(
     json_file: JsonFile = None,
     provider: Provider = "CPU",
     threads: Threads = 0,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record", metavar="LINE.toml", help="Put it on record, for the models page of that line's desk."
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", help="Who compares, for the record; this machine's user if not given.")
+    ] = "",
 ) -> None:
     """Judge the same parts by two bundles, and say what differs and whether chance explains it."""
     from inspector.inference.bundle import open_bundle
     from training.data.splits import read_split
-    from training.report.comparison import compare
+    from training.report.comparison import SHOWN, compare
     from training.report.page import comparison_page
+    from training.report.record import RECORDED
     from training.tables import comparison_view
 
     _check_places(report, json_file)
     bundles = open_bundle(first), open_bundle(second)
     chosen = None if split is None else read_split(split)
     with progress_bars() as progress:
-        result = compare(*bundles, open_dataset(data), chosen, provider=provider, threads=threads, progress=progress)
+        shown = SHOWN if record is None else RECORDED
+        result = compare(
+            *bundles, open_dataset(data), chosen, provider=provider, threads=threads, shown=shown, progress=progress
+        )
         page = None if report is None else comparison_page(result)
     console.print(comparison_view(result))
     _write(result, page, report, json_file)
+    if record is not None:
+        _record(result, record, f"{data}, test images of {split.name}" if split is not None else data, by)
 
 
 def _check_places(*files: Path | None) -> None:
@@ -83,6 +99,26 @@ def _check_places(*files: Path | None) -> None:
         check_can_write(path)
     if len({path.absolute() for path in given}) < len(given):
         raise ConfigError(f"--report and --json are both {given[0]}: give each a file of its own")
+
+
+def _record(result: Comparison, line_file: Path, data: str, by: str) -> None:
+    """Raises ConfigError, RecordsError."""
+    import getpass
+
+    from inspector.records.comparisons import Comparisons
+    from inspector.records.place import read_place
+    from inspector.records.store import Store
+    from training.report.record import record_of
+
+    place = read_place(line_file)
+    store = Store(place.database_url)
+    try:
+        store.check_schema()
+        made = record_of(result, data)
+        number = Comparisons(store.database, place.line).add(made, by or getpass.getuser(), datetime.now(UTC))
+    finally:
+        store.close()
+    say(f"On record as comparison {number} of line {place.line}")
 
 
 def _write(result: Report | Comparison, page: str | None, report: Path | None, json_file: Path | None) -> None:

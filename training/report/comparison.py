@@ -28,7 +28,7 @@ from training.successor import preparation_of
 
 DRAWS = 1000
 SIGNIFICANT = 0.05
-_SHOWN = 6
+SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,10 @@ def compare(
     threads: int = 0,
     draws: int = DRAWS,
     seed: int = 0,
+    shown: int = SHOWN,
     progress: Progress = silent,
 ) -> Comparison:
-    """Judge the same images by both. Raises DataError, BundleError, EngineError."""
+    """Judge the same images by both; of each kind of flip `shown` parts are drawn. DataError, BundleError, EngineError."""
     seen = survey(dataset, preparation_of(first), progress)
     groups = group_by_part(seen.images, progress)
     parts = {image.sample.path: group for image, group in zip(seen.images, groups, strict=True)}
@@ -159,7 +160,7 @@ def compare(
         false_rejects=false_rejects,
         area=areas(one.judged, other.judged, draws, seed),
         flips=flips,
-        pictures=_pictures(engines, dataset, flips, progress),
+        pictures=_pictures(engines, dataset, flips, shown, progress),
         data=(check_data(first, seen, groups, split), check_data(second, seen, groups, split)),
         statement=overall(escapes, false_rejects),
     )
@@ -256,7 +257,7 @@ def _paired_words(name: str, rates: Sequence[Rate], only_first: int, only_second
 
 
 def _pictures(
-    engines: Sequence[Engine], dataset: Dataset, flips: Sequence[Flip], progress: Progress
+    engines: Sequence[Engine], dataset: Dataset, flips: Sequence[Flip], shown: int, progress: Progress
 ) -> dict[str, tuple[tuple[Flip, Picture], ...]]:
     """Flips as pictures, by what they show; one image per part."""
     titles = {
@@ -271,7 +272,7 @@ def _pictures(
         for flip in flips:
             if (flip.better, flip.first.is_good) == kind:
                 per_part.setdefault(flip.first.part, flip)
-        chosen[title] = list(per_part.values())[:_SHOWN]
+        chosen[title] = list(per_part.values())[:shown]
     images = [flip.first for some in chosen.values() for flip in some]
     drawn = {picture.image.path: picture for picture in pictures(engines, dataset, images, progress)}
     return {
