@@ -155,6 +155,19 @@ def flipped(parts: Sequence[ComparedPart], side: int, old: float, new: float) ->
     return sorted(moved, key=lambda part: abs((part.scores[side] or 0.0) - old))
 
 
+def next_limit(parts: Sequence[ComparedPart], side: int, limit: float, up: bool) -> float | None:
+    """The nearest other limit with which the bundle judges a part otherwise; None if there is none on that side."""
+    scores = {part.scores[side] for part in parts}
+    known = sorted({score for score in scores if score is not None})
+    if up:
+        return next((score for score in known if score > limit), None)
+    passed = [score for score in known if score <= limit]
+    if not passed:
+        return None
+    # Just below the score of the part that passed last: it is rejected then.
+    return passed[-2] if len(passed) > 1 else math.nextafter(passed[-1], -math.inf)
+
+
 def differing(parts: Sequence[ComparedPart], limits: tuple[float, float]) -> list[tuple[ComparedPart, str]]:
     """The parts on which the bundles differ, with who is right: "B" first, then "A"; defective before good."""
     found = []

@@ -83,6 +83,16 @@ def test_flips_say_who_is_right_and_what_a_moved_limit_changes() -> None:
     assert flipped(PARTS, 1, 0.5, 0.5) == []
 
 
+def test_a_limit_moves_from_part_to_part() -> None:
+    assert comparing.next_limit(PARTS, 0, 0.5, up=True) == 0.6
+    assert comparing.next_limit(PARTS, 0, 0.5, up=False) == 0.3
+    assert comparing.next_limit(PARTS, 0, 0.9, up=True) is None
+    lowest = comparing.next_limit(PARTS, 0, 0.1, up=False)
+    assert lowest is not None
+    assert [one.number for one in flipped(PARTS, 0, 0.1, lowest)] == [0]
+    assert comparing.next_limit(PARTS, 0, lowest, up=False) is None
+
+
 def test_groups_begin_with_good_ones() -> None:
     assert list(groups(PARTS, lambda one: one.label)) == ["good", "cut", "dent"]
     assert {lot: len(some) for lot, some in groups(PARTS, lambda one: one.lot).items()} == {"L1": 3, "L2": 3}

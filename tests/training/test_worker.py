@@ -24,6 +24,10 @@ from postgres import PostgresServer
 
 from inspector.errors import ConfigError, DataError, InspectorError
 from inspector.inference.bundle import open_bundle
+from inspector.inference.by_hand import HandLimit, with_limit_by_hand
+from inspector.part import Verdict
+from inspector.records.compare_wish import COMPARE, CompareWish
+from inspector.records.comparisons import Comparisons
 from inspector.records.fit_wish import FIT, KINDS, SNAPSHOT, FitWish
 from inspector.records.images import ImageStore
 from inspector.records.job import Job, JobState, Point, Wanted
@@ -161,6 +165,7 @@ def test_a_snapshot_and_a_fit_by_way_of_the_database(desk: Desk, tmp_path: Path)
     points = desk.jobs.points(second)["farthest from what is remembered"]
     assert points[-1][0] == 100
     assert not (desk.place.desk / "work" / f"job-{second}").exists()
+    _compare(desk, tmp_path)
     assert desk.jobs.workers() == []
     # A worker that dies between its last step and its last word leaves a bundle, and is not heard of again.
     told = io.StringIO()
@@ -171,6 +176,30 @@ def test_a_snapshot_and_a_fit_by_way_of_the_database(desk: Desk, tmp_path: Path)
     assert run_task(SNAPSHOT, task, Teller(told))["digest"] == snapshot.digest
     with pytest.raises(DataError, match="exists already"):
         run_task(FIT, replace(task, number=9, spec=FITTED.spec), Teller(told))
+
+
+def _compare(desk: Desk, tmp_path: Path) -> None:
+    """Two bundles are compared on the snapshot; a worker that died before it could say so does not do it twice."""
+    bundle = open_bundle(desk.place.bundles / "blots")
+    limit = max(one.score for one in bundle.manifest.golden if one.verdict is Verdict.PASS) + 1e-6
+    with_limit_by_hand(
+        bundle, desk.place.bundles / "strict", "strict", HandLimit(limit, "anna", "why"), datetime.now(UTC)
+    )
+    wish = CompareWish("blots", "strict", "march")
+    number = desk.jobs.ask(Wanted(COMPARE, "blots and strict", wish.to_json()), "anna")
+    desk.work().run(once=True)
+    done = desk.jobs.get(number)
+    assert done.state is JobState.DONE, done.error
+    comparisons = Comparisons(desk.store.database, LINE)
+    (entry,) = comparisons.list()
+    assert (done.result["comparison"], entry.made_by) == (entry.id, "anna")
+    images = comparisons.get(entry.id).images
+    assert len(images) == 26
+    assert any(one.known for one in images if one.label == "good"), "some fitted it or set its limit"
+    task = Task(number, wish.to_json(), "anna", done.asked, desk.place, tmp_path / "again")
+    assert run_task(COMPARE, task, Teller(io.StringIO())) == done.result
+    with pytest.raises(ConfigError, match="with itself"):
+        run_task(COMPARE, replace(task, spec={**wish.to_json(), "second": "blots"}), Teller(io.StringIO()))
 
 
 def test_after_kill_9_another_worker_ends_the_job_and_it_ends_once(held: Held) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from inspector.errors import ConfigError, DataError
 from inspector.inference.bundle import Bundle, open_bundle
 from inspector.inference.manifest import manifest_bytes
+from inspector.records.compare_wish import COMPARE, CompareWish
+from inspector.records.comparisons import Comparisons
 from inspector.records.fit_wish import FIT, SNAPSHOT, FitWish, check_name
 from inspector.records.images import ImageStore
 from inspector.records.place import RecordsPlace
@@ -147,7 +149,37 @@ def _plan(wish: FitWish, resume: Path) -> Any:
     )
 
 
-TASKS: Mapping[str, Callable[[Task, Teller], dict[str, Any]]] = {SNAPSHOT: take_snapshot_task, FIT: fit_task}
+def compare_task(task: Task, tell: Teller) -> dict[str, Any]:
+    """Judge the pictures of a snapshot by two bundles, and put both scores of each on record. Raises InspectorError."""
+    from training.data.layouts import open_dataset
+    from training.report.comparison import compare
+    from training.report.record import RECORDED, record_of
+
+    wish = CompareWish.from_json(task.spec)
+    data = f"snapshot {wish.snapshot}, job {task.number}"
+    store = Store(task.place.database_url)
+    try:
+        store.check_schema()
+        comparisons = Comparisons(store.database, task.place.line)
+        # One that a worker wrote before it died, and could not tell of.
+        before = next((one for one in comparisons.list() if one.data == data), None)
+        if before is not None:
+            return {"comparison": before.id, "statement": before.statement}
+        first, second = (open_bundle(task.place.bundles / name) for name in (wish.first, wish.second))
+        dataset = open_dataset(str(task.place.snapshots / wish.snapshot))
+        found = record_of(compare(first, second, dataset, shown=RECORDED, progress=tell), data)
+        number = comparisons.add(found, task.asked_by, datetime.now(UTC))
+    finally:
+        store.close()
+    shutil.rmtree(task.work, ignore_errors=True)
+    return {"comparison": number, "statement": found.statement}
+
+
+TASKS: Mapping[str, Callable[[Task, Teller], dict[str, Any]]] = {
+    SNAPSHOT: take_snapshot_task,
+    FIT: fit_task,
+    COMPARE: compare_task,
+}
 
 
 def run_task(kind: str, task: Task, tell: Teller) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from fastapi import APIRouter
 
 from inspector.web.api import (
     audit,
+    bundles,
     classes,
+    comparisons,
     frames,
     image_sets,
     inspections,
@@ -17,6 +19,7 @@ from inspector.web.api import (
     labels,
     line,
     me,
+    promotions,
     recipes,
     reports,
     review,
@@ -31,6 +34,9 @@ ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
     me.router,
     reports.router,
     frames.router,
+    bundles.router,
+    promotions.router,
+    comparisons.router,
     image_sets.router,
     uploads.router,
     snapshots.router,

@@ -19,6 +19,7 @@ from inspector.errors import (
     InspectorError,
     NotFound,
     Overloaded,
+    PromotionOvertaken,
     RecordsError,
     ServiceUnreachable,
 )
@@ -32,6 +33,7 @@ _STATUS: tuple[tuple[type[InspectorError], int], ...] = (
     (NotFound, 404),
     (EditConflict, 409),
     (ClaimLost, 409),
+    (PromotionOvertaken, 409),
     (Overloaded, 429),
     (ServiceUnreachable, 502),
 )

@@ -10,6 +10,8 @@ from inspector.web.pages import (
     datasets,
     label,
     line,
+    models,
+    models_compare,
     recipes,
     reports,
     review,
@@ -30,5 +32,7 @@ PAGES: tuple[Page, ...] = (
     recipes.PAGE,
     audit.PAGE,
     admin.PAGE,
+    models.PAGE,
+    models_compare.PAGE,
     account.PAGE,
 )
