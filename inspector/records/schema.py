@@ -32,7 +32,7 @@ from inspector.records import set_tables as set_tables
 from inspector.records.metadata import metadata
 
 # Every version that `migrations` leads through, oldest first; the last is the one this program works with.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 
 lines = Table(
     "lines",
