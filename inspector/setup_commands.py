@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -133,7 +134,8 @@ def _images(source: Source) -> Iterator[Image | None]:
             yield None
             continue
         try:
-            yield decode(grab.frame, DecodeLimits())
+            # Pixels of their own: what is kept must not hold a buffer that the camera's driver wants back.
+            yield decode(replace(grab.frame, data=bytes(grab.frame.data)), DecodeLimits())
         except FrameError as error:
             out.print(f"a frame is left out: {error}", style="yellow", markup=False, soft_wrap=True)
             yield None

@@ -21,10 +21,10 @@ Floats = NDArray[np.float32]
 MAX_CELLS = 80
 """Cells across the longer side of the picture."""
 _LEAST_CELL_PX = 4
-_ROWS_OF_A_CELL = 4
+_ROWS_OF_A_CELL = 2
 _PARTS_OF_A_CELL = 4
 # Blocks in which detail is looked for: rows and columns of them, and the size of one in pixels.
-_BLOCKS = (8, 10)
+_BLOCKS = (6, 8)
 _BLOCK_PX = (24, 32)
 _STRUCTURED_SHARE = 0.25
 DIRECTIONS_DEG = (0, 45, 90, 135)
