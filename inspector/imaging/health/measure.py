@@ -21,7 +21,8 @@ Floats = NDArray[np.float32]
 MAX_CELLS = 80
 """Cells across the longer side of the picture."""
 _LEAST_CELL_PX = 4
-_ROWS_OF_A_CELL = 2
+# Rows of a cell that are read, by the number of channels: a row in colour is three times as long.
+_ROWS_OF_A_CELL = {1: 2, 3: 1}
 _PARTS_OF_A_CELL = 4
 # Blocks in which detail is looked for: rows and columns of them, and the size of one in pixels.
 _BLOCKS = (6, 8)
@@ -104,10 +105,11 @@ def _cells(pixels: Pixels, scale: float) -> Floats:
     """Mean level by cell. Of tall cells some whole rows are read: single pixels would cost a cache line each."""
     height, width = pixels.shape[:2]
     columns, rows = cells_of(width, height)
-    step = max(1, height // (rows * _ROWS_OF_A_CELL))
+    read = _ROWS_OF_A_CELL[1 if pixels.ndim == 2 else 3]
+    step = max(1, height // (rows * read))
     sample = as_pixels(pixels[step // 2 :: step])
     # Averaging 8-bit levels rounds to whole ones, a tenth of a dark cell: the last step is in real numbers.
-    fine = (min(width, columns * _PARTS_OF_A_CELL), min(sample.shape[0], rows * _ROWS_OF_A_CELL))
+    fine = (min(width, columns * _PARTS_OF_A_CELL), min(sample.shape[0], rows * read))
     small = cv2.resize(sample, fine, interpolation=cv2.INTER_AREA).astype(np.float32)
     cells = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
     return np.asarray(cells * np.float32(scale), np.float32).reshape(rows, columns, -1)
