@@ -26,7 +26,11 @@ def test_somebody_logs_in_sees_the_line_changes_the_theme_and_logs_out(desk: Web
     assert page.locator("html").get_attribute("data-theme") != before
     page.keyboard.press("?")
     page.get_by_text("show these keys").wait_for()
+    page.get_by_text("go to Trace").wait_for()
     page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("l")
+    page.wait_for_url(f"{desk.url}/")
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     page.goto("/account")

@@ -17,7 +17,7 @@ from inspector.web.words import line_state
 SOON_S = 0.2
 """How long what is told is gathered before a page shows it."""
 LOOK_S = 1.0
-_EVERYWHERE = (("?", "show these keys"), ("g then a letter", "go to a page, by its first letter"))
+_EVERYWHERE = (("?", "show these keys"),)
 
 
 @contextlib.contextmanager

@@ -54,6 +54,13 @@
   };
   addEventListener("load", watchSocket);
 
+  // "g" and a letter goes to a page: the first letter of its title that no page before it has.
+  const letters = new Map();
+  for (const [title, path] of about.menu) {
+    const letter = [...title.toLowerCase()].find((one) => /[a-z]/.test(one) && !letters.has(one));
+    if (letter) letters.set(letter, [title, path]);
+  }
+
   const help = () => {
     const open = document.getElementById("desk-help");
     if (open) return open.remove();
@@ -62,7 +69,8 @@
     const title = document.createElement("h2");
     title.textContent = `Keys: ${about.page}`;
     const list = document.createElement("dl");
-    for (const [key, meaning] of about.keys) {
+    const places = [...letters].map(([letter, [title]]) => [`g ${letter}`, `go to ${title}`]);
+    for (const [key, meaning] of [...about.keys, ...places]) {
       const term = document.createElement("dt");
       const kbd = document.createElement("kbd");
       kbd.textContent = key;
@@ -93,7 +101,7 @@
     }
     if (performance.now() < goes) {
       goes = 0;
-      const page = about.menu.find(([title]) => title[0].toLowerCase() === event.key.toLowerCase());
+      const page = letters.get(event.key.toLowerCase());
       if (page) {
         event.preventDefault();
         event.stopImmediatePropagation();
