@@ -18,7 +18,6 @@ from inspector.errors import (
     InvalidRequest,
     NotFound,
     PromotionRefused,
-    ServiceUnreachable,
 )
 from inspector.inference.bundle import open_bundle
 from inspector.inference.by_hand import HandLimit, with_limit_by_hand
@@ -29,7 +28,7 @@ from inspector.records.comparisons import Comparisons
 from inspector.records.job import Wanted
 from inspector.records.requests import PromotionRequest, PromotionRequests, Proposal, RequestState, same_person
 from inspector.web.accounts.user import User
-from inspector.web.bundles import BundleCard, bundle_named, place_of, readings_of
+from inspector.web.bundles import BundleCard, bundle_named, place_of
 from inspector.web.desk import Desk
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -207,9 +206,7 @@ def _end(desk: Desk, user: User, number: int, state: RequestState, why: str) -> 
 
 
 def _reading(desk: Desk, recipe: str, view: str) -> ViewReading:
-    found, away = readings_of(desk)
-    if away:
-        raise ServiceUnreachable(f"the line's service cannot be asked ({away}): try again when it runs")
+    found = desk.commander.recipes()
     for one in found:
         if (one.recipe, one.view) == (recipe, view):
             return one

@@ -282,7 +282,7 @@ def test_why_a_job_cannot_be_done_is_on_record(desk: Desk) -> None:
     desk.work().run(once=True)
     job = desk.jobs.get(number)
     assert (job.state, job.error.partition(":")[0]) == (
-        JobState.FAILED, "this worker knows no jobs of kind 'paint', only snapshot, fit",
+        JobState.FAILED, "this worker knows no jobs of kind 'paint', only snapshot, fit, compare",
     )  # fmt: skip
 
 
