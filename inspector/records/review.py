@@ -2,7 +2,8 @@
 
 A part asks for a look if the line rejected it, could not judge it, or passed it close to its limit. One opinion is enough, but
 for a share of parts that asks for a second; whoever could not tell asks for another person; who disagree ask for a third, and
-the majority then counts (`records/labels.py`).
+the majority then counts (`records/labels.py`). Another share is given to the same person once more after some hours, who is not
+told: how far people agree with themselves is known from nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from inspector.part import Verdict
 from inspector.records.labels import UNSURE, WITHDRAWN
@@ -20,6 +21,10 @@ NEAR_SHARE = 0.1
 """A passed part is near its limit if its score lies within this share of the limit below it."""
 ENOUGH_UNSURE = 2
 """So many people who cannot tell are enough: a third look at the same picture would not tell either."""
+
+
+REPEAT_AFTER = timedelta(hours=8)
+"""Nobody remembers a part of another shift; until then the same person is not asked again."""
 
 
 class Kind(enum.Enum):
@@ -45,14 +50,17 @@ class Need(enum.Enum):
     FIRST = "a first opinion"
     SECOND = "a second opinion"
     THIRD = "a decision between two"
+    REPEAT = "another look of one's own"
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What counts of one person's labels of a part."""
+    """What counts of one person's labels of a part, said at `time` after so many looks at it."""
 
     author: str
     what: str
+    time: datetime | None = None
+    looks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +96,25 @@ class Candidate:
         return max(math.exp(-self.margin / NEAR_SHARE), min(max(self.rival, 0.0), 1.0))
 
 
-def opinions_of(labels: Iterable[tuple[str, str]]) -> tuple[Opinion, ...]:
-    """From (author, what) of every label of a part, oldest first: what counts of each author."""
-    newest: dict[str, str] = {}
-    for author, what in labels:
-        newest.pop(author, None)
-        newest[author] = what
-    return tuple(Opinion(author, what) for author, what in newest.items() if what != WITHDRAWN)
+def opinions_of(labels: Iterable[tuple[str, str, datetime | None, bool]]) -> tuple[Opinion, ...]:
+    """From (author, what, time, whether it is a repeat) of every label of a part, oldest first: what counts of each author."""
+    newest: dict[str, Opinion] = {}
+    for author, what, time, is_repeat in labels:
+        before = newest.pop(author, None)
+        looks = 1 if before is None else before.looks + is_repeat
+        newest[author] = Opinion(author, what, time, looks)
+    return tuple(opinion for opinion in newest.values() if opinion.what != WITHDRAWN)
 
 
 def is_double(sequence: int, percent: int) -> bool:
     """Whether a part is one of `percent` % that ask for a second opinion: the same answer for the same number."""
     # 61 has no divisor in common with 100, so that any hundred numbers in a row hold exactly so many.
     return sequence * 61 % 100 < percent
+
+
+def is_repeated(sequence: int, percent: int) -> bool:
+    """Whether a part is one of `percent` % that the same person sees again: the same answer for the same number."""
+    return sequence * 37 % 100 < percent
 
 
 def need_of(candidate: Candidate, double_percent: int) -> Need:
@@ -118,18 +132,28 @@ def need_of(candidate: Candidate, double_percent: int) -> Need:
     return Need.NONE if 2 * most > len(sure) else Need.THIRD
 
 
-def asks(candidate: Candidate, reviewer: str, double_percent: int) -> Need:
-    """What a part asks of this reviewer: nothing of one who has said something already."""
-    if any(opinion.author == reviewer for opinion in candidate.opinions):
+def asks(
+    candidate: Candidate, reviewer: str, double_percent: int, repeat_percent: int = 0, now: datetime | None = None
+) -> Need:
+    """What a part asks of this reviewer: of one who has said something already nothing, or the same again after a while."""
+    own = next((opinion for opinion in candidate.opinions if opinion.author == reviewer), None)
+    if own is None:
+        return need_of(candidate, double_percent)
+    if own.time is None or now is None or own.looks > 1 or now - own.time < REPEAT_AFTER:
         return Need.NONE
-    return need_of(candidate, double_percent)
+    return Need.REPEAT if is_repeated(candidate.sequence, repeat_percent) else Need.NONE
 
 
 def queue(
-    candidates: Iterable[Candidate], order: Order, reviewer: str, double_percent: int
+    candidates: Iterable[Candidate],
+    order: Order,
+    reviewer: str,
+    double_percent: int,
+    repeat_percent: int = 0,
+    now: datetime | None = None,
 ) -> list[tuple[Candidate, Need]]:
     """The parts that ask for a look of this reviewer: disagreements first, then in this order, newest first among equals."""
-    wanted = [(candidate, asks(candidate, reviewer, double_percent)) for candidate in candidates]
+    wanted = [(candidate, asks(candidate, reviewer, double_percent, repeat_percent, now)) for candidate in candidates]
     waiting = [(candidate, need) for candidate, need in wanted if need is not Need.NONE]
     rank = _RANKS[order]
     return sorted(waiting, key=lambda one: (one[1] is not Need.THIRD, rank(one[0]), -one[0].sequence))

@@ -23,7 +23,18 @@ from inspector.records.codec import from_microseconds, to_microseconds
 from inspector.records.database import Database
 from inspector.records.labels import WITHDRAWN, Label
 from inspector.records.queries import StoredInspection, get
-from inspector.records.review import Candidate, Kind, Need, Opinion, Order, asks, opinions_of, queue, rival_of
+from inspector.records.review import (
+    REPEAT_AFTER,
+    Candidate,
+    Kind,
+    Need,
+    Opinion,
+    Order,
+    asks,
+    opinions_of,
+    queue,
+    rival_of,
+)
 from inspector.records.text import clean
 
 WINDOW = 10_000
@@ -43,7 +54,9 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which parts of a line to look at, and in what order. `double_percent` of them ask for a second opinion."""
+    """Which parts of a line to look at, and in what order. `double_percent` of them ask for a second opinion, and
+    `repeat_percent` for another look of the same person, some hours later.
+    """
 
     line: str
     order: Order = Order.CLOSEST
@@ -51,6 +64,7 @@ class Wish:
     station: str = ""
     since: datetime | None = None
     double_percent: int = 10
+    repeat_percent: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,7 @@ class ReviewQueue:
         with self._database.reading() as connection:
             line_id = _line_id(connection, wish.line)
             candidates = _candidates(connection, line_id, wish, holder, now)
-        ordered = queue(candidates, wish.order, holder.reviewer, wish.double_percent)
+        ordered = queue(candidates, wish.order, holder.reviewer, wish.double_percent, wish.repeat_percent, now)
         waiting = [candidate.sequence for candidate, _ in ordered if candidate.sequence not in besides]
         taken: list[tuple[int, Need]] = []
         # Some of what was waiting may be another's by now: those behind them are next.
@@ -116,7 +130,11 @@ class ReviewQueue:
             plain = Candidate(0, Verdict.REJECT, None, None, now)
             needs = {
                 number: asks(
-                    replace(plain, sequence=number, opinions=said.get(number, ())), holder.reviewer, wish.double_percent
+                    replace(plain, sequence=number, opinions=said.get(number, ())),
+                    holder.reviewer,
+                    wish.double_percent,
+                    wish.repeat_percent,
+                    now,
                 )
                 for number in mine
             }
@@ -135,7 +153,10 @@ class ReviewQueue:
                     f"#{label.sequence} is with {_holder(connection, line_id, label.sequence)} by now, since your claim ran "
                     "out: nothing was noted; go on with the next part"
                 )
-            label_rows.add_in(connection, [label])
+            said = _opinions(connection, line_id, [label.sequence]).get(label.sequence, ())
+            # Whoever is given a part again is not shown what they said; the same decision sent twice is not another look.
+            again = any(one.author == label.author and one.time and now - one.time >= REPEAT_AFTER for one in said)
+            label_rows.add_in(connection, [replace(label, is_repeat=again)])
             _release(connection, line_id, [label.sequence], holder)
             mine = sa.select(sa.func.count()).where(_claims.c.line_id == line_id, *_held_by(holder))
             return int(connection.execute(mine).scalar_one())
@@ -220,7 +241,7 @@ def _candidates(connection: Connection, line_id: int, wish: Wish, holder: Holder
     for stretch in _stretches(wish.kinds):
         query = _SLIM.where(*stretch, *terms, unlabelled)
         rows += connection.execute(query.order_by(_i.c.receive_us.desc(), _i.c.sequence.desc()).limit(WINDOW)).all()
-    open_ = _reopened(connection, line_id, wish.double_percent)
+    open_ = _reopened(connection, line_id, wish, now)
     for chunk in chunks(open_):
         for stretch in _stretches(wish.kinds):
             rows += connection.execute(_SLIM.where(*stretch, *terms, _i.c.sequence.in_(chunk))).all()
@@ -281,26 +302,29 @@ def _terms(
     return terms
 
 
-def _reopened(connection: Connection, line_id: int, double_percent: int) -> list[int]:
+def _reopened(connection: Connection, line_id: int, wish: Wish, now: datetime) -> list[int]:
     """Labelled parts that may ask for another look: people differ, someone could not tell or took it back, or it is one of
-    those that ask for two.
+    those that ask for two, or long enough ago one that the same person sees again.
     """
     of_part = sa.select(_labels.c.sequence).where(_labels.c.line_id == line_id).group_by(_labels.c.sequence)
     authors, words = sa.func.count(_labels.c.author.distinct()), sa.func.count(_labels.c.label.distinct())
-    double = (authors == 1) & (_labels.c.sequence * 61 % 100 < double_percent)
+    double = (authors == 1) & (_labels.c.sequence * 61 % 100 < wish.double_percent)
+    ago = sa.func.min(_labels.c.labelled_us) <= to_microseconds(now - REPEAT_AFTER)
+    repeat = ago & (_labels.c.sequence * 37 % 100 < wish.repeat_percent)
     unclear = sa.func.min(sa.case((_labels.c.label.in_(["unsure", "withdrawn"]), 0), else_=1)) == 0
-    query = of_part.having(double | (words > 1) | unclear).order_by(_labels.c.sequence.desc()).limit(WINDOW)
+    query = of_part.having(double | repeat | (words > 1) | unclear).order_by(_labels.c.sequence.desc()).limit(WINDOW)
     return list(connection.execute(query).scalars())
 
 
 def _opinions(connection: Connection, line_id: int, sequences: Sequence[int]) -> dict[int, tuple[Opinion, ...]]:
     """What people say of each of these parts."""
-    said: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    said: dict[int, list[tuple[str, str, datetime | None, bool]]] = defaultdict(list)
     for chunk in chunks(sequences):
-        query = sa.select(_labels.c.sequence, _labels.c.author, _labels.c.label)
+        query = sa.select(*(_labels.c[name] for name in ("sequence", "author", "label", "labelled_us", "is_repeat")))
         query = query.where(_labels.c.line_id == line_id, _labels.c.sequence.in_(chunk))
         for row in connection.execute(query.order_by(_labels.c.labelled_us, _labels.c.id)):
-            said[row.sequence].append((row.author, row.label))
+            at = from_microseconds(row.labelled_us)
+            said[row.sequence].append((row.author, row.label, at, bool(row.is_repeat)))
     return {sequence: opinions_of(labels) for sequence, labels in said.items()}
 
 

@@ -13,13 +13,17 @@ from inspector.errors import ClaimLost, EditConflict, NotFound, RecordsError
 from inspector.part import Box, Finding, Reason, Verdict
 from inspector.records.entries import Evidence, Settled
 from inspector.records.labels import Outcome
+from inspector.records.looks import looked_at
 from inspector.records.review import (
+    REPEAT_AFTER,
     Candidate,
     Kind,
     Need,
     Opinion,
     Order,
+    asks,
     is_double,
+    is_repeated,
     need_of,
     opinions_of,
     queue,
@@ -27,6 +31,7 @@ from inspector.records.review import (
 )
 from inspector.records.review_rows import CLAIM_FOR, Holder, ReviewQueue, Wish
 from inspector.records.store import Store
+from inspector.records.tallies import TallyFilter
 
 ANNA, BEN, CARLA = (Holder(name, f"window of {name}") for name in ("anna", "ben", "carla"))
 NOW = START + timedelta(hours=1)
@@ -36,7 +41,8 @@ ALONE = Wish(LINE, double_percent=0)
 def candidate(sequence: int, score: float | None = 0.9, *said: tuple[str, str], rival: float = 0.0) -> Candidate:
     verdict = Verdict.UNKNOWN if score is None else Verdict.REJECT if score > 0.5 else Verdict.PASS
     at = START + timedelta(seconds=sequence)
-    return Candidate(sequence, verdict, score, None if score is None else 0.5, at, opinions_of(said), rival)
+    opinions = opinions_of([(author, what, START, False) for author, what in said])
+    return Candidate(sequence, verdict, score, None if score is None else 0.5, at, opinions, rival)
 
 
 NEEDS = [
@@ -97,7 +103,22 @@ def test_a_score_that_is_no_number_is_most_uncertain_and_an_empty_queue_is_empty
     assert rival_of([]) == rival_of([(1, float("nan"))]) == 0.0
     assert rival_of([(1, 0.8), (1, 0.7), (2, 0.4)]) == 0.5
     assert candidate(1, 0.45).kind is Kind.NEAR
-    assert Opinion("anna", "dent") in opinions_of([("anna", "good"), ("anna", "dent")])
+    said = [("anna", "good", START, False), ("anna", "dent", NOW, False), ("ben", "good", START, False)]
+    assert opinions_of(said) == (Opinion("anna", "dent", NOW), Opinion("ben", "good", START))
+    assert opinions_of([*said, ("ben", "good", NOW, True)])[-1] == Opinion("ben", "good", NOW, looks=2)
+
+
+def test_some_parts_are_asked_of_the_same_person_again_after_a_while() -> None:
+    part = candidate(1, 0.9, ("anna", "dent"))
+    soon, late = START + REPEAT_AFTER - timedelta(seconds=1), START + REPEAT_AFTER
+    assert asks(part, "anna", 0, 100, soon) is Need.NONE
+    assert asks(part, "anna", 0, 100, late) is Need.REPEAT
+    assert asks(part, "anna", 0, 0, late) is Need.NONE
+    assert asks(part, "ben", 0, 100, late) is Need.NONE, "it is done for others"
+    twice = replace(part, opinions=(replace(part.opinions[0], looks=2),))
+    assert asks(twice, "anna", 0, 100, late) is Need.NONE, "once is enough"
+    for percent in (0, 5, 100):
+        assert sum(is_repeated(n, percent) for n in range(500, 600)) == percent
 
 
 # In the database
@@ -203,6 +224,27 @@ def test_a_second_and_a_third_opinion(desk: ReviewQueue, parts: Store) -> None:
     assert agreed is not None
     assert agreed.what == "good"
     assert desk.offer(wish, Holder("dora", "w"), 0, NOW).waiting[Need.THIRD] == 0
+
+
+def test_the_same_person_looks_again_some_hours_later_and_both_looks_are_kept(desk: ReviewQueue, parts: Store) -> None:
+    wish = Wish(LINE, double_percent=0, repeat_percent=100)
+    (first,) = desk.claim(wish, ANNA, 1, NOW)
+    say(desk, 7, "dent", ANNA)
+    say(desk, 7, "dent", ANNA, NOW + timedelta(seconds=1))
+    assert len(parts.labels(LINE, 7).history) == 1, "sent twice, it is one look"
+    desk.release(LINE, ANNA)
+    later = NOW + REPEAT_AFTER
+    assert 7 not in numbers(desk, BEN, wish=wish, now=later)
+    desk.release(LINE, BEN)
+    again = {one.stored.inspection.sequence: one.need for one in desk.claim(wish, ANNA, 9, later)}
+    assert again[7] is Need.REPEAT
+    say(desk, 7, "dent", ANNA, later)
+    assert [one.is_repeat for one in parts.labels(LINE, 7).history] == [False, True]
+    (looked,) = looked_at(parts.database, TallyFilter(line=LINE))
+    assert looked.looks == {"anna": ("dent", "dent")}
+    desk.release(LINE, ANNA)
+    assert 7 not in numbers(desk, ANNA, wish=wish, now=later + REPEAT_AFTER)
+    assert first.stored.inspection.sequence == 7
 
 
 def test_labels_that_were_given_elsewhere_count_too(desk: ReviewQueue, parts: Store) -> None:

@@ -157,7 +157,9 @@ def _asked(desk: Desk, claimed: Claimed) -> PartAsked:
     part = part_shown(claimed.stored).model_dump()
     if part["golden"] and _golden(desk.bundles, part["bundle"], _changed_ns(desk)) is None:
         part["golden"] = ""
-    return PartAsked(**part, need=claimed.need.name.lower())
+    # Nobody is told that they see a part again.
+    need = Need.FIRST if claimed.need is Need.REPEAT else claimed.need
+    return PartAsked(**part, need=need.name.lower())
 
 
 @functools.lru_cache(maxsize=32)
