@@ -71,6 +71,7 @@ class _Worker:
         self._account = account
         self._ending = ending
         self._pause = _Pause(ending)
+        self._losses = _Losses(plan.camera)
         self._told = ""
         self.thread = threading.Thread(target=self._run, name=f"camera-{plan.camera}", daemon=True)
 
@@ -132,6 +133,7 @@ class _Worker:
         for grab in source.grabs():
             if self._ending.is_set():
                 return
+            self._losses.tell()
             if grab is None:
                 self._account.waiting = client.unanswered
                 if limit_s and time.monotonic() - heard_s > limit_s:
@@ -151,7 +153,7 @@ class _Worker:
 
     def _send(self, client: CameraClient, grab: Grab) -> int:
         if isinstance(grab, Lost):
-            log.warning("camera %s: %d parts without a frame: %s", self._plan.camera, grab.count, grab.why)
+            self._losses.note(grab)
             return client.announce(grab.why, count=grab.count, trigger=grab.trigger, part_id=grab.part_id)
         return client.send(grab.frame, grab.trigger)
 
@@ -188,6 +190,26 @@ class _Pause:
         self._well_since_s = math.inf
         self._ending.wait(self._pause_s)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+
+class _Losses:
+    """Tells of parts without a frame, in no more than a line a second; each is on record at the service with its own reason."""
+
+    def __init__(self, camera: str) -> None:
+        self._camera = camera
+        self._count = 0
+        self._why = ""
+        self._told_s = -math.inf
+
+    def note(self, lost: Lost) -> None:
+        self._count += lost.count
+        self._why = lost.why
+        self.tell()
+
+    def tell(self) -> None:
+        if self._count and time.monotonic() - self._told_s >= 1.0:
+            log.warning("camera %s: %d parts without a frame, the last: %s", self._camera, self._count, self._why)
+            self._count, self._told_s = 0, time.monotonic()
 
 
 class _Crowd:

@@ -24,6 +24,8 @@ from tests.benchmarks.model import BenchModel
 from tests.benchmarks.rows import Row, below
 
 RATE_HZ, WIDTH_PX, HEIGHT_PX = 60, 1280, 1024
+# The fake camera leaves out a period when it was late for it, even on an idle machine: it is asked for more.
+_ASKED_HZ = 64
 QUICK_S, DEADLINE_MS = 20.0, 500
 # How long the camera streams unless it is a quick look.
 minutes = 10.0
@@ -32,7 +34,7 @@ _TABLE = f"""
 [camera.cam1]
 source = "genicam"
 device = "127.0.0.1"
-rate_hz = {RATE_HZ}
+rate_hz = {_ASKED_HZ}
 packet_size = 9000
 region = {{ width_px = {WIDTH_PX}, height_px = {HEIGHT_PX} }}
 """
@@ -74,8 +76,8 @@ def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
         camera.wait()
     fps = run.sent / run.seconds
     what = f"fake GigE camera, {WIDTH_PX} × {HEIGHT_PX} Mono8"
-    note = f"{run.seconds:.0f} s, asked {RATE_HZ}; the camera, the model and the service share this machine"
-    yield below(f"{what}: frames/s that it sent", fps, "frames/s", 0.95 * RATE_HZ, run.sent, at_least=True, note=note)
+    note = f"{run.seconds:.0f} s, asked {_ASKED_HZ}; the camera, the model and the service share this machine"
+    yield below(f"{what}: frames/s that it sent", fps, "frames/s", RATE_HZ, run.sent, at_least=True, note=note)
     yield below(f"{what}: parts lost and not announced", run.sent - run.told, "parts", 0, run.sent)
     yield Row(f"{what}: parts announced as lost", run.lost, "parts", samples=run.sent)
     yield Row(f"{what}: parts judged", run.judged / run.seconds, "parts/s", samples=run.judged)

@@ -140,6 +140,15 @@ def test_frames_without_room_are_told_and_counted(line: Line, caplog: pytest.Log
     assert len(told) == 4, "at the first, second, fourth and eighth"
 
 
+def test_a_flood_of_losses_is_a_line_a_second_in_the_log(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        run(plan(line, ScriptedSource([Lost(f"{number} packets are missing") for number in range(200)])))
+    told = [r.getMessage() for r in caplog.records if "without a frame" in r.getMessage()]
+    assert 1 <= len(told) < 20
+    assert told[0] == "camera cam1: 1 parts without a frame, the last: 0 packets are missing"
+    assert len(line.pipeline.faults) == 200, "the service hears of each"
+
+
 def test_a_source_of_files_waits_for_room(line: Line) -> None:
     class Files(ScriptedSource):
         waits = True
