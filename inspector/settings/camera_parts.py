@@ -54,6 +54,10 @@ class PlcTable(Table):
     def _says_where(self) -> Self:
         if self.protocol == "opc-ua" and not self.number_node:
             raise PydanticCustomError("plc", "number_node is missing: name the node that counts parts")
+        if bool(self.certificate) != bool(self.key):
+            raise PydanticCustomError(
+                "plc", "certificate and key belong together, and one is missing: name both or none"
+            )
         if self.protocol == "modbus":
             address_or_none(self.address)
         return self

@@ -120,14 +120,17 @@ def _rows(as_bytes: Timed, copied: Timed, in_place: Timed, model: Timed, seeing:
     yield Row(f"{_NAME}: the model alone p50", model.p50, "ms", samples=count)
     yield Row(f"{_NAME}: pixels to the model's input p50", seeing.p50, "ms", samples=count, note="in every way")
     for name, way in (("copied", copied), ("written in place", in_place)):
+        rest = _share(way, as_bytes, model, seeing)
+        note = "without making the model's input, which is the same in every way"
+        yield Row(f"{_NAME}, shared, {name} / bytes, the way alone", rest, "×", samples=count, note=note)
         share = _share(way, as_bytes, model)
         yield below(f"{_NAME}, shared, {name} / bytes, without the model", share, "×", _SHARE_OF_BYTES, count)
 
 
-def _share(way: Timed, as_bytes: Timed, model: Timed) -> float:
-    """The median over neighbouring blocks of the share of medians, the model's time taken off both."""
+def _share(way: Timed, as_bytes: Timed, *off: Timed) -> float:
+    """The median over neighbouring blocks of the share of medians, the times that are `off` taken from both."""
     shares = []
-    for ours, theirs, off in zip(way.blocks, as_bytes.blocks, model.blocks, strict=True):
-        alone = statistics.median(off)
+    for ours, theirs, *others in zip(way.blocks, as_bytes.blocks, *(one.blocks for one in off), strict=True):
+        alone = sum(statistics.median(block) for block in others)
         shares.append((statistics.median(ours) - alone) / (statistics.median(theirs) - alone))
     return statistics.median(shares)

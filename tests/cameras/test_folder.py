@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.cameras.sources.folder import FolderSource, _natural
+from inspector.cameras.sources.folder import FolderSource, natural
 from inspector.errors import ConfigError
 from inspector.part import PixelFormat
 
@@ -122,15 +122,15 @@ def test_folders_without_pictures(tmp_path: Path) -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=8), unique=True))
 def test_the_order_is_one_for_all_names(found: list[str]) -> None:
     paths = [Path(name) for name in found if name not in (".", "..")]
-    ordered = sorted(paths, key=_natural)
-    assert sorted(reversed(paths), key=_natural) == ordered
+    ordered = sorted(paths, key=natural)
+    assert sorted(reversed(paths), key=natural) == ordered
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.text("abc", max_size=2))
 def test_numbers_sort_by_value(one: int, other: int, before: str) -> None:
     first, second = Path(f"{before}{one}.png"), Path(f"{before}{other}.png")
-    assert (_natural(first) < _natural(second)) == (one < other)
+    assert (natural(first) < natural(second)) == (one < other)
 
 
 def test_a_name_of_a_thousand_digits_sorts() -> None:
-    assert _natural(Path("9" * 5000)) < _natural(Path("1" + "0" * 5000))
+    assert natural(Path("9" * 5000)) < natural(Path("1" + "0" * 5000))

@@ -76,7 +76,7 @@ def in_order(events: list[Event]) -> list[int | str]:
             lost(list(count.counted(Count(number, "", at_s))))
             continue
         if what == FRAME:
-            while waiting and waiting[0][1] == COUNT and count.may_come(at_s, waiting[0][0]):
+            while waiting and waiting[0][1] == COUNT and count.patience_s(at_s, waiting[0][0]) > 0:
                 late_s, _, number = waiting.pop(0)
                 lost(list(count.counted(Count(number, "", late_s))))
             before = count.doubles

@@ -23,7 +23,7 @@ from inspector.cameras.sources.video import VideoSource
 from inspector.cameras.sources.watched import WatchedFolder
 from inspector.cli import app
 from inspector.service import run_service
-from inspector.settings import load_line_file
+from inspector.settings import load_line_file, read_line_file
 from inspector.sim.demo.processes import free_ports
 
 
@@ -117,6 +117,26 @@ def test_every_table_makes_its_source(tmp_path: Path, text: str, kind: type) -> 
     (plan,) = _plans(settings, ["cam1"])
     assert isinstance(plan.source, kind)
     assert plan.source.describe()
+
+
+VIDEO = 'source = "video"\nfile = "v.avi"\n'
+FAULTS = [
+    (f"{VIDEO}{OPCUA.replace('number_node', 'id_node')}", "camera.cam1.plc", "number_node is missing"),
+    (f'{VIDEO}{OPCUA}\ncertificate = "c.pem"', "camera.cam1.plc", "one is missing"),
+    (f"{VIDEO}{MODBUS.replace('[::1]:5020', 'plc')}", "camera.cam1.plc", 'expected "host:port"'),
+    (f"{VIDEO}{MODBUS}\nfirst_registr = 3", "camera.cam1.plc.first_registr", 'did you mean "first_register"?'),
+    (f"{VIDEO}{EDGES}\nmin_rows = 9\nmax_rows = 8", "camera.cam1.line_scan", "min_rows is more than max_rows"),
+    (f"{VIDEO}{EDGES.replace('90', '9')}", "camera.cam1.line_scan", "right_px must be more than left_px"),
+    (f"{VIDEO}{CODE.replace('width_px', 'widht_px')}", "camera.cam1.code.region.widht_px", 'did you mean "width_px"?'),
+    ('source = "rtsp"\naddress = "http://cam"', "camera.cam1.address", "pattern"),
+    ('source = "watched"\nfolder = "f"', "camera.cam1.memory", "is missing"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "says"), FAULTS)
+def test_faults_of_a_table_are_told_by_key(tmp_path: Path, text: str, key: str, says: str) -> None:
+    problems = read_line_file(line_file(tmp_path, text)).problems
+    assert any(problem.key == key and says in str(problem) for problem in problems), problems
 
 
 def test_a_code_table_makes_a_stage(tmp_path: Path) -> None:

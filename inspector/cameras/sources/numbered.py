@@ -86,8 +86,8 @@ class NumberedSource:
 
     def _shows(self, taken: Taken) -> Iterator[Grab]:
         exposed_s = _exposed_s(taken)
-        while self._count.may_come(exposed_s, time.monotonic()):
-            self._sampler.wait(exposed_s + self._count.late_s - time.monotonic())
+        while (patience_s := self._count.patience_s(exposed_s, time.monotonic())) > 0:
+            self._sampler.wait(patience_s)
             yield from self._look()
         missed, count = self._count.match(exposed_s)
         yield from self._lost(missed)
@@ -161,7 +161,7 @@ class _Sampler:
     def wait(self, timeout_s: float) -> None:
         """Until something is counted, or that long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._seen or self._fault, max(0.0, timeout_s))
+            self._changed.wait_for(lambda: self._seen or self._fault, timeout_s)
 
     def _run(self, last: int) -> None:
         try:

@@ -45,7 +45,7 @@ class PartCount:
     """The parts that were counted and have no frame yet."""
 
     def __init__(self, delay_s: float, late_s: float, frame_s: float) -> None:
-        self._delay_s, self.late_s, self._frame_s = delay_s, late_s, frame_s
+        self._delay_s, self._late_s, self._frame_s = delay_s, late_s, frame_s
         self._open: deque[Count] = deque()
         self._last: int | None = None
         self.doubles = 0
@@ -70,9 +70,9 @@ class PartCount:
             yield Missed(why, step - 1, count.number - 1)
         self._open.append(count)
 
-    def may_come(self, exposed_s: float, now_s: float) -> bool:
-        """Whether the count of a frame may still come."""
-        return not self._near(exposed_s) and now_s < exposed_s - self._delay_s + self.late_s
+    def patience_s(self, exposed_s: float, now_s: float) -> float:
+        """How long the count of a frame may still take to come; 0 if it is there, or comes no more."""
+        return 0.0 if self._near(exposed_s) else max(0.0, exposed_s - self._delay_s + self._late_s - now_s)
 
     def match(self, exposed_s: float) -> tuple[list[Missed], Count | None]:
         """The part that a frame shows, if it can be told, and the parts before it that have no frame."""
@@ -95,14 +95,14 @@ class PartCount:
     def overdue(self, now_s: float, why: str = "") -> list[Missed]:
         """Parts whose frame has not come in time; `why` is what the camera says of that."""
         missed = []
-        patience_s = self._delay_s + self.late_s + self._frame_s
+        patience_s = self._delay_s + self._late_s + self._frame_s
         while self._open and now_s > self._open[0].at_s + patience_s:
             told = why or f"the PLC counted it, and no frame came within {1000 * patience_s:.0f} ms"
             missed.append(_missed(self._open.popleft(), told))
         return missed
 
     def _near(self, exposed_s: float) -> list[Count]:
-        return [one for one in self._open if abs(one.at_s + self._delay_s - exposed_s) <= self.late_s]
+        return [one for one in self._open if abs(one.at_s + self._delay_s - exposed_s) <= self._late_s]
 
     def _all_missed(self, why: str) -> Iterator[Missed]:
         while self._open:
