@@ -98,6 +98,25 @@ class Added:
     already: int
 
 
+@dataclass(frozen=True, slots=True)
+class SetFilter:
+    """Which pictures of a set to show; empty fields leave everything in. `begins` is how file name, part id or lot begin."""
+
+    label: str = ""
+    reviewer: str = ""
+    begins: str = ""
+    labelled: bool | None = None
+
+    def lets_through(self, one: SetPicture) -> bool:
+        """By what is said of it now."""
+        if self.label or self.reviewer:
+            return any(
+                (not self.label or said.what == self.label) and (not self.reviewer or said.author == self.reviewer)
+                for said in one.current
+            )
+        return self.labelled is None or self.labelled == bool(one.current)
+
+
 class ImageSets:
     """The sets of one line. Thread-safe. Every method raises what `Database` raises."""
 
@@ -194,11 +213,27 @@ class ImageSets:
             raise NotFound(f"line {self._line} has no picture {number} in its sets: look at the list of the set")
         return found[0]
 
-    def page(self, name: str, after: int = 0, limit: int = 60, numbers: Sequence[int] = ()) -> Sequence[SetPicture]:
-        """Pictures of a set behind picture `after`, in the order that they came; with `numbers` these alone. NotFound."""
+    def look(
+        self, name: str, where: SetFilter, after: int = 0, limit: int = 60
+    ) -> tuple[Sequence[SetPicture], int | None]:
+        """Pictures of a set behind picture `after` that a filter lets through, and where the next page begins, if any."""
+        found: list[SetPicture] = []
+        while page := self.page(name, after, _PAGE, where.begins):
+            for one in page:
+                if not where.lets_through(one):
+                    continue
+                if len(found) == limit:
+                    return found, found[-1].id
+                found.append(one)
+            after = page[-1].id
+        return found, None
+
+    def page(self, name: str, after: int = 0, limit: int = 60, begins: str = "") -> Sequence[SetPicture]:
+        """Pictures of a set behind picture `after`, in the order that they came."""
         query = self._pictures().where(image_sets.c.name == name, set_pictures.c.id > after)
-        if numbers:
-            query = query.where(set_pictures.c.id.in_(list(numbers)))
+        if begins:
+            columns = (set_pictures.c.file_name, set_pictures.c.part_id, set_pictures.c.lot)
+            query = query.where(sa.or_(*(column.startswith(begins, autoescape=True) for column in columns)))
         query = query.order_by(set_pictures.c.id).limit(min(limit, MAX_PAGE))
         with self._database.reading() as connection:
             return _complete(connection, connection.execute(query).all())
@@ -225,6 +260,13 @@ class ImageSets:
         with self._database.reading() as connection:
             said = connection.execute(sa.select(set_labels.c.label).distinct()).scalars()
             return frozenset(said) - WORDS
+
+    def reviewers(self, name: str) -> Sequence[str]:
+        """Everybody who has labelled pictures of a set."""
+        of_set = sa.select(set_pictures.c.id).join(image_sets).where(image_sets.c.name == name)
+        query = sa.select(set_labels.c.author).where(set_labels.c.set_picture_id.in_(of_set)).distinct()
+        with self._database.reading() as connection:
+            return sorted(connection.execute(query).scalars())
 
     def _known(self, connection: Connection, set_id: int, picture_ids: Sequence[int]) -> dict[int, int]:
         """The place in the set of each picture that it has."""

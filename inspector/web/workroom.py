@@ -28,6 +28,7 @@ from inspector.records.snapshots.wish import Wish
 from inspector.records.uploads import Uploads
 
 _LEAST_FREE_BYTES = 200 << 20
+_FORGOTTEN_S = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,9 @@ class Workroom:
             self._groups = key, self.descriptors.groups(least)
         return self._groups[1]
 
-    def check_space(self) -> None:
-        """Refuse an upload before the disk is full for the line. DataError."""
+    def make_room(self) -> None:
+        """Forget uploads that nobody went on with, and refuse another before the disk is full for the line. DataError."""
+        self.intake.sweep(_FORGOTTEN_S)
         folder = next(path for path in (self._snapshots, *self._snapshots.parents) if path.exists())
         if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
             raise DataError(f"the disk of {folder} has less than {_LEAST_FREE_BYTES >> 20} MiB left: free space first")

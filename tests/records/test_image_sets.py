@@ -10,7 +10,7 @@ from record_samples import LINE, START
 
 from inspector.errors import LabelInvalid, NotFound
 from inspector.records.descriptors import Descriptors
-from inspector.records.image_sets import Added, ImageSets, NewPicture
+from inspector.records.image_sets import Added, ImageSets, NewPicture, SetFilter
 from inspector.records.labels import Outcome
 from inspector.records.store import Store
 
@@ -102,3 +102,34 @@ def test_the_nearest_and_the_groups_of_pictures(sets: ImageSets, store: Store) -
     assert descriptors.groups(0.99, within=ids[:4]) == [ids[:2], ids[2:4]]
     assert (descriptors.missing(5), descriptors.count(), descriptors.vector(999_999)) == ([], 6, None)
     assert Descriptors(store.database, 2, 4).nearest(first, 3) == [], "another version is not compared"
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        pytest.param(SetFilter(), [1, 2, 3, 4, 5, 6], id="everything"),
+        pytest.param(SetFilter(label="good"), [1, 3], id="label of now: 5 is a scratch by now"),
+        pytest.param(SetFilter(reviewer="ben"), [5], id="reviewer"),
+        pytest.param(SetFilter(reviewer="anna", label="scratch"), [], id="label of one person"),
+        pytest.param(SetFilter(labelled=False), [2, 4, 6], id="not labelled"),
+        pytest.param(SetFilter(labelled=True), [1, 3, 5], id="labelled"),
+        pytest.param(SetFilter(begins="P3"), [3], id="how the part begins"),
+        pytest.param(SetFilter(begins="4."), [4], id="how the file begins"),
+        pytest.param(SetFilter(begins="%"), [], id="a sign that the database means otherwise"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_pages_through_a_filter_have_no_gap(sets: ImageSets, where: SetFilter, expected: list[int], size: int) -> None:
+    sets.make("tiles", "anna", START)
+    sets.add("tiles", [picture(number, "good" if number % 2 else "") for number in range(1, 7)], "anna", START)
+    fifth = next(one for one in sets.page("tiles") if one.part_id == "P5")
+    sets.label(fifth.id, "withdrawn", "anna", START + timedelta(minutes=1))
+    sets.label(fifth.id, "scratch", "ben", START + timedelta(minutes=1))
+    found: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        pictures, after = sets.look("tiles", where, after, size)
+        found += [one.part_id for one in pictures]
+    assert found == [f"P{number}" for number in expected]
+    assert sets.reviewers("tiles") == ["anna", "ben"]
+    assert sets.classes() == {"scratch"}

@@ -93,11 +93,18 @@ def test_the_real_service_tells_systemd(manager_socket: socket.socket, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "unit", ["inspector@.service", "inspector-camera@.service", "inspector-opcua@.service", "inspector-web@.service"]
+    "unit",
+    [
+        "inspector@.service",
+        "inspector-camera@.service",
+        "inspector-opcua@.service",
+        "inspector-web@.service",
+        "inspector-worker@.service",
+    ],
 )
 def test_systemd_accepts_the_unit_files_and_finds_them_closed(unit: str, tmp_path: Path) -> None:
     analyze = require_tool("systemd-analyze")
-    text = (DEPLOY / "systemd" / unit).read_text().replace("/opt/inspector/.venv/bin/inspector", "/bin/true")
+    text = re.sub(r"/opt/inspector/.venv/bin/inspector(-train)?", "/bin/true", (DEPLOY / "systemd" / unit).read_text())
     copy = tmp_path / unit
     copy.write_text(text)
     verified = subprocess.run([analyze, "verify", "--man=no", str(copy)], capture_output=True, text=True, timeout=60)

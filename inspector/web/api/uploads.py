@@ -64,7 +64,7 @@ def router(desk: Desk) -> APIRouter:
         """Announce a file; if the same was begun and not ended, that one goes on."""
 
         def work() -> UploadOut:
-            desk.work.check_space()
+            desk.work.make_room()
             options = options_of(wanted.model_dump())
             upload, here = intake.begin(
                 wanted.image_set, wanted.file_name, options, wanted.size_bytes, wanted.sha256, user.name

@@ -10,7 +10,7 @@ from nicegui import ui
 from inspector.access.identity import Role
 from inspector.part import Verdict
 from inspector.records.browsing import BrowseFilter, Frame
-from inspector.records.image_sets import SetPicture
+from inspector.records.image_sets import SetFilter, SetPicture
 from inspector.web.accounts.user import User
 from inspector.web.api.frames import position_of, text_of
 from inspector.web.desk import Desk, in_thread
@@ -71,7 +71,7 @@ async def _show_pictures(desk: Desk, user: User) -> None:
     classes = sorted(await in_thread(desk.store.label_classes) | await in_thread(desk.work.sets.classes))
     where = await _filters(desk, source, [one.name for one in sets], classes)
     if source and any(one.name == source for one in sets):
-        await _show_set(desk, user, source, classes)
+        await _show_set(desk, user, source, where, classes)
         return
     frames, after = await in_thread(desk.work.browsing.page, where, position_of(query("after")), _PAGE)
     if not frames:
@@ -82,20 +82,19 @@ async def _show_pictures(desk: Desk, user: User) -> None:
         _next(text_of(after))
 
 
-async def _show_set(desk: Desk, user: User, name: str, classes: Sequence[str]) -> None:
+async def _show_set(desk: Desk, user: User, name: str, where: BrowseFilter, classes: Sequence[str]) -> None:
     text = query("after", "0")
     after = int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else 0
-    wanted = query("label")
-    pictures: Sequence[SetPicture] = await in_thread(desk.work.sets.page, name, after, _PAGE)
-    shown = [one for one in pictures if not wanted or any(label.what == wanted for label in one.current)]
-    if not shown:
-        told("No picture of this set here that these filters let through.")
+    chosen = SetFilter(where.label, where.reviewer, where.part, where.labelled)
+    pictures, next_after = await in_thread(desk.work.sets.look, name, chosen, after, _PAGE)
+    if not pictures:
+        told("No picture of this set that these filters let through.")
     elif user.may(Role.OPERATOR):
         keys = [f"{place} {name}" for place, name in enumerate(classes[:9], start=1)]
         ui.label(" · ".join(("Keys: 0 good", *keys, "u unsure"))).classes("muted")
-    grid([tile_of_set(one) for one in shown], likes=f"{PATH}?like=")
-    if len(pictures) == _PAGE:
-        _next(str(pictures[-1].id))
+    grid([tile_of_set(one) for one in pictures], likes=f"{PATH}?like=")
+    if next_after is not None:
+        _next(str(next_after))
 
 
 def _next(after: str) -> None:
@@ -106,7 +105,8 @@ def _next(after: str) -> None:
 
 
 async def _filters(desk: Desk, source: str, sets: Sequence[str], classes: Sequence[str]) -> BrowseFilter:
-    reviewers = await in_thread(desk.work.browsing.reviewers)
+    work = desk.work
+    reviewers = await in_thread(lambda: work.sets.reviewers(source) if source else work.browsing.reviewers())
     label, reviewer, found = query("label"), query("reviewer"), query("found")
     part, verdict, labelled = query("part"), query("verdict"), query("labelled")
     since, until = query("since"), query("until")
@@ -115,11 +115,12 @@ async def _filters(desk: Desk, source: str, sets: Sequence[str], classes: Sequen
         form.choice("Label", "label", label, [("", "any"), *((n, n) for n in ("good", "unsure", *classes))])
         form.choice("Labelled", "labelled", labelled, _LABELLED)
         form.choice("Reviewer", "reviewer", reviewer, [("", "anybody"), *((name, name) for name in reviewers)])
-        form.choice("Verdict", "verdict", verdict, VERDICT_CHOICES)
-        form.text("Found class", "found", found)
         form.text("Part or lot begins", "part", part, hint="L2026-07")
-        form.text("Since", "since", since, "date")
-        form.text("Before", "until", until, "date")
+        if not source:  # cameras know these of a part, people who bring pictures do not
+            form.choice("Verdict", "verdict", verdict, VERDICT_CHOICES)
+            form.text("Found class", "found", found)
+            form.text("Since", "since", since, "date")
+            form.text("Before", "until", until, "date")
     verdicts = frozenset({Verdict[verdict]}) if verdict in Verdict.__members__ else frozenset()
     return BrowseFilter(
         label=label,
