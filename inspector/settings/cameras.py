@@ -118,14 +118,13 @@ class RegionTable(Table):
     height_px: int = Field(ge=1)
 
 
-class GenicamTable(CameraBase):
-    """`source = "genicam"`: a GigE Vision or USB3 Vision camera, by Aravis. What is not given stays as the camera has it.
+class GenicamBase(CameraBase):
+    """What cameras that speak GenICam share. What is not given stays as the camera has it.
 
     `features` are written by the camera's own names, in the order of the file, before the rest. Without `trigger_source` the
     camera runs freely.
     """
 
-    source: Literal["genicam"]
     device: str = Field(min_length=1)
     pixel_format: str = ""
     region: RegionTable | None = None
@@ -135,9 +134,6 @@ class GenicamTable(CameraBase):
     trigger_source: str = ""
     trigger_activation: str = ""
     trigger_delay_us: float | None = Field(default=None, ge=0.0)
-    trigger_number: str = Field(default="frame-id", pattern=r"^(frame-id|here|chunk:[A-Za-z0-9_]+)$")
-    packet_size: int = Field(default=0, ge=0, le=16_384)
-    packet_delay_ns: int = Field(default=0, ge=0, le=1_000_000_000)
     buffers: int = Field(default=0, ge=0, le=4096)
     features: dict[str, bool | int | float | str] = Field(default={}, max_length=256)
 
@@ -150,6 +146,25 @@ class GenicamTable(CameraBase):
         return {**own, "deadline_ms": deadline_ms}
 
 
+class GenicamTable(GenicamBase):
+    """`source = "genicam"`: a GigE Vision or USB3 Vision camera, by Aravis."""
+
+    source: Literal["genicam"]
+    trigger_number: str = Field(default="frame-id", pattern=r"^(frame-id|here|chunk:[A-Za-z0-9_]+)$")
+    packet_size: int = Field(default=0, ge=0, le=16_384)
+    packet_delay_ns: int = Field(default=0, ge=0, le=1_000_000_000)
+
+
+class GentlTable(GenicamBase):
+    """`source = "gentl"`: a camera by its vendor's GenTL producer, the file `producer`."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("producer",)
+
+    source: Literal["gentl"]
+    producer: str = Field(min_length=1)
+    trigger_number: Literal["frame-id", "here"] = "frame-id"
+
+
 CAMERA_TABLES: dict[str, type[CameraBase]] = {
     "folder": FolderTable,
     "watched": WatchedTable,
@@ -157,7 +172,9 @@ CAMERA_TABLES: dict[str, type[CameraBase]] = {
     "rtsp": RtspTable,
     "v4l2": V4l2Table,
     "genicam": GenicamTable,
+    "gentl": GentlTable,
 }
 CameraTable = Annotated[
-    FolderTable | WatchedTable | VideoTable | RtspTable | V4l2Table | GenicamTable, Field(discriminator="source")
+    FolderTable | WatchedTable | VideoTable | RtspTable | V4l2Table | GenicamTable | GentlTable,
+    Field(discriminator="source"),
 ]

@@ -16,8 +16,8 @@ from gige import DEVICE, FakeCamera, fake_camera
 from typer.testing import CliRunner
 
 from inspector.cameras.sources.buffers import Pool
-from inspector.cameras.sources.genicam import GenicamSource, buffers_for
-from inspector.cameras.sources.genicam_setup import house_format
+from inspector.cameras.sources.genicam import GenicamSource
+from inspector.cameras.sources.genicam_setup import buffers_for, house_format
 from inspector.cameras.sources.source import Grab, Lost, Taken
 from inspector.cli import app
 from inspector.errors import SourceError

@@ -10,7 +10,6 @@ anew, and how many pulses it did not see nobody knows. One that runs freely is a
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,24 +21,25 @@ from inspector.cameras.sources.aravis import aravis
 from inspector.cameras.sources.buffers import Pool
 from inspector.cameras.sources.clocks import CameraClock
 from inspector.cameras.sources.counting import FrameCounter
-from inspector.cameras.sources.genicam_setup import PIXEL_FORMATS, GenicamOptions, set_up, told
+from inspector.cameras.sources.genicam_setup import (
+    PIXEL_FORMATS,
+    GenicamOptions,
+    buffers_for,
+    missed_while_away,
+    set_up,
+    told,
+)
 from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame, PixelFormat
 
 log = logging.getLogger(__name__)
 
-# Buffers beyond the frames that may wait for the service: the one being filled, the next, and what a hiccup takes.
-SPARE_BUFFERS = 6
-FEWEST_BUFFERS, MOST_BUFFERS = 8, 256
-USUAL_RATE_HZ = 30.0
 # A camera that runs freely is gone if nothing came for so many periods, but no less than so long.
 SILENT_PERIODS, SILENT_S = 20, 2.0
 # As many frames in a row that are not as the camera was set, and it is set anew.
 MAX_ODD = 3
 LATCH_EVERY_S = 10.0
-# What of a second is told after an outage is bounded: the station takes no larger gap than its max_gap.
-MAX_AWAY = 1000
 _LATCHES = (("TimestampLatch", "TimestampLatchValue"), ("GevTimestampControlLatch", "GevTimestampValue"))
 _BYTES = {PixelFormat.MONO10: 2, PixelFormat.MONO12: 2, PixelFormat.MONO16: 2, PixelFormat.RGB8: 3, PixelFormat.BGR8: 3}
 
@@ -131,7 +131,7 @@ class GenicamSource:
     def grabs(self) -> Iterator[Grab | None]:
         """Frames and losses in the order of the camera's numbers. Raises SourceError when the camera is gone or was changed."""
         library = aravis()
-        yield from self._missed_while_away()
+        yield from missed_while_away(self._away_since_s, self._rate_hz)
         wait_us = int(LOOK_S * 1e6)
         while True:
             if self._gone.is_set():
@@ -148,18 +148,6 @@ class GenicamSource:
                 del buffer
             if time.monotonic() - self._latched_s > LATCH_EVERY_S:
                 self._latch(library)
-
-    def _missed_while_away(self) -> Iterator[Lost]:
-        """What passed since the last frame before the camera was lost."""
-        if self._away_since_s is None:
-            return
-        away_s = time.monotonic() - self._away_since_s
-        count, known = 1, "how many parts passed is not known, at least one is told as lost"
-        if self._rate_hz is not None:
-            count = max(1, min(MAX_AWAY, math.floor(away_s * self._rate_hz)))
-            known = f"{self._rate_hz:g} parts passed a second"
-        self._away_since_s = time.monotonic()
-        yield Lost(f"the camera was away for {away_s:.1f} s; {known}", count)
 
     def _check_silence(self) -> None:
         if self._camera.is_gv_device():
@@ -318,12 +306,6 @@ class GenicamSource:
         self._chunks = None
         del stream, camera
         self._pool = None
-
-
-def buffers_for(rate_hz: float | None, deadline_ms: int) -> int:
-    """Buffers that hold what comes within the recipe's budget, and a few for the driver; each has the size of a frame."""
-    waiting = math.ceil((rate_hz or USUAL_RATE_HZ) * deadline_ms / 1000)
-    return max(FEWEST_BUFFERS, min(MOST_BUFFERS, waiting + SPARE_BUFFERS))
 
 
 def _give(push: Callable[[Any], None], buffer: Any) -> None:

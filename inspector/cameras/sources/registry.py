@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from inspector.cameras.sources.source import Found, Source, Stage
@@ -56,6 +58,12 @@ def _v4l2(options: Options) -> Source:
     return VideoSource(VideoAddress(about.pop("device"), "v4l2", given, live=True), **about)
 
 
+def _gentl(options: Options) -> Source:
+    from inspector.cameras.sources.gentl import GentlSource
+
+    return GentlSource(**options)
+
+
 SOURCES: dict[str, Callable[[Options], Source]] = {
     "folder": _folder,
     "watched": _watched,
@@ -63,6 +71,7 @@ SOURCES: dict[str, Callable[[Options], Source]] = {
     "rtsp": _rtsp,
     "v4l2": _v4l2,
     "genicam": _genicam,
+    "gentl": _gentl,
 }
 
 
@@ -72,9 +81,19 @@ def _genicam_cameras() -> list[Found]:
     return discover()
 
 
+def _gentl_cameras() -> list[Found]:
+    from inspector.cameras.sources.gentl import discover
+
+    # Where GenTL producers say that they are (GenICam GenTL Standard, 64-bit); without one there is nothing to look for.
+    folders = os.environ.get("GENICAM_GENTL64_PATH", "").split(os.pathsep)
+    producers = [file for folder in folders if folder for file in sorted(Path(folder).glob("*.cti"))]
+    return discover(producers) if producers else []
+
+
 # Each raises SourceError if its library is missing or cannot look.
 DISCOVERERS: dict[str, Callable[[], list[Found]]] = {
     "genicam": _genicam_cameras,
+    "gentl": _gentl_cameras,
 }
 
 

@@ -1,0 +1,278 @@
+"""A GenICam camera by a vendor's GenTL producer (a .cti file), read with harvesters: for cameras that Aravis does not reach.
+
+As `genicam.py`, with two differences of the library: a frame is copied out of its buffer, and an incomplete buffer is thrown
+away inside it, so that its part is told by the callback for that, or by the gap in the frame ids.
+
+No producer was at hand: what is here was held against harvesters' own classes and a twin of them, never against a camera.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from inspector.cameras.sources.clocks import CameraClock
+from inspector.cameras.sources.counting import FrameCounter
+from inspector.cameras.sources.genicam_setup import buffers_for, house_format, is_near, missed_while_away
+from inspector.cameras.sources.source import LOOK_S, Found, Grab, Lost, Taken
+from inspector.errors import SourceError
+from inspector.part import Frame
+
+log = logging.getLogger(__name__)
+_NEEDS = 'GenTL cameras need harvesters, which is not here: install the extra "gentl" (pip install "inspector[gentl]")'
+
+
+@dataclass(frozen=True, slots=True)
+class GentlOptions:
+    """What the line file says of a camera; what is None or empty stays as the camera has it."""
+
+    producer: Path
+    device: str
+    pixel_format: str = ""
+    region: tuple[int, int, int, int] | None = None  # x, y, width, height in pixels
+    exposure_us: float | None = None
+    gain: float | None = None
+    rate_hz: float | None = None
+    trigger_source: str = ""
+    trigger_activation: str = ""
+    trigger_delay_us: float | None = None
+    trigger_number: str = "frame-id"
+    buffers: int = 0
+    deadline_ms: int = 500
+    features: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+
+
+def harvester() -> Any:
+    """A new reader of producers. Raises SourceError if the library is not installed."""
+    try:
+        from harvesters.core import Harvester
+    except ImportError as error:
+        raise SourceError(f"{_NEEDS} ({error})") from error
+    return Harvester()
+
+
+@contextmanager
+def told(doing: str, step: str) -> Iterator[None]:
+    """Foreign errors as the house's. The library raises its own, those of GenApi and GenTL, and plain ones of Python."""
+    from genicam.genapi import GenericException as NodeError
+    from genicam.gentl import GenericException as ProducerError
+
+    try:
+        yield
+    except (NodeError, ProducerError, ValueError, OSError, AttributeError, RuntimeError) as error:
+        raise SourceError(f"{doing}: {error}; {step}") from error
+
+
+class GentlSource:
+    """One camera. Opened again after a failure it tells how many parts passed meanwhile, as far as that can be known."""
+
+    waits = False
+
+    def __init__(self, make: Callable[[], Any] = harvester, **options: Any) -> None:
+        self._make = make
+        self._options = GentlOptions(**options)
+        self._counter = FrameCounter()
+        self._clock = CameraClock()
+        self._harvester: Any = None
+        self._camera: Any = None
+        self._set: dict[str, str] = {}
+        self._rate_hz: float | None = None
+        self._shape: tuple[int, int, str] = (0, 0, "")
+        self._away_since_s: float | None = None
+        self._discarded: list[None] = []
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Frames per second if the camera runs freely and says so; a trigger's rate is not known."""
+        return self._rate_hz
+
+    def describe(self) -> str:
+        """What stands in it."""
+        settings = ", ".join(f"{name} {value}" for name, value in self._set.items())
+        return f"GenTL camera {self._options.device} by {self._options.producer.name}: {settings}"
+
+    def open(self) -> None:
+        """Load the producer, find the camera, set it and start it. Raises SourceError."""
+        options = self._options
+        if not options.producer.is_file():
+            raise SourceError(f"{options.producer} is not there: name the .cti file that the camera's vendor installs")
+        self._harvester = self._make()
+        step = "look at `inspector camera list`; another program may have it"
+        with told(f"camera {options.device} cannot be opened by {options.producer}", step):
+            self._harvester.add_file(str(options.producer))
+            self._harvester.update()
+            self._camera = self._harvester.create({"id_": options.device})
+        nodes = self._camera.remote_device.node_map
+        self._set = _set_up(nodes, options)
+        with told(f"camera {options.device} cannot be started", step):
+            width, height = int(nodes.Width.value), int(nodes.Height.value)
+            self._shape = (width, height, str(nodes.PixelFormat.value))
+            rate = getattr(nodes, "AcquisitionFrameRate", None)
+            self._rate_hz = float(rate.value) if rate is not None and not options.trigger_source else None
+            if house_format(self._shape[2]) is None:
+                raise SourceError(
+                    f"the camera gives {self._shape[2]}, which the service does not take: set pixel_format"
+                )
+            self._camera.num_buffers = options.buffers or buffers_for(self._rate_hz, options.deadline_ms)
+            self._camera.add_callback(self._camera.Events.INCOMPLETE_BUFFER, _Counting(self._discarded))
+            self._camera.start()
+        self._counter.restart()
+        self._clock = CameraClock((options.exposure_us or 0.0) / 1000)
+
+    def grabs(self) -> Iterator[Grab | None]:
+        """Frames and losses in the order of the camera's numbers. Raises SourceError when the camera is gone."""
+        from genicam.gentl import TimeoutException
+
+        yield from missed_while_away(self._away_since_s, self._rate_hz)
+        told_apart = 0
+        while True:
+            buffer = None
+            doing = f"camera {self._options.device} does not answer any more"
+            with told(doing, "look at its power and cable"), suppress(TimeoutException):
+                buffer = self._camera.fetch(timeout=LOOK_S)
+            while self._discarded:
+                self._discarded.pop()
+                told_apart += 1
+                yield Lost("the frame is incomplete: the producer threw it away")
+            if buffer is None:
+                yield None
+                continue
+            self._away_since_s = time.monotonic()
+            # The memory is the producer's again when this is left.
+            with told("a frame cannot be read", "look at the producer's own log"):
+                number, taken_ns, grab = self._read(buffer)
+                buffer.queue()
+            step = self._counter.step(number, taken_ns)
+            if step.odd:
+                log.error("camera %s: %s; parts are counted on from here", self._options.device, step.odd)
+            if step.again:
+                continue
+            lost, told_apart = max(0, step.lost - told_apart), 0
+            if lost and self._options.trigger_number == "frame-id":
+                yield Lost(step.why or step.odd, lost, grab.origin)
+            yield grab
+
+    def _read(self, buffer: Any) -> tuple[int, int, Grab]:
+        """Number and time of a buffer, and its frame, copied, or why there is none."""
+        number, taken_ns, now_ns = int(buffer.module.frame_id), int(buffer.timestamp_ns), time.time_ns()
+        origin = f"frame {number}"
+        components = buffer.payload.components
+        if len(components) != 1:
+            return number, taken_ns, Lost(f"the frame has {len(components)} parts, expected one picture", 1, origin)
+        picture = components[0]
+        now = (int(picture.width), int(picture.height), str(picture.data_format))
+        if now != self._shape:
+            was = "{} × {} {}".format(*self._shape)
+            fault = f"the frame is {now[0]} × {now[1]} {now[2]} and the camera was set to {was}"
+            return number, taken_ns, Lost(fault, 1, origin)
+        data = picture.data.tobytes()
+        pixel_format = house_format(now[2])
+        assert pixel_format is not None
+        at_ns, uncertainty_ms = now_ns, None
+        if fault := self._clock.arrival(taken_ns, now_ns) if taken_ns else "":
+            log.error("camera %s: %s; its times are taken anew", self._options.device, fault)
+        if taken_ns and (at := self._clock.to_host(taken_ns)) is not None:
+            at_ns, uncertainty_ms = at.at_ns, at.uncertainty_ms
+        stride = len(data) // now[1] if now[1] else 0
+        taken = Frame(
+            0, pixel_format, now[0], now[1], stride, data, capture_time=datetime.fromtimestamp(at_ns / 1e9, UTC)
+        )
+        return number, taken_ns, Taken(taken, origin, uncertainty_ms=uncertainty_ms)
+
+    def close(self) -> None:
+        """Stop the camera and free the producer."""
+        camera, self._camera = self._camera, None
+        reader, self._harvester = self._harvester, None
+        for free in (camera and camera.stop, camera and camera.destroy, reader and reader.reset):
+            if not free:
+                continue
+            try:
+                with told(f"camera {self._options.device} cannot be freed", "it is opened anew all the same"):
+                    free()
+            except SourceError as error:
+                log.warning("%s", error)
+
+
+class _Counting:
+    """The library's callback: notes each incomplete buffer. Holds no camera."""
+
+    def __init__(self, noted: list[None]) -> None:
+        self._noted = noted
+
+    def emit(self, context: object | None = None) -> None:
+        self._noted.append(None)
+
+
+def discover(producers: list[Path], make: Callable[[], Any] = harvester) -> list[Found]:
+    """Cameras that these producers reach. Raises SourceError."""
+    reader = make()
+    with told("the producers cannot be read", "look at GENICAM_GENTL64_PATH"):
+        for producer in producers:
+            reader.add_file(str(producer))
+        reader.update()
+        found = [
+            Found("gentl", str(info.id_), f"{info.vendor} {info.model} ({info.tl_type})")
+            for info in reader.device_info_list
+        ]
+        reader.reset()
+    return sorted(found, key=lambda one: one.device)
+
+
+def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
+    """Write everything by the names of GenICam's SFNC, and read it back. Raises SourceError."""
+    seen: dict[str, str] = {}
+    for name, value in options.features.items():
+        seen[name] = _write(nodes, name, name, value)
+    if options.pixel_format:
+        seen["pixel_format"] = _write(nodes, "pixel_format", "PixelFormat", options.pixel_format)
+    if options.region is not None:
+        x, y, width, height = options.region
+        # Offsets first to 0: a region is only taken where it fits the sensor at every moment.
+        for name, value in (
+            ("OffsetX", 0),
+            ("OffsetY", 0),
+            ("Width", width),
+            ("Height", height),
+            ("OffsetX", x),
+            ("OffsetY", y),
+        ):
+            seen[name] = _write(nodes, "region", name, value)
+    for key, name in (("exposure_us", "ExposureTime"), ("gain", "Gain"), ("rate_hz", "AcquisitionFrameRate")):
+        if getattr(options, key) is not None:
+            seen[key] = _write(nodes, key, name, getattr(options, key))
+    if hasattr(nodes, "TriggerMode"):
+        _write(nodes, "trigger_source", "TriggerSelector", "FrameStart")
+        if options.trigger_source:
+            _write(nodes, "trigger_source", "TriggerSource", options.trigger_source)
+            if options.trigger_activation:
+                _write(nodes, "trigger_activation", "TriggerActivation", options.trigger_activation)
+            if options.trigger_delay_us is not None:
+                _write(nodes, "trigger_delay_us", "TriggerDelay", options.trigger_delay_us)
+        _write(nodes, "trigger_source", "TriggerMode", "On" if options.trigger_source else "Off")
+        seen["trigger"] = options.trigger_source or "none, it runs freely"
+    elif options.trigger_source:
+        raise SourceError(f'trigger_source = "{options.trigger_source}": the camera has no trigger')
+    return seen
+
+
+def _write(nodes: Any, key: str, name: str, value: bool | int | float | str) -> str:
+    """One feature, read back."""
+    node = getattr(nodes, name, None)
+    if node is None:
+        raise SourceError(f"{key}: the camera has no feature {name}: its manual lists them, upper and lower case count")
+    with told(f"{key} = {value!r} ({name})", "choose a value that the camera takes"):
+        if value is True and hasattr(node, "execute"):
+            node.execute()
+            return "done"
+        node.value = value
+        now = node.value
+    near = is_near(value, now) if isinstance(value, float) else now == value
+    if not near:
+        raise SourceError(f"{key} = {value!r} was written and the camera has {now!r}: write that, or another value")
+    return f"{now:g}" if isinstance(now, float) else str(now)
