@@ -7,12 +7,19 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 from requires import require
+from rpc_line import wait_for
+
+from inspector.cameras.sources.genicam import GenicamSource
+from inspector.cameras.sources.source import Grab, Taken
 
 DEVICE = "127.0.0.1"
 
@@ -29,8 +36,16 @@ def alone() -> Iterator[None]:
     except SourceError as error:
         require(False, str(error))
     with (Path(tempfile.gettempdir()) / "inspector-gige.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for(lambda: _got(lock), "another test process to give port 3956 back", 120)
         yield
+
+
+def _got(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class FakeCamera:
@@ -72,3 +87,30 @@ def fake_camera(*options: str) -> Iterator[FakeCamera]:
 def gige() -> Iterator[FakeCamera]:
     with fake_camera() as camera:
         yield camera
+
+
+# Packets that a loopback interface carries whole.
+SMALL = {
+    "region": (0, 0, 128, 96),
+    "pixel_format": "Mono8",
+    "packet_size": 4000,
+    "rate_hz": 100.0,
+    "exposure_us": 500.0,
+}
+
+
+def source(**options: object) -> GenicamSource:
+    return GenicamSource(device=DEVICE, **{**SMALL, **options})
+
+
+def first(count: int, grabs: Iterator[Grab | None], patience_s: float = 10.0, *, hold: bool = False) -> list[Grab]:
+    """The first grabs that are any; without `hold` their pixels go back to the driver."""
+    end_s, found = time.monotonic() + patience_s, []
+    while len(found) < count:
+        grab = next(grabs)
+        assert time.monotonic() < end_s, f"{len(found)} of {count} grabs came"
+        if isinstance(grab, Taken) and not hold:
+            grab = replace(grab, frame=replace(grab.frame, data=b""))
+        if grab is not None:
+            found.append(grab)
+    return found

@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import gc
 import itertools
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from gige import DEVICE, FakeCamera, fake_camera
+from gige import DEVICE, SMALL, FakeCamera, first, source
 from typer.testing import CliRunner
 
 from inspector.cameras.sources.buffers import Pool
 from inspector.cameras.sources.genicam import GenicamSource
 from inspector.cameras.sources.genicam_setup import buffers_for, house_format
-from inspector.cameras.sources.source import Grab, Lost, Taken
+from inspector.cameras.sources.source import Lost, Taken
 from inspector.cli import app
 from inspector.errors import SourceError
 from inspector.part import PixelFormat
-
-# Packets that a loopback interface carries whole.
-SMALL = {
-    "region": (0, 0, 128, 96),
-    "pixel_format": "Mono8",
-    "packet_size": 4000,
-    "rate_hz": 100.0,
-    "exposure_us": 500.0,
-}
-
-
-def source(**options: object) -> GenicamSource:
-    return GenicamSource(device=DEVICE, **{**SMALL, **options})
-
-
-def first(count: int, grabs: Iterator[Grab | None], patience_s: float = 10.0, *, hold: bool = False) -> list[Grab]:
-    """The first grabs that are any; without `hold` their pixels go back to the driver."""
-    end_s, found = time.monotonic() + patience_s, []
-    while len(found) < count:
-        grab = next(grabs)
-        assert time.monotonic() < end_s, f"{len(found)} of {count} grabs came"
-        if isinstance(grab, Taken) and not hold:
-            grab = replace(grab, frame=replace(grab.frame, data=b""))
-        if grab is not None:
-            found.append(grab)
-    return found
 
 
 def test_cameras_are_found_and_listed(gige: FakeCamera) -> None:
@@ -100,83 +72,6 @@ def test_what_it_does_not_take_is_told(gige: FakeCamera, options: dict[str, obje
     made = GenicamSource(**{"device": DEVICE, **SMALL, **options})
     with closing(made) as camera, pytest.raises(SourceError, match=says):
         camera.open()
-
-
-WRONGS = [
-    pytest.param("skip", [3], "nothing of the frames between them arrived", id="three frames lost"),
-    pytest.param("stuck", [1], "nothing of the frames between them arrived", id="one id for two frames"),
-    pytest.param("jump", [1], "restarted or set anew", id="ids jump"),
-    pytest.param("clock-back", [], "", id="time runs backwards"),
-]
-
-
-@pytest.mark.parametrize(("fault", "lost", "says"), WRONGS)
-def test_odd_numbers_and_clocks_give_a_frame_or_a_gap(
-    fault: str, lost: list[int], says: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with fake_camera("--fault", f"20:{fault}"), closing(source()) as camera:
-        camera.open()
-        grabs = first(60, camera.grabs())
-    losses = [grab for grab in grabs if isinstance(grab, Lost)]
-    assert [grab.count for grab in losses] == lost
-    assert all(says in grab.why for grab in losses)
-    told = [record.getMessage() for record in caplog.records if record.name.endswith("genicam")]
-    assert any("clock went back by" in text for text in told) == (fault == "clock-back")
-    assert any("frame ids" in text for text in told) == (fault == "jump")
-
-
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        pytest.param("resize", "frames are 64 × 96 MONO8, set were 128 × 96 MONO8", id="size"),
-        pytest.param("format", "frames are 128 × 96 BAYER_RG8, set were 128 × 96 MONO8", id="format"),
-        pytest.param("empty", "frames are 0 × 96 MONO8", id="zero size"),
-        pytest.param("back", "numbers that it gave before", id="ids run backwards"),
-    ],
-)
-def test_a_camera_that_was_changed_is_set_anew(fault: str, says: str) -> None:
-    """What comes otherwise is a gap each time, and opened anew the camera gives what the line file says."""
-    with fake_camera("--fault", f"20:{fault}"), closing(source()) as camera:
-        camera.open()
-        seen: list[Grab] = []
-        grabs = camera.grabs()
-        with pytest.raises(SourceError, match=says):
-            seen.extend(one for _ in iter(int, 1) for one in first(1, grabs))
-        assert {type(grab) for grab in seen[:19]} == {Taken}
-        assert all(isinstance(grab, Lost) for grab in seen[20:])
-        camera.close()
-        camera.open()
-        away, *rest = first(10, camera.grabs())
-    assert isinstance(away, Lost)
-    assert "the camera was away for" in away.why
-    assert {(grab.frame.width_px, grab.frame.pixel_format) for grab in rest if isinstance(grab, Taken)} == {
-        (128, PixelFormat.MONO8)
-    }
-
-
-def test_a_pulse_gives_a_frame_and_nothing_else_does() -> None:
-    with fake_camera("--pulse-hz", "50"), closing(source(trigger_source="Software")) as camera:
-        camera.open()
-        assert camera.rate_hz is None
-        began_s = time.monotonic()
-        grabs = first(25, camera.grabs())
-        took_s = time.monotonic() - began_s
-    assert all(isinstance(grab, Taken) for grab in grabs)
-    assert took_s > 0.4, "25 frames of 50 pulses a second; freely they would come in a quarter of a second"
-
-
-def test_packets_that_do_not_come_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Every part is there once, as a frame or as a loss: numbers of frames and losses have no hole."""
-    with fake_camera("--lost", "0.05"), closing(source(packet_size=1000)) as camera:
-        camera.open()
-        grabs = first(120, camera.grabs(), 20.0)
-    lost = [grab for grab in grabs if isinstance(grab, Lost)]
-    assert len(lost) > 20, "thirteen packets a frame, one of twenty lost: half of the frames"
-    assert any("the frame is incomplete" in grab.why and "packets" in grab.why for grab in lost)
-    passed = sum(grab.count if isinstance(grab, Lost) else 1 for grab in grabs)
-    numbers = [(at, int(grab.origin.removeprefix("frame "))) for at, grab in enumerate(grabs) if grab.origin]
-    (begin, first_number), (end, last_number) = numbers[0], numbers[-1]
-    assert passed - begin - (len(grabs) - 1 - end) == (last_number - first_number) % 65535 + 1
 
 
 def test_capture_times_are_those_of_the_camera_within_what_is_stated(gige: FakeCamera) -> None:
