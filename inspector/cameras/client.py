@@ -167,7 +167,7 @@ class CameraClient:
                 shown = self._enter(frame.part_id, trigger)
                 if self._has_room():
                     self._ledger.hold(shown, replace(frame, trigger=shown.trigger))
-                else:
+                elif self._link is not None:
                     shown.lost = (
                         f"{self._ledger.frames_held} frames wait for the service, which is slower than this camera"
                     )

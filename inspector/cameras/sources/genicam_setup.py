@@ -240,7 +240,7 @@ def missed_while_away(since_s: float | None, rate_hz: float | None) -> Iterator[
     count, known = 1, "how many parts passed is not known, at least one is told as lost"
     if rate_hz is not None:
         count = max(1, min(MAX_AWAY, math.floor(away_s * rate_hz)))
-        known = f"{rate_hz:g} parts passed a second"
+        known = f"{rate_hz:.4g} parts passed a second"
     yield Lost(f"the camera was away for {away_s:.1f} s; {known}", count)
 
 
