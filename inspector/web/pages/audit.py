@@ -33,7 +33,7 @@ async def build(desk: Desk, user: User) -> None:
             _field(name, title, asked[name], "text")
         for name, title in (("since", "From day"), ("until", "To day")):
             _field(name, title, days[name], "date")
-        with ui.element("button").classes("button").props('type="submit"'):
+        with ui.element("button").classes("desk-button").props('type="submit"'):
             ui.label("Filter")
     since, until = _day(days["since"]), _day(days["until"])
     where = AuditFilter(
@@ -55,7 +55,7 @@ async def build(desk: Desk, user: User) -> None:
         else:
             table(("Number", "Time (UTC)", "Who", "What", "Of", "Details"), [audit_row(entry) for entry in entries])
         if len(entries) == ROWS:
-            older = ui.element("a").classes("button second")
+            older = ui.element("a").classes("desk-button second")
             older.props["href"] = f"/audit?{urlencode({**asked, **days, 'before': entries[-1].number})}"
             with older:
                 ui.label("Older entries ›")
@@ -82,7 +82,7 @@ def _day(text: str) -> datetime | None:
 def _field(name: str, title: str, value: str, kind: str) -> None:
     with ui.element("label").classes("labelled"):
         ui.label(title)
-        field = ui.element("input").classes("field").props(f'name="{name}" type="{kind}"')
+        field = ui.element("input").classes("desk-field").props(f'name="{name}" type="{kind}"')
         field.props["value"] = value
 
 

@@ -49,7 +49,7 @@ async def shown_once(title: str, secret: str, note: str) -> None:
 
 def button(text: str, on_click: Callable[[], object], *, second: bool = False) -> ui.element:
     """A button of the desk's own look; a coroutine is awaited."""
-    made = ui.element("button").classes("button second" if second else "button").props('type="button"')
+    made = ui.element("button").classes("desk-button second" if second else "desk-button").props('type="button"')
     made.on("click", lambda: on_click())
     with made:
         ui.label(text)

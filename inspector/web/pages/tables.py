@@ -12,7 +12,7 @@ Cell = str | Callable[[], None]
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> ui.element:
     """A table; scrolls sideways by itself on a narrow screen."""
-    with ui.element("div").classes("table-box") as box, ui.element("table").classes("table"):
+    with ui.element("div").classes("sheet-box") as box, ui.element("table").classes("sheet"):
         with ui.element("thead"), ui.element("tr"):
             for title in titles:
                 with ui.element("th"):
@@ -31,7 +31,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> ui.element
 
 def facts(*pairs: tuple[str, str]) -> None:
     """Names and what they are."""
-    with ui.element("dl").classes("facts"):
+    with ui.element("dl").classes("fact-list"):
         for name, value in pairs:
             with ui.element("dt"):
                 ui.label(name)

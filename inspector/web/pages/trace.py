@@ -66,12 +66,14 @@ async def build(desk: Desk, user: User) -> None:
 
 def _search(text: str, is_first: bool) -> None:
     with ui.element("form").classes("search").props('action="/trace" method="get" role="search"'):
-        field = ui.element("input").classes("field").props('name="part" aria-label="Part id or number" data-key="/"')
+        field = (
+            ui.element("input").classes("desk-field").props('name="part" aria-label="Part id or number" data-key="/"')
+        )
         if is_first:
             field.props("autofocus")
         field.props["value"] = text
         field.props["placeholder"] = "Part id, or number of the inspection"
-        with ui.element("button").classes("button").props('type="submit"'):
+        with ui.element("button").classes("desk-button").props('type="submit"'):
             ui.label("Trace")
 
 
@@ -136,7 +138,7 @@ def _head(trace: Trace) -> None:
     headline, text = reason_words(seen)
     with ui.element("section").classes(f"panel verdict-head is-{seen.verdict.name.lower()}"):
         ui.label(VERDICT_SYMBOLS[seen.verdict]).classes("verdict-symbol")
-        with ui.element("div").classes("grow"):
+        with ui.element("div").classes("fill"):
             ui.label(f"{seen.verdict.name} · {headline}").classes("verdict-word")
             ui.label(f"{text} {seen.detail}".strip())
             for_part = f"Part {seen.part_id}" if seen.part_id else "No part id"
@@ -147,7 +149,7 @@ def _head(trace: Trace) -> None:
             for title, other in (("‹ Previous", seen.sequence - 1), ("Next ›", seen.sequence + 1)):
                 step = (
                     ui.element("a")
-                    .classes("button second")
+                    .classes("desk-button second")
                     .props(f'data-key="{"k" if other < seen.sequence else "j"}"')
                 )
                 step.props["href"] = f"/trace?sequence={other}"
