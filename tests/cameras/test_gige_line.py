@@ -25,6 +25,8 @@ from inspector.sim.demo.processes import free_ports
 
 INSPECTOR = (sys.executable, "-c", "from inspector.cli import main; main()")
 RATE_HZ, DEADLINE_MS = 30, 400
+# For each condition: a machine that runs other things beside may take long to start programs.
+PATIENCE_S = 60
 
 
 @contextmanager
@@ -93,27 +95,29 @@ def test_every_part_has_one_verdict_whatever_breaks(tmp_path: Path) -> None:
         process(served, "serve", str(path)) as service,
         process(streamed, *camera_run) as program,
     ):
-        wait_for(lambda: judged(results) > 40, "parts to be judged", 30)
+        wait_for(lambda: judged(results) > 40, "parts to be judged", PATIENCE_S)
         service.send_signal(signal.SIGSTOP)
-        wait_for(is_said(streamed, "the service is slower than the camera"), "frames without room")
+        wait_for(is_said(streamed, "the service is slower than the camera"), "frames without room", PATIENCE_S)
         service.send_signal(signal.SIGCONT)
         before = len(entries(results))
-        wait_for(lambda: judged(results, before) > 20, "parts to be judged after the service froze")
+        wait_for(lambda: judged(results, before) > 20, "parts to be judged after the service froze", PATIENCE_S)
         service.terminate()
         service.wait(30)
         before = len(entries(results))
         with process(served, "serve", str(path)):
-            wait_for(lambda: judged(results, before) > 20, "parts to be judged by the restarted service", 30)
+            wait_for(lambda: judged(results, before) > 20, "parts to be judged by the restarted service", PATIENCE_S)
             camera.stop()
-            wait_for(is_said(streamed, "has no frames"), "the pulled cable to be noticed", 30)
+            wait_for(is_said(streamed, "has no frames"), "the pulled cable to be noticed", PATIENCE_S)
             camera.start()
             before = len(entries(results))
-            wait_for(lambda: judged(results, before) > 20, "parts to be judged after the cable was put back", 60)
+            wait_for(
+                lambda: judged(results, before) > 20, "parts to be judged after the cable was put back", PATIENCE_S
+            )
             shown = urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode()
             program.send_signal(signal.SIGTERM)
             assert program.wait(30) == 0, streamed.read_text()
             final = entries(results)
-            wait_for(lambda: len(recorded(path)) >= len(final), "all parts on record", 30)
+            wait_for(lambda: len(recorded(path)) >= len(final), "all parts on record", PATIENCE_S)
     check(final, recorded(path), shown)
 
 
