@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import grpc
 import httpx
 import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from toys import toy_bundle
 from web_desk import PASSWORD, free_port
@@ -40,7 +42,7 @@ SIZE_PX = 64
 _TESTS = Path(__file__).parents[1]
 
 
-def wait_until(done: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
+def wait_until(done: Callable[[], Any], what: str, timeout_s: float = 240.0) -> Any:
     """What `done` gives once it is true. Fails after `timeout_s`."""
     deadline, pause = time.monotonic() + timeout_s, threading.Event()
     while not (found := done()):
@@ -79,12 +81,14 @@ class StoryLine:
         self._start("web", "inspector", "web", self.line_file)
         self._start("worker", "training.cli", "worker", self.line_file)
         self._start("serve", "inspector", "serve", self.line_file)
+        # A camera program gives up where nobody answers for ten seconds.
+        wait_until(self._serves, "the service")
         where = ("--line", LINE, "--camera", CAMERA, "--target", f"127.0.0.1:{self.grpc}", "--rate", self._rate_hz)
         folder = self.folder / "parts"
         self._camera = self._start(
             "camera", "inspector", "camera", "folder", folder, *where, "--loop", "--results", self._results
         )
-        wait_until(self._answers, f"the desk: {self.log('web')}")
+        wait_until(self._answers, "the desk")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,6 +143,14 @@ class StoryLine:
         assert [n for n, one in told.items() if records[n].verdict.name != one["verdict"]] == []
         assert [one.reason.name for one in kept if one.verdict is Verdict.UNKNOWN] == [], "a part was not judged"
 
+    def _serves(self) -> bool:
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc}") as channel:
+            try:
+                answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+            except grpc.RpcError:
+                return False
+            return answer.status == health_pb2.HealthCheckResponse.SERVING
+
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.url}/healthz", trust_env=False).status_code == 200
@@ -173,7 +185,7 @@ class StoryLine:
             f'[modbus]\nlisten = "127.0.0.1:{free_port()}"\n[web]\nlisten = "127.0.0.1:{self.port}"\n'
             f"[records]\n{records}pass_sampling = 1.0\n"
             f'[[station]]\nname = "{STATION}"\ncamera = "{CAMERA}"\nunit = 1\nrecipe = "{RECIPE}"\n'
-            f'[recipe.{RECIPE}]\nbundle = "bundles/{FIRST}"\ndeadline_ms = 10000\n'
+            f'[recipe.{RECIPE}]\nbundle = "bundles/{FIRST}"\ndeadline_ms = 20000\n'
         )
 
 

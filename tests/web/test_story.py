@@ -21,7 +21,7 @@ from inspector.records.label_rows import LabelledFilter
 
 REVIEWED, LABELLED = 60, 20
 NEW, SNAPSHOT = "blots", "november"
-PATIENCE_MS, FIT_MS = 90_000, 300_000
+PATIENCE_MS, FIT_MS = 180_000, 400_000
 
 
 @pytest.fixture(params=["SQLite, simulated parts", "PostgreSQL, magnetic tiles"])
@@ -56,7 +56,7 @@ def at_the_desk(browser: Any, line: StoryLine, name: str) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_from_rejects_to_a_better_bundle_and_back(line: StoryLine, browser: Any) -> None:
     with at_the_desk(browser, line, "erna") as page:
         rejects_arrive(page, line)
