@@ -453,8 +453,8 @@ viewer.whenThere("label", (root, about) => {
       make("button", { type: "button", class: `label-tool${main ? " is-main" : ""}`, "aria-pressed": pressed === undefined ? null : String(pressed), disabled, title: title ?? word, onclick: (event) => { event.currentTarget.blur(); act(); } },
         make("kbd", {}, key), make("span", {}, word));
     const gap = () => make("span", { class: "label-gap" });
-    const heat = make("input", { type: "range", min: 0, max: 100, value: Math.round(view.opacity * 100), "aria-label": "Heat map opacity", style: "width:80px", oninput: (event) => { view.opacity = event.target.value / 100; view.draw(); }, onchange: (event) => event.target.blur() });
-    const levels = make("input", { type: "range", min: 40, max: 250, value: level, title: "How much the model must mark; the middle is its limit", "aria-label": "Level of the heat map", style: "width:80px", oninput: (event) => { level = Number(event.target.value); }, onchange: (event) => event.target.blur() });
+    const heat = make("input", { type: "range", min: 0, max: 100, value: Math.round(view.opacity * 100), "aria-label": "Heat map opacity", style: "width:54px", oninput: (event) => { view.opacity = event.target.value / 100; view.draw(); }, onchange: (event) => event.target.blur() });
+    const levels = make("input", { type: "range", min: 40, max: 250, value: level, title: "How much the model must mark; the middle is its limit", "aria-label": "Level of the heat map", style: "width:54px", oninput: (event) => { level = Number(event.target.value); }, onchange: (event) => event.target.blur() });
     tools.replaceChildren(
       ...TOOLS.map(([key, name, word]) => button(key, word, () => setTool(name), { pressed: tool === name })), gap(),
       button("a", "Accept region", accept, { disabled: !part?.part.heat, title: "Accept the model's region: what the heat map marks" }), levels, gap(),
