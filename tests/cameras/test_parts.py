@@ -299,7 +299,7 @@ def opcua() -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(90), "the OPC UA server starts"
     try:
         yield address
     finally:
