@@ -78,6 +78,10 @@ class Descriptors:
                 same = [picture_descriptors.c.picture_id]
                 connection.execute(insert.on_conflict_do_update(index_elements=same, set_=values))
 
+    def load(self) -> None:
+        """Read all that is described, which the first search would otherwise wait for: a second for 20,000 pictures."""
+        self._all()
+
     def count(self) -> int:
         """How many pictures are described."""
         query = sa.select(sa.func.count()).where(picture_descriptors.c.version == self._version)

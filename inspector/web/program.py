@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import grpc
 import uvicorn
 
 from inspector import __version__
-from inspector.errors import ConfigError
+from inspector.errors import ConfigError, RecordsError
 from inspector.records.audit import AUDIT_FILE, AuditLog
 from inspector.records.auditing import AuditWriter
 from inspector.records.images import ImageStore
@@ -139,6 +140,7 @@ def run_web(options: WebOptions, ready: Callable[[str, Callable[[], bool]], None
         desk.live.follow(options.service, options.credentials)
         memory = Memory(desk)
         memory.start()
+        threading.Thread(target=_load_descriptions, args=(desk,), name="descriptions", daemon=True).start()
         desk.audit_writer.note("started web desk", options.line, {"version": __version__, "url": options.url}, "web")
         try:
             server = _Server(_config(app, options), lambda: ready(options.url, server.alive))
@@ -146,6 +148,14 @@ def run_web(options: WebOptions, ready: Callable[[str, Callable[[], bool]], None
         finally:
             memory.close()
         desk.audit_writer.note("stopped web desk", options.line, {}, "web")
+
+
+def _load_descriptions(desk: Desk) -> None:
+    """Before anybody looks for pictures like another."""
+    try:
+        desk.work.descriptors.load()
+    except RecordsError as error:
+        log.warning("the first search for pictures like another will take longer: %s", error)
 
 
 def _config(app: object, options: WebOptions) -> uvicorn.Config:
