@@ -14,6 +14,9 @@ from collections.abc import Callable, Collection, Sequence
 
 log = logging.getLogger(__name__)
 
+Tell = Callable[[], object]
+"""Tells a verdict; False says that it was told before."""
+
 # Two groups in a row and the verdicts of parts with frames still fit into the ring of 64.
 GROUP = 24
 PAUSE_S = 0.05
@@ -27,7 +30,7 @@ class Backlog:
     def __init__(self, clock: Callable[[], float], pause_s: float = PAUSE_S) -> None:
         self._clock = clock
         self._pause_s = pause_s
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Tell] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._told = 0
         self._window_ends_s = clock()
@@ -40,7 +43,7 @@ class Backlog:
         """How many verdicts wait to be told."""
         return len(self._waiting)
 
-    def tell(self, verdicts: Sequence[Callable[[], None]], pause_s: float | None = None) -> None:
+    def tell(self, verdicts: Sequence[Tell], pause_s: float | None = None) -> None:
         """Call each of `verdicts`, in order: here and now if they are few, else soon. `pause_s`: another one after
         this group.
 
@@ -78,13 +81,21 @@ class Backlog:
                     self._changed.wait(left_s)
                 if self._closing:
                     return
-                group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-                self._told, self._window_ends_s = len(group), self._clock() + self._pause_s
+                self._told, self._window_ends_s = 0, self._clock() + self._pause_s
                 self._working = True
-            _call(group)
+            self._tell_group()
             with self._changed:
                 self._working = False
                 self._changed.notify_all()
+
+    def _tell_group(self) -> None:
+        """What was told meanwhile, because its deadline came, costs the group nothing."""
+        while self._told < GROUP:
+            with self._changed:
+                if not self._waiting:
+                    return
+                verdict = self._waiting.popleft()
+            self._told += _call([verdict])
 
 
 class Backlogs:
@@ -97,7 +108,7 @@ class Backlogs:
         """How many verdicts of a station wait to be told."""
         return self._by_station[station].waiting if station in self._by_station else 0
 
-    def tell(self, station: str, verdicts: Sequence[Callable[[], None]], pause_s: float | None = None) -> None:
+    def tell(self, station: str, verdicts: Sequence[Tell], pause_s: float | None = None) -> None:
         """Call `verdicts` as `Backlog.tell` does; at once if there is no such station any more, as it has no ring either."""
         if station in self._by_station:
             self._by_station[station].tell(verdicts, pause_s)
@@ -110,9 +121,12 @@ class Backlogs:
             backlog.close(max(0.0, until_s - clock()))
 
 
-def _call(verdicts: Sequence[Callable[[], None]]) -> None:
+def _call(verdicts: Sequence[Tell]) -> int:
+    """Returns how many were told."""
+    told = 0
     for verdict in verdicts:
         try:
-            verdict()
+            told += verdict() is not False
         except Exception:  # the thread's outermost edge: the next part must have its verdict all the same
             log.exception("a verdict was not told to all who asked for it")
+    return told

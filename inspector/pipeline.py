@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from inspector.admission import Look, Part, Reply, Settled, TriggerBook
 from inspector.arrivals import Admitted, Arrival, Found, looks_of, skipped_by
-from inspector.backlog import RECONNECT_S, Backlogs
+from inspector.backlog import RECONNECT_S, Backlogs, Tell
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
 from inspector.decision.views import decide, decide_at_deadline
@@ -135,7 +135,7 @@ class Pipeline:
         """Give the parts that were in flight when the service last died their verdict, then say READY."""
         now, now_s = self._now(), self._clock()
         restarted = Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
-        owed: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
+        owed: defaultdict[str, list[Tell]] = defaultdict(list)
         for admission in self._journal.state.unsettled:
             station, setup = self._owing(admission)
             part = Part(
@@ -324,10 +324,16 @@ class Pipeline:
         return Admitted(part, look, answers)
 
     def _refuse(self, station: Station, part: Part, look: Look, refusal: Judgement) -> None:
-        """UNKNOWN at once; of many that are refused at the same time the verdicts keep the PLC's pace, as those of a gap do."""
+        """UNKNOWN at once; of many that are refused at the same time the verdicts keep the PLC's pace, as those of a gap do.
+
+        None waits past its deadline.
+        """
         if self._backlogs.waiting(station.name) > MOST_WAITING_FRAMES and look.frame is not None:
             look.frame = None
             refusal = replace(refusal, detail=f"{refusal.detail}; its picture was not kept: too many wait to be told")
+        with self._lock:
+            look.judgement = refusal
+        self._deadlines.add(part)
         self._backlogs.tell(station.name, [partial(self._settle, station, part, refusal, look)])
 
     def _find_or_enter(self, station: Station, arrival: Arrival) -> Found:
@@ -560,8 +566,8 @@ class Pipeline:
 
     # ---------------------------------------------------------------------------------------------------- 5. settle
 
-    def _settle(self, station: Station, part: Part, judgement: Judgement, look: Look) -> None:
-        """Make `judgement`, which `look` decided, the part's verdict on every output, unless it already has one."""
+    def _settle(self, station: Station, part: Part, judgement: Judgement, look: Look) -> bool:
+        """Make `judgement`, which `look` decided, the part's verdict on every output; False if it already has one."""
         score = judgement.score
         with self._lock:
             won = part.inspection is None
@@ -595,6 +601,7 @@ class Pipeline:
         if won:
             for one in part.looks:
                 one.scores = None
+        return won
 
     def _tell_apart(self, part: Part, inspection: Inspection) -> None:
         """Count the part and, with --verbose, log it; the signal is out already."""

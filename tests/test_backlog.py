@@ -35,3 +35,12 @@ def test_one_that_raises_does_not_keep_the_others_from_being_told() -> None:
     backlog.tell([broken] * (GROUP + 1) + [told.set])
     assert told.wait(10)
     backlog.close(10)
+
+
+def test_what_was_told_elsewhere_costs_a_group_nothing() -> None:
+    told = threading.Event()
+    backlog = Backlog(time.monotonic, pause_s=0.01)
+    backlog.tell([lambda: True] * GROUP)
+    backlog.tell([lambda: False] * (100 * GROUP) + [told.set])
+    assert told.wait(10)
+    backlog.close(10)

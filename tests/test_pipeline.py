@@ -233,6 +233,18 @@ def test_of_many_that_wait_to_be_told_not_all_pictures_are_held(
     assert len(dropped) == 60 - 8 - 24 - 11
 
 
+def test_no_refused_part_waits_past_its_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.pipeline.Backlogs", partial(Backlogs, pause_s=60.0))
+    with open_line(tmp_path, deadline_ms=2000) as line:
+        line.pipeline.start()
+        line.engine.open.clear()
+        for trigger in range(1, 61):
+            line.send(trigger)
+        told = Counter(i.reason for i in line.wait_replies(60))
+        line.engine.open.set()
+    assert told == {Reason.QUEUE_FULL: 52, Reason.DEADLINE_EXCEEDED: 8}
+
+
 def test_stopping_gives_every_part_in_flight_its_verdict(tmp_path: Path) -> None:
     with open_line(tmp_path) as line:
         line.pipeline.start()
