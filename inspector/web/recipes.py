@@ -1,7 +1,8 @@
 """Recipes of the line file, changed by people: one recipe's tables at a time, the rest of the file byte for byte as it was.
 
 A draft must read as a line file and differ from the file in nothing but that recipe, so that whoever may change recipes cannot
-open a door. The file is replaced whole, and the one before is kept.
+open a door. Nor may it say which bundles judge, or how many persons approve one: a bundle in the line file overrules its
+promotion. The file is replaced whole, and the one before is kept.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def sections(text: str) -> dict[str, str]:
 def make_draft(file: RecipeFile, recipe: str, section: str, check: Callable[[Path], tuple[str, ...]]) -> Draft:
     """The line file with the tables of `recipe` as in `section`; a name that is not there yet is added at the end.
 
-    Raises InvalidRequest if anything else of the file would change, or the section is no TOML.
+    Raises InvalidRequest if anything else of the file would change, or a bundle or approvals, or the section is no TOML.
     """
     if not _NAME.fullmatch(recipe):
         raise InvalidRequest(f"{recipe[:80]!r} is no name of a recipe: use letters, digits, '_', '.' or '-'")
@@ -87,6 +88,7 @@ def make_draft(file: RecipeFile, recipe: str, section: str, check: Callable[[Pat
             f"the draft changes more than recipe {recipe}: keep to tables [recipe.{recipe}] and what is below them; the "
             "rest of the line file is for who looks after the machine"
         )
+    _check_bundles(before, after, recipe)
     difference = difflib.unified_diff(file.text.splitlines(), text.splitlines(), "in use", "draft", lineterm="", n=2)
     return Draft(recipe, text, tuple(difference), _problems(file.path, text, check))
 
@@ -175,6 +177,51 @@ def _without(document: dict[str, Any], recipe: str) -> dict[str, Any]:
     if not isinstance(recipes, dict):
         raise InvalidRequest("the line file has no tables [recipe.NAME]: `inspector check` says what is wrong with it")
     return {**document, "recipe": {name: table for name, table in recipes.items() if name != recipe}}
+
+
+def _check_bundles(before: dict[str, Any], after: dict[str, Any], recipe: str) -> None:
+    """InvalidRequest if the draft would let a bundle judge that nobody approved, or change who has to approve one."""
+    old, new = before.get("recipe", {}).get(recipe), after["recipe"][recipe]
+    if old is None:
+        if recipe in _used(before):
+            raise InvalidRequest(
+                f"a station names recipe {recipe}, so its bundle would judge without an approver: whoever looks after the "
+                "machine adds it to the line file"
+            )
+        return
+    if _bundles(old) != _bundles(new):
+        raise InvalidRequest(
+            f"the draft changes which bundles judge by recipe {recipe}, and that takes an approver: leave bundle and the "
+            "views as they are, and promote the bundle on Models"
+        )
+    if _key(old, "approvals") != _key(new, "approvals"):
+        raise InvalidRequest(
+            f"the draft changes approvals of recipe {recipe}, which say how many persons let a bundle go live: leave them as "
+            "they are; approvals are changed in the line file by whoever holds it"
+        )
+
+
+def _used(document: dict[str, Any]) -> set[str]:
+    """The recipes that stations name."""
+    stations = document.get("station", [])
+    tables = [table for table in stations if isinstance(table, dict)] if isinstance(stations, list) else []
+    return {str(name) for table in tables for name in (table.get("recipe"), *_listed(table.get("recipes")))}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _bundles(table: Any) -> tuple[Any, dict[str, Any]]:
+    """The bundle of a recipe, and that of each view."""
+    views = _key(table, "view")
+    of_views = {name: _key(view, "bundle") for name, view in views.items()} if isinstance(views, dict) else {}
+    return _key(table, "bundle"), of_views
+
+
+def _key(table: Any, key: str) -> Any:
+    """None without it; the check of the draft says what is wrong with a table that is none."""
+    return table.get(key) if isinstance(table, dict) else None
 
 
 def _problems(path: Path, text: str, check: Callable[[Path], tuple[str, ...]]) -> tuple[str, ...]:

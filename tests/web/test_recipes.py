@@ -112,6 +112,55 @@ def test_a_draft_that_touches_anything_else_is_refused(file: RecipeFile, section
     assert file.path.read_text() == FILE
 
 
+TWO_VIEWS = """[line]
+name = "a"
+
+[[station]]
+name = "s"
+unit = 1
+recipe = "rims"
+recipes = ["later"]
+cameras = { top = "c", side = "d" }
+
+[recipe.rims]
+approvals = 2
+
+[recipe.rims.view.top]
+bundle = "b/top"
+
+[recipe.rims.view.side]
+bundle = "b/side"
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "why"),
+    [
+        pytest.param("tiles", ('"b/tiles"', '"b/mine"'), "promote the bundle on Models", id="another bundle"),
+        pytest.param(
+            "tiles", ("deadline_ms = 500", "approvals = 2"), "changed in the line file by whoever", id="more approvals"
+        ),
+        pytest.param("rims", ('"b/side"', '"b/mine"'), "promote the bundle on Models", id="another bundle of a view"),
+        pytest.param("rims", ("view.side", "view.other"), "promote the bundle on Models", id="another name of a view"),
+        pytest.param("rims", ("approvals = 2", "approvals = 1"), "by whoever holds it", id="one person is enough"),
+        pytest.param("rims", ("approvals = 2\n", ""), "by whoever holds it", id="one person, without saying so"),
+    ],
+)
+def test_neither_bundles_nor_approvals_are_changed_with_a_recipe(
+    tmp_path: Path, recipe: str, change: tuple[str, str], why: str
+) -> None:
+    file = RecipeFile(tmp_path / "line.toml", FILE if recipe == "tiles" else TWO_VIEWS)
+    section = file.recipes[recipe]
+    assert change[0] in section
+    with pytest.raises(InvalidRequest, match=why):
+        make_draft(file, recipe, section.replace(*change), lambda _: ())
+
+
+def test_a_new_recipe_that_a_station_names_already_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="would judge without an approver"):
+        make_draft(RecipeFile(tmp_path / "a", TWO_VIEWS), "later", '[recipe.later]\nbundle = "b"', lambda _: ())
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -88,6 +88,27 @@ def test_a_token_works_for_the_api_alone_and_needs_no_origin(desk: WebDesk) -> N
     assert ("ada", "revoked token", f"token {number}") in actions(desk)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param(("bundles/tiles", "bundles/mine"), "promote the bundle on Models", id="another bundle"),
+        pytest.param(("[recipe.tiles-a]", "[recipe.tiles-a]\napprovals = 2"), "whoever holds it", id="approvals"),
+    ],
+)
+def test_no_bundle_goes_live_past_its_approver_by_way_of_its_recipe(
+    desk: WebDesk, change: tuple[str, str], why: str
+) -> None:
+    before = desk.line_file.read_text()
+    with closing(desk.client("erna")) as client:
+        recipe = client.get("/api/v1/recipes/tiles-a").json()
+        assert change[0] in recipe["text"]
+        wanted = {"text": recipe["text"].replace(*change), "version": recipe["version"], "reason": "mine is better"}
+        answer = client.put("/api/v1/recipes/tiles-a", json=wanted)
+    assert answer.status_code == 422
+    assert why in answer.json()["error"]["message"]
+    assert desk.line_file.read_text() == before
+
+
 def test_wrong_passwords_lock_out_say_so_and_are_on_record(desk: WebDesk) -> None:
     transport = httpx.HTTPTransport(local_address="127.0.0.7")
     with httpx.Client(base_url=desk.url, headers={"Origin": desk.url}, transport=transport) as guesser:

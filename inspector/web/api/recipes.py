@@ -79,7 +79,10 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.put("/{name}")
     async def put_recipe(name: str, wanted: RecipeChange, user: User = needs(Role.ENGINEER)) -> DraftOut:
-        """Check new tables for a recipe; with a reason, save them for the next start of the service."""
+        """Check new tables for a recipe; with a reason, save them for the next start of the service.
+
+        Refused if they change a bundle (promote it) or approvals (changed in the line file by whoever holds it).
+        """
 
         def work() -> DraftOut:
             draft = make_draft(read_recipe_file(desk.line_file), name, wanted.text, desk.problems)

@@ -19,6 +19,7 @@ from inspector.web.recipe_changes import change_costs, change_recipe
 from inspector.web.recipes import Draft, RecipeFile, make_draft, read_recipe_file
 
 COUNTS_LATER = "The service takes it up when it is started next; until then the line judges as before."
+NOT_HERE = "Bundles are promoted on Models; approvals are changed in the line file by whoever holds it."
 
 
 async def build(desk: Desk, user: User) -> None:
@@ -49,7 +50,7 @@ class _Editor:
                 self._name = ui.select(names, value=asked if asked in names else (names[0] if names else None))
                 self._name.props('dense outlined aria-label="Recipe"').classes("role-choice")
                 self._name.on_value_change(self._load)
-            ui.label(f"{COUNTS_LATER} Every key is explained in deploy/line.example.toml.").classes("muted")
+            ui.label(f"{COUNTS_LATER} Every key is explained in deploy/line.example.toml. {NOT_HERE}").classes("muted")
             self._text = ui.textarea().props(
                 'outlined autogrow spellcheck="false" input-class="mono" aria-label="Recipe"'
             )
