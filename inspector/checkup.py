@@ -63,7 +63,15 @@ def check_line(path: Path) -> Checkup:
         return Checkup(tuple(problems), ())
     file = reading.draft.file
     notes.append(f"line file: {len(file.station)} station(s), {len(file.recipe)} recipe(s)")
-    for step in (_check_data_dir, _check_listeners, _check_opcua, _check_database, _check_recipes, _check_health):
+    for step in (
+        _check_data_dir,
+        _check_listeners,
+        _check_opcua,
+        _check_web,
+        _check_database,
+        _check_recipes,
+        _check_health,
+    ):
         problems.extend(step(reading, reading.draft, notes))
     return Checkup(tuple(problems), tuple(notes))
 
@@ -136,13 +144,11 @@ def _check_opcua(reading: LineReading, settings: LineSettings, notes: list[str])
         )
         users = read_logins(settings.resolve(table.users))
         trusted = "any" if not table.trusted else str(len(read_trusted(settings.resolve(table.trusted))))
-        role = Role.ENGINEER
-        if table.grpc_certificate:
-            role = identity_of_certificate(read_bounded(settings.resolve(table.grpc_certificate))).role
+        role = _role_of(settings, table.grpc_certificate)
     except (AccessError, AccessDenied) as error:
         yield Problem(settings.path, "opcua", str(error), EXAMPLE)
         return
-    if role < Role.ENGINEER:
+    if role is not None and role < Role.ENGINEER:
         fact = f"the program would have the role {role.name.lower()}, too low for recipes and commands"
         step = "issue one with `inspector certs user --role engineer`"
         yield Problem(settings.path, "opcua.grpc_certificate", fact, step)
@@ -151,6 +157,37 @@ def _check_opcua(reading: LineReading, settings: LineSettings, notes: list[str])
     notes.append(
         f"opcua: {warning}its certificate counts for {left} more days; {len(users)} user(s), trusted clients: {trusted}"
     )
+
+
+def _check_web(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:
+    """The certificate that the web desk shows the service: it speaks for approvers too."""
+    table = settings.file.web
+    if (
+        table is None
+        or settings.tls_paths is None
+        or not reading.is_sound("web")
+        or not reading.is_sound("grpc", "tls")
+    ):
+        return
+    key = "web.grpc_certificate"
+    step = "issue one with `inspector certs user --role approver`"
+    try:
+        role = _role_of(settings, table.grpc_certificate)
+    except (AccessError, AccessDenied) as error:
+        yield Problem(settings.path, key, str(error), step)
+        return
+    if role is None:
+        return
+    if role < Role.APPROVER:
+        fact = f"the desk would have the role {role.name.lower()}, too low to promote bundles"
+        yield Problem(settings.path, key, fact, step)
+    else:
+        notes.append(f"web: its certificate for the service has the role {role.name.lower()}")
+
+
+def _role_of(settings: LineSettings, certificate: str) -> Role | None:
+    """The role in a client's certificate that the line file names, None if it names none. AccessError, AccessDenied."""
+    return identity_of_certificate(read_bounded(settings.resolve(certificate))).role if certificate else None
 
 
 def _check_certificates(settings: LineSettings, notes: list[str]) -> None:

@@ -130,7 +130,7 @@ def _options(settings: LineSettings) -> WebOptions:
     if settings.file.grpc.tls is not None and not table.grpc_certificate:
         raise ConfigError(
             "the line wants certificates ([grpc.tls]) and the web desk has none to show: issue one with `inspector certs user "
-            "--role engineer` and name it in [web] as grpc_certificate and grpc_key"
+            "--role approver` and name it in [web] as grpc_certificate and grpc_key"
         )
     credentials = None
     if (tls := settings.file.grpc.tls) is not None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+from plant import plant_in
 from postgres import PostgresServer
 from rich.console import Console
 from toys import toy_bundle, toy_png
 from typer.testing import CliRunner
 
 from inspector import __version__
+from inspector.access.identity import Role
 from inspector.checkup import check_line
 from inspector.cli import app
 from inspector.errors import BundleError, InspectorError, StoreUnavailable
@@ -24,7 +26,7 @@ from inspector.part import Frame, PixelFormat
 from inspector.records.store import Store
 from inspector.reports import inspection_table, not_passed
 from inspector.service import open_journal, run_service
-from inspector.settings import LineSettings, load_line_file
+from inspector.settings import LineSettings, load_line_file, read_line_file
 from inspector.signalling.registers import STATION_BLOCK_SIZE, unpack_block
 from inspector.v1 import inspection_pb2 as values
 from inspector.v1 import inspection_service_pb2 as api
@@ -323,6 +325,47 @@ def test_an_empty_server_database_is_no_problem(line_file: Path, postgres: Postg
     checkup = check_line(line_file)
     assert not checkup.problems
     assert any("the first start makes its tables" in note for note in checkup.notes)
+
+
+@pytest.mark.parametrize(
+    ("role", "fact"),
+    [
+        pytest.param(Role.ENGINEER, "the role engineer, too low to promote bundles", id="promotes nothing"),
+        pytest.param(Role.APPROVER, "", id="does what people may do at the desk"),
+        pytest.param(None, "is not for clients", id="that of a server"),
+    ],
+)
+def test_check_says_whether_the_web_desk_may_do_what_people_do_there(
+    line_file: Path, tmp_path: Path, role: Role | None, fact: str
+) -> None:
+    plant = plant_in(tmp_path / "plant")
+    own = plant.server if role is None else plant.user("desk", role)
+    tls = "".join(
+        f'{key} = "{path}"\n'
+        for key, path in (("certificate", plant.server.certificate), ("key", plant.server.key), ("ca", plant.ca))
+    )
+    desk = f'[web]\ngrpc_certificate = "{own.certificate}"\ngrpc_key = "{own.key}"\n'
+    line_file.write_text(f"{line_file.read_text()}\n[grpc.tls]\n{tls}{desk}")
+    checkup = check_line(line_file)
+    assert [problem.key for problem in checkup.problems] == (["web.grpc_certificate"] if fact else [])
+    if fact:
+        assert fact in checkup.problems[0].fact
+        assert "--role approver" in checkup.problems[0].next_step
+    else:
+        assert "web: its certificate for the service has the role approver" in checkup.notes
+
+
+@pytest.mark.parametrize(("table", "role"), [("web", "approver"), ("opcua", "engineer")])
+def test_a_program_without_a_certificate_for_the_service_is_told_the_role_that_it_needs(
+    line_file: Path, table: str, role: str
+) -> None:
+    tls = '[grpc.tls]\ncertificate = "a.pem"\nkey = "a.key"\nca = "ca.pem"\n'
+    line_file.write_text(f"{line_file.read_text()}\n{tls}[{table}]\n" + OPCUA.get(table, ""))
+    (problem,) = (one for one in read_line_file(line_file).problems if one.key == f"{table}.grpc_certificate")
+    assert f"--role {role}`" in problem.next_step
+
+
+OPCUA = {"opcua": 'listen = "127.0.0.1:4840"\ncertificate = "o.pem"\nkey = "o.key"\nusers = "users.toml"\n'}
 
 
 def open_modbus(line_file: Path) -> None:
