@@ -34,9 +34,9 @@ class Role(enum.IntEnum):
     VIEWER = 1
     """Reads inspections and pictures."""
     OPERATOR = 2
-    """Runs the line: starts, stops, acknowledges."""
+    """Runs the line: starts, stops, acknowledges; judges and labels parts."""
     ENGINEER = 3
-    """Labels, trains, changes recipes."""
+    """Trains, changes recipes."""
     APPROVER = 4
     """Lets a bundle go live."""
     ADMIN = 5

@@ -183,6 +183,11 @@ def test_wrong_verdicts_are_what_people_who_agree_say() -> None:
     assert "50.00 EUR" in body
 
 
+def test_a_recipe_without_costs_says_where_they_are_set() -> None:
+    body = report_body(made([tally(7, recipe="new")], [looked(1, Verdict.REJECT, ("anna", "good"), recipe="new")]))
+    assert "No costs are set for new: an engineer sets them on Recipes." in body
+
+
 def test_a_report_of_nothing_says_so() -> None:
     report = made([])
     assert "there is nothing to draw" in report_body(report)

@@ -12,8 +12,10 @@ import pytest
 from web_desk import PEOPLE, WebDesk
 
 from inspector.access.identity import Role
+from inspector.web.accounts.user import ROLES, role_name
 from inspector.web.api import ROUTERS
 from inspector.web.pages import PAGES
+from inspector.web.pages.admin import RIGHTS
 from inspector.web.pictures import picture_router
 
 OPEN = {"/login", "/healthz", "/logout"}
@@ -77,6 +79,18 @@ def test_a_page_lets_in_who_has_its_role_and_nobody_else(clients: dict[str, http
     assert (stranger.status_code, stranger.headers["location"][:12]) == (303, "/login?next=")
     for name, has in PEOPLE.items():
         assert clients[name].get(page.path).status_code == (200 if has >= page.role else 403), name
+
+
+def test_what_the_admin_page_says_of_roles_is_what_pages_and_routes_ask_for() -> None:
+    for role in ROLES:
+        (named,) = re.findall(r"\((.*)\)", RIGHTS[role_name(role)]) or [""]
+        added = [page.title for page in PAGES if page.role == role and role > Role.VIEWER]
+        assert named == ", ".join(added), role.name
+    assert set(RIGHTS) == {role_name(role) for role in ROLES}
+    asked = {(method, path): role for method, path, role in api_routes()}
+    labels = {role for (method, path), role in asked.items() if method != "GET" and "/labels/" in path}
+    reviews = {role for (method, path), role in asked.items() if method != "GET" and "/review" in path}
+    assert labels == reviews == {Role.OPERATOR}
 
 
 def test_the_api_that_is_described_is_the_api_that_was_walked(clients: dict[str, httpx.Client]) -> None:

@@ -18,13 +18,14 @@ from inspector.web.pages.page import Page
 from inspector.web.pages.tables import table
 
 _ROLE_NAMES = [role_name(role) for role in ROLES]
-_RIGHTS = {
-    "viewer": "sees everything but users",
-    "operator": "also starts, stops and acknowledges",
-    "engineer": "also reviews, labels, trains and changes recipes",
+RIGHTS = {
+    "viewer": "sees the line, its data, models, traces and reports",
+    "operator": "also starts, stops and acknowledges; judges and labels parts (Review, Label)",
+    "engineer": "also takes data in, trains and proposes bundles; changes recipes and reads the audit log (Recipes, Audit)",
     "approver": "also lets a bundle go live",
-    "admin": "also manages users and tokens",
+    "admin": "also manages users and tokens (Admin)",
 }
+"""What each role may do that the one before may not; pages that it adds stand in brackets."""
 
 
 async def build(desk: Desk, user: User) -> None:
@@ -107,8 +108,8 @@ def _add_dialog(desk: Desk, user: User, show: Show) -> None:
         ui.label("Add a user").classes("panel-title")
         name = ui.input("Name").props('dense outlined autocomplete="off"')
         role = ui.select(_ROLE_NAMES, value="operator", label="Role").props("dense outlined")
-        what = ui.label(_RIGHTS["operator"]).classes("muted")
-        role.on_value_change(lambda: what.set_text(_RIGHTS[str(role.value)]))
+        what = ui.label(RIGHTS["operator"]).classes("muted")
+        role.on_value_change(lambda: what.set_text(RIGHTS[str(role.value)]))
         password = ui.input("First password, at least 10 characters", password=True)
         password.props('dense outlined autocomplete="new-password"')
 

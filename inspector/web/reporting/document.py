@@ -134,7 +134,9 @@ def _costs(report: Report) -> list[Markup]:
     said = [element("div", table(head, rows, numbers=1), class_="scroll"), element("p", told, class_="muted")]
     if missing := [costs.recipe for costs in report.costs if costs.prices is None]:
         said.append(
-            element("p", f"No costs are set for {', '.join(missing)}: the admin page has them.", class_="muted")
+            element(
+                "p", f"No costs are set for {', '.join(missing)}: an engineer sets them on Recipes.", class_="muted"
+            )
         )
     return said
 
