@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from record_samples import tiny_disk
-from web_desk import LINE, WebDesk, prepare, serving
+from web_desk import LINE, PASSWORD, WebDesk, prepare, serving
 
 LogIn = Callable[..., Any]
 API = "/api/v1"
@@ -63,6 +63,40 @@ def test_reviewing_by_keyboard(own: WebDesk, log_in: LogIn) -> None:
     wait_for(page, f"review.state().shown !== {seen[-1]} && review.state().unsent === 0")
     assert own.store.labels(LINE, seen[-1]).current[0].what == "crack"
     assert page.faults == []
+
+
+def test_a_login_that_ends_loses_no_decision(own: WebDesk, log_in: LogIn) -> None:
+    page = review_page(own, log_in, "otto")
+    number = page.evaluate("review.state().shown")
+    page.context.clear_cookies()
+    page.keyboard.press("0")
+    page.locator(".label-banner", has_text="Your login is over: 1 decision(s) are not saved yet").wait_for()
+    at = page.evaluate("review.state().at")
+    page.keyboard.press("0")
+    assert page.evaluate("review.state().at") == at, "nothing more is taken until the login"
+    assert own.store.labels(LINE, number).current == ()
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Name").fill("otto")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in", exact=True).click()
+    page.wait_for_url("**/review")
+    wait_for(page, "window.review && review.state().loaded && review.state().unsent === 0")
+    assert [(one.what, one.author) for one in own.store.labels(LINE, number).current] == [("good", "otto")]
+    assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.includes('outbox'))") == []
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_desk_that_lets_nothing_in_loses_no_decision(own: WebDesk, log_in: LogIn, status: int) -> None:
+    page = review_page(own, log_in, "otto")
+    number = page.evaluate("review.state().shown")
+    answer = {"error": {"kind": "Refused", "message": "the desk is shut"}}
+    page.route("**/api/v1/review/decisions", lambda route: route.fulfill(status=status, json=answer))
+    page.keyboard.press("0")
+    page.locator(".label-banner", has_text="the desk is shut: 1 decision(s) are not saved yet").wait_for()
+    page.unroute("**/api/v1/review/decisions")
+    page.get_by_role("link", name="Load again").click()
+    wait_for(page, "window.review && review.state().loaded && review.state().unsent === 0 && review.state().done === 1")
+    assert [(one.what, one.author) for one in own.store.labels(LINE, number).current] == [("good", "otto")]
 
 
 def test_two_windows_never_show_the_same_part(own: WebDesk, log_in: LogIn) -> None:
@@ -127,6 +161,28 @@ def test_drawing_by_hand(own: WebDesk, log_in: LogIn) -> None:
     (label,) = own.store.labels(LINE, 32).current
     assert (label.what, label.author, len(label.areas)) == ("crack", "erna", 2)
     assert page.faults == []
+
+
+def test_a_key_held_down_saves_once(own: WebDesk, log_in: LogIn) -> None:
+    page = log_in(own, "erna", "/label?part=40")
+    wait_for(page, "window.labelling && labelling.state().part === 40 && labelling.state().cls === 'crack'")
+    page.keyboard.press("b")
+    drag(page, (10, 10), (30, 24))
+    held: list[Any] = []
+    page.route(f"**{API}/labels/40", lambda route: held.append(route))
+    for _ in range(3):
+        page.keyboard.down("s")
+    page.keyboard.up("s")
+    page.keyboard.press("s")
+    page.wait_for_timeout(300)
+    assert len(held) == 1, "the second save is the first one"
+    held[0].continue_()
+    wait_for(page, "!labelling.state().dirty && labelling.state().version === 1")
+    assert not page.locator(".label-banner", has_text="meanwhile").is_visible()
+    page.keyboard.down("s")
+    page.keyboard.down("s")
+    page.wait_for_timeout(300)
+    assert len(held) == 2, "a key that repeats itself says nothing"
 
 
 def test_accepting_the_models_region(own: WebDesk, log_in: LogIn) -> None:

@@ -11,7 +11,7 @@ from inspector.web.pages.page import Page
 
 def build(desk: Desk, user: User) -> None:
     """Fill the frame."""
-    canvas_page("review", {"stations": list(desk.stations)})
+    canvas_page("review", {"line": desk.line, "user": user.name, "stations": list(desk.stations)})
 
 
 PAGE = Page(

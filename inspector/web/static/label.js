@@ -192,7 +192,10 @@ viewer.whenThere("label", (root, about) => {
   })));
   let showFindings = true;
 
-  const save = async (newClass = false) => {
+  // One at a time: a second one would come with the same version, and be told of the first as of somebody else's.
+  let saving = null;
+  const save = (newClass = false) => (saving ??= saveNow(newClass).finally(() => (saving = null)));
+  const saveNow = async (newClass) => {
     if (!part) return;
     if (isTyped({ target: document.activeElement })) document.activeElement.blur();
     finish();
@@ -210,6 +213,7 @@ viewer.whenThere("label", (root, about) => {
       saved = sent;
       localStorage.removeItem(draftKey());
       clearTimeout(draftTimer);
+      if (isDirty()) keepDraft();
       calm();
       tell(`Saved: no. ${part.part.sequence} is ${now.what}, ${now.areas.length} area(s).`);
       const card = list.find((one) => one.sequence === part.part.sequence);
@@ -581,7 +585,8 @@ viewer.whenThere("label", (root, about) => {
     if (event.defaultPrevented) return;
     if ((event.ctrlKey || event.metaKey) && !event.altKey) {
       const act = { z: event.shiftKey ? redo : undo, y: redo, s: () => save() }[event.key.toLowerCase()];
-      if (act) { event.preventDefault(); act(); }
+      if (act) event.preventDefault();
+      if (act && !(event.repeat && event.key.toLowerCase() === "s")) act();
       return;
     }
     if (isTyped(event) || event.altKey) return;
@@ -596,7 +601,7 @@ viewer.whenThere("label", (root, about) => {
     const act = named ? () => setClass(named.name) : shortcuts[event.key];
     if (!act) return;
     event.preventDefault();
-    act();
+    if (!event.repeat || !["s", "a"].includes(event.key)) act();
   });
   addEventListener("beforeunload", (event) => isDirty() && event.preventDefault());
 

@@ -2,7 +2,8 @@
 // looks, and what they say is sent behind their back, in order, so that no key press waits for the desk.
 "use strict";
 viewer.whenThere("review", (root, about) => {
-  const { Viewer, load, make, ask, isTyped } = viewer;
+  const { Viewer, load, make, loginPath, isTyped } = viewer;
+  const ask = (method, path, body) => viewer.ask(method, path, body, true);
   const AHEAD = 8, AT_HAND = 12, API = "/api/v1/review";
   const symbols = { PASS: "✓", REJECT: "✕", UNKNOWN: "?" };
 
@@ -21,6 +22,7 @@ viewer.whenThere("review", (root, about) => {
   let classes = [];
   let outbox = [];
   let sending = false;
+  let halted = false;
   let fetching = false;
   let exhausted = false;
   let done = 0;
@@ -39,6 +41,7 @@ viewer.whenThere("review", (root, about) => {
   const meter = make("div", { class: "review-meter" });
   const tally = make("div", { class: "review-tally", role: "status" });
   const toast = make("div", { class: "review-toast", role: "alert" });
+  const notice = make("div", { class: "label-banner is-bad", role: "alert" });
   const empty = make("div", { class: "review-empty" });
   const keys = make("div", { class: "review-keys" });
   const opacity = make("input", {
@@ -70,7 +73,7 @@ viewer.whenThere("review", (root, about) => {
     make("div", { class: "spacer" }), tally);
   root.append(bar,
     make("div", { class: "review-body" },
-      make("div", { class: "review-left" }, stage, toast, empty),
+      make("div", { class: "review-left" }, stage, notice, toast, empty),
       make("aside", { class: "review-side" }, verdict, meter, facts,
         make("div", { class: "review-golden-box" },
           make("div", { class: "panel-title" }, "A good part"), goldenStage, goldenNote))),
@@ -101,7 +104,7 @@ viewer.whenThere("review", (root, about) => {
   };
 
   const refill = async () => {
-    if (fetching || exhausted || parts.length - at > AHEAD) return;
+    if (halted || fetching || exhausted || parts.length - at > AHEAD) return;
     fetching = true;
     const mine = round;
     try {
@@ -119,6 +122,7 @@ viewer.whenThere("review", (root, about) => {
       if (parts[at] && shown !== parts[at]) show();
       else if (!parts[at]) show();
     } catch (error) {
+      if (isShut(error)) return halt(error);
       tell(error.message);
       if (error.status === 0 || error.status >= 500) setTimeout(refill, 3000);
     } finally {
@@ -226,9 +230,10 @@ viewer.whenThere("review", (root, about) => {
 
   const decide = (what) => {
     const part = parts[at];
-    if (!part || !part.loaded) return;
+    if (halted || !part || !part.loaded) return;
     pressed = performance.now();
     outbox.push({ part, what });
+    keep();
     at += 1;
     done += 1;
     show();
@@ -244,23 +249,63 @@ viewer.whenThere("review", (root, about) => {
       Object.assign(part, { bitmap: undefined, heatmap: undefined, loaded: false, ready: undefined });
     }
   };
+  // What is not saved yet outlives the page, for the person who said it alone: it is sent when they are back in this window.
+  const kept = `review-outbox-${about.line}-${about.user}`;
+  const keep = () => {
+    try {
+      if (outbox.length) sessionStorage.setItem(kept, JSON.stringify(outbox.map(({ part, what }) => ({ sequence: part.sequence, image: part.image, what }))));
+      else sessionStorage.removeItem(kept);
+    } catch {
+      // The browser's store is full: the page itself still has it, and leaving asks first.
+    }
+  };
+  const fetchKept = () => {
+    try {
+      outbox = (JSON.parse(sessionStorage.getItem(kept)) ?? []).map(({ sequence, image, what }) => ({ part: { sequence, image }, what }));
+    } catch {
+      // What an older page left behind.
+    }
+    done += outbox.length;
+    if (outbox.length) tell(`${outbox.length} decision(s) from before are being saved.`);
+  };
+  // The desk lets nothing of this page in: the login is over, the role is another, or it has too much to do. A page that
+  // went on would lose what is said; whoever comes back gets a new one, made for who is logged in then.
+  const isShut = (error) => [401, 403, 429].includes(error.status);
+  const halt = (error) => {
+    halted = true;
+    const isOver = error.status === 401;
+    const why = isOver ? "Your login is over" : error.message;
+    const what = outbox.length ? `${outbox.length} decision(s) are not saved yet and are kept in this window` : "everything you said is saved";
+    notice.classList.add("is-shown");
+    notice.replaceChildren(
+      make("span", {}, `${why}: ${what}. ${isOver ? "Log in" : "Load the page"} to go on.`), make("span", { class: "spacer" }),
+      make("a", { class: "label-small", href: isOver ? loginPath() : location.href, onclick: () => (leaving = true) }, isOver ? "Log in" : "Load again"));
+    drawTally();
+  };
+  let leaving = false;
   let flushing = Promise.resolve();
   const flush = () => (flushing = flushing.then(send));
   const send = async () => {
-    while (outbox.length) {
+    while (outbox.length && !halted) {
       sending = true;
       const { part, what } = outbox[0];
       try {
         await ask("POST", `${API}/decisions`, { window: window_, sequence: part.sequence, what, image: part.image });
         part.said = what;
         outbox.shift();
+        keep();
       } catch (error) {
+        if (isShut(error)) {
+          halt(error);
+          break;
+        }
         if (error.status === 0 || error.status >= 500) {
           tell(`${outbox.length} not saved yet: ${error.message}`);
           await new Promise((resolve) => setTimeout(resolve, 2000));
           continue;
         }
         outbox.shift();
+        keep();
         part.lost = true;
         done -= 1;
         tell(`no. ${part.sequence}: ${error.message}`);
@@ -274,16 +319,17 @@ viewer.whenThere("review", (root, about) => {
     while (back >= 0 && parts[back].lost) back -= 1;
     if (back < 0) return tell("There is nothing to take back.");
     const part = parts[back];
-    const unsent = outbox.findIndex((one) => one.part === part);
-    if (unsent > 0 || (unsent === 0 && !sending)) {
-      outbox.splice(unsent, 1);
+    const unsent = () => outbox.findIndex((one) => one.part === part);
+    if (unsent() < 0 || (unsent() === 0 && sending)) await flush();
+    if (part.lost) return;
+    if (unsent() >= 0) {
+      outbox.splice(unsent(), 1);
+      keep();
     } else {
-      await flush();
-      if (part.lost) return;
       try {
         await ask("POST", `${API}/undo`, { window: window_, sequence: part.sequence });
       } catch (error) {
-        return tell(error.message);
+        return isShut(error) ? halt(error) : tell(error.message);
       }
     }
     parts.splice(back, 1);
@@ -340,12 +386,14 @@ viewer.whenThere("review", (root, about) => {
     event.preventDefault();
     act();
   });
-  addEventListener("beforeunload", (event) => outbox.length && event.preventDefault());
+  addEventListener("beforeunload", (event) => outbox.length && !leaving && event.preventDefault());
   addEventListener("pagehide", () => {
     if (!outbox.length) navigator.sendBeacon(`${API}/release`, new Blob([JSON.stringify({ window: window_ })], { type: "application/json" }));
   });
 
   window.review = { times, state: () => ({ done, at, waiting, unsent: outbox.length, shown: shown?.sequence ?? 0, loaded: !!shown?.loaded }) };
+  fetchKept();
   show();
+  flush();
   refill();
 });

@@ -228,8 +228,12 @@
     return element;
   };
 
-  // A request of the API. Throws { status, kind, message }; status 0 if the desk cannot be reached.
-  const ask = async (method, path, body) => {
+  // Where to log in again and come back.
+  const loginPath = () => `/login?next=${encodeURIComponent(location.pathname + location.search)}&why=over`;
+
+  // A request of the API. Throws { status, kind, message }; status 0 if the desk cannot be reached. A login that is over
+  // leads to /login, unless the page `stays` to say what it keeps until then.
+  const ask = async (method, path, body, stays = false) => {
     let answer;
     try {
       answer = await fetch(path, {
@@ -243,7 +247,7 @@
     }
     const said = answer.status === 204 ? null : await answer.json().catch(() => null);
     if (answer.ok) return said;
-    if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}&why=over`);
+    if (answer.status === 401 && !stays) location.assign(loginPath());
     const error = said?.error ?? { kind: "HttpError", message: `the desk answered ${answer.status}` };
     throw { status: answer.status, ...error };
   };
@@ -251,5 +255,5 @@
   // Whether a key is for the page, and not for a field that somebody types in.
   const isTyped = (event) => !!event.target.closest?.("input, textarea, select, [contenteditable=true], dialog");
 
-  window.viewer = { Viewer, load, whenThere, make, ask, isTyped };
+  window.viewer = { Viewer, load, whenThere, make, ask, loginPath, isTyped };
 })();
