@@ -128,11 +128,12 @@ class ControlDesk:
             recipes.append(RecipeReading(name, setup.recipe.bundle, fault))
         return StationReport(reading, self._faults[reading.name], tuple(recipes))
 
-    def take_over(self, recipe: str, setup: Setup, commit: Callable[[], None]) -> None:
+    def take_over(self, recipe: str, setup: Setup, prove: Callable[[], object], commit: Callable[[], None]) -> None:
         """Let every station that has the recipe judge by `setup` where it judged by that recipe, from its next part on.
 
-        `commit` is called first, at a moment when nothing else changes; what it raises leaves all as it was. Raises
-        PromotionRefused while golden images of the recipe are looked at.
+        `prove` is called before, if the recipe failed its golden check, and proves every view of it: a promotion exchanges
+        one, and the fault may be another's. `commit` is called at a moment when nothing else changes. What either raises
+        leaves all as it was. Raises PromotionRefused while golden images of the recipe are looked at.
         """
         with self._lock:
             concerned = [station for station, own in self._setups.items() if recipe in own]
@@ -140,12 +141,22 @@ class ControlDesk:
                 raise PromotionRefused(
                     f"a golden check of station {checking[0]} runs: try again when it has its answer"
                 )
-            commit()
-            self._withdrawn.discard(recipe)
-            for station in concerned:
-                self._setups[station][recipe] = setup
-            for station in self._judging_by(recipe):
-                self._pipeline.change_recipe(station, setup)
+            # As a check does: nothing else may be proved, promoted or changed over to meanwhile.
+            self._checking.update(concerned)
+            withdrawn = recipe in self._withdrawn
+        try:
+            if withdrawn:
+                prove()
+            with self._lock:
+                commit()
+                self._withdrawn.discard(recipe)
+                for station in concerned:
+                    self._setups[station][recipe] = setup
+                for station in self._judging_by(recipe):
+                    self._pipeline.change_recipe(station, setup)
+        finally:
+            with self._lock:
+                self._checking.difference_update(concerned)
 
     def tell_watch(self, station: str, watch: PlcWatch) -> None:
         """The PLC of a station fell silent, or is there again."""
@@ -252,6 +263,8 @@ class ControlDesk:
         if not self._setups[request.station][recipe].is_usable:
             return Outcome(Answer.REFUSED, Why.NO_BUNDLE)
         with self._lock:
+            if request.station in self._checking:  # a promotion that began after the command was looked at
+                return Outcome(Answer.REFUSED, Why.BUSY)
             self._checking.add(request.station)
         arguments = (order, recipe, resets)
         thread = threading.Thread(target=self._run_check, args=arguments, name="golden-check", daemon=True)

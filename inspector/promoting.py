@@ -64,7 +64,7 @@ from inspector.station import Setup
 
 log = logging.getLogger(__name__)
 
-TakeOver = Callable[[str, Setup, Callable[[], None]], None]
+TakeOver = Callable[[str, Setup, Callable[[], object], Callable[[], None]], None]
 """`ControlDesk.take_over`."""
 
 Promoted = Callable[[Promotion, Model, Setup], None]
@@ -227,6 +227,15 @@ class Promoter:
         promotion = Promotion(wish.recipe, wish.view, _bundle_at(bundle), before, *about)
         setup = setup_of(wish.recipe, recipe, loaded, queues)
 
+        def prove() -> None:
+            try:
+                prove_again(loaded, queues, wish.recipe)
+            except InspectorError as error:
+                raise PromotionRefused(
+                    f"recipe {wish.recipe} failed its golden check, and would with {bundle.label} too: {error}; promote "
+                    "another bundle for that view first, or name sound ones in the line file and start the line again"
+                ) from error
+
         def commit() -> None:
             if self._closing:
                 raise ServiceStopping("the service is being stopped: promote again when it runs")
@@ -238,7 +247,7 @@ class Promoter:
 
         if self._take_over is None:
             raise PromotionRefused("the line is still starting: try again in a moment")
-        self._take_over(wish.recipe, setup, commit)
+        self._take_over(wish.recipe, setup, prove, commit)
         self._tell(wish, promotion, model, setup)
         return self._reading(loaded, key, recipe)
 

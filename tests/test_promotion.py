@@ -378,6 +378,25 @@ def test_a_promotion_heals_what_failed_its_golden_check_and_the_check_then_looks
     assert plc.give(Command.ACKNOWLEDGE)[0] is Answer.DONE
 
 
+def test_a_promotion_of_one_view_does_not_heal_another_that_failed_its_golden_check(
+    service: Service, approver: Commander, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer = Engine.infer
+
+    def drifted(engine: Engine, batch: object) -> object:
+        return infer(engine, 255 - batch if engine.bundle.manifest.name == "side" else batch)  # type: ignore[operator, arg-type]
+
+    monkeypatch.setattr(Engine, "infer", drifted)
+    assert approver.give("s2", Command.CHECK, "anna").answer is Answer.FAILED
+    with pytest.raises(PromotionRefused, match=r"recipe caps failed its golden check, and would with b@\w+ too"):
+        approver.promote(wish("b", "caps", "top", proposed_by="ben"))
+    assert not service.pipeline.setup_of("s2").is_usable
+    approver.promote(wish("c", "caps", "side", proposed_by="ben"))
+    assert service.pipeline.setup_of("s2").is_usable
+    assert approver.give("s2", Command.CHECK, "anna").answer is Answer.DONE
+    approver.promote(wish("b", "caps", "top", proposed_by="ben"))
+
+
 def test_a_changeover_comes_back_to_the_promoted_bundle(settings: LineSettings, tmp_path: Path) -> None:
     path = tmp_path / "line.toml"
     text = path.read_text().replace('recipe = "tiles"', 'recipe = "tiles"\nrecipes = ["other"]', 1)
