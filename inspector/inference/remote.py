@@ -6,6 +6,7 @@ every call carries its deadline, and grpcio is here already. Source: Open Infere
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -49,15 +50,16 @@ _OPTIONS = (
 class RemoteRunner:
     """A model on another server. Several threads may run it. No call takes longer than its deadline.
 
-    After a failure, or when the server answers as another version of the model, `changed` is True until `accept` is called:
-    what answers then may be another model than the one that was proved.
+    `changes` counts failures, and answers as another version of the model than the one before: what answers after one may be
+    another model than the one that was proved.
     """
 
     def __init__(self, host: str, model: str, timeout_ms: int, source: str) -> None:
         """Ask the server at `host` ("name:port") for `model`'s inputs and outputs. Raises EngineError if it does not answer."""
-        self.host, self.model, self.changed = host, model, False
+        self.host, self.model, self.changes = host, model, 0
         self._timeout_s = timeout_ms / 1e3
         self._version = ""
+        self._lock = threading.Lock()
         self._channel = grpc.insecure_channel(host, options=_OPTIONS)
         self._infer = self._channel.unary_unary(
             f"{_SERVICE}/ModelInfer", ModelInferRequest.SerializeToString, ModelInferResponse.FromString
@@ -77,18 +79,21 @@ class RemoteRunner:
         try:
             response = self._infer(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
-            self.changed = True
+            self.doubt()
             raise RunError(f"the server {self.host} {_reason(error)}") from error
-        if response.model_version != self._version:
-            self._version, self.changed = response.model_version, True
+        with self._lock:
+            if response.model_version != self._version:
+                self._version = response.model_version
+                self.changes += 1
         tensors = _tensors(response)
         if missing := [name for name in outputs if name not in tensors]:
             raise RunError(f"the server {self.host} left out {', '.join(missing)}")
         return [tensors[name] for name in outputs]
 
-    def accept(self) -> None:
-        """What answers now has been proved to be the right model."""
-        self.changed = False
+    def doubt(self) -> None:
+        """Count a change: what answers may be another model now."""
+        with self._lock:
+            self.changes += 1
 
     def close(self) -> None:
         self._channel.close()
@@ -117,7 +122,8 @@ class RemoteEngine(Engine):
 
     The golden self-test at the start proves it. After any failure, when the server's version of the model changes, and every
     `PROOF_EVERY_S`, golden images must give their recorded scores again before the next part is scored. A server that puts
-    another model in the place of this one under the same version is noticed only by then.
+    another model in the place of this one under the same version is noticed only by then. Several threads may run it: one
+    proves, the others wait for that, and a score counts only if nothing changed from its proof to its answer.
     """
 
     def __init__(self, bundle: Bundle, host: str, model: str, timeout_ms: int) -> None:
@@ -132,6 +138,9 @@ class RemoteEngine(Engine):
         self._remote = RemoteRunner(host, model, timeout_ms, f"bundle {bundle.label}")
         self._witnesses: tuple[Witness, ...] = ()
         self._proved_s = time.monotonic()
+        self._proved_changes = 0
+        self._proving = threading.Lock()
+        self._patience_s = timeout_ms / 1e3
         try:
             super().__init__(bundle, f"{PROVIDER} {host}", 1, runner=self._remote)
         except BundleError as error:
@@ -140,45 +149,62 @@ class RemoteEngine(Engine):
 
     def prove_with(self, witnesses: Sequence[Witness]) -> None:
         """Keep golden images' inputs with their recorded scores; the self-test has passed."""
+        self._proved(self._remote.changes)
         self._witnesses = tuple(witnesses)
-        self._proved()
 
     def infer(self, batch: NDArray[np.uint8]) -> list[Any]:
         """As `Model.infer`; raises EngineError also if the server runs another model than the one that was proved."""
-        if time.monotonic() - self._proved_s >= PROOF_EVERY_S:
-            self._prove_again()
-        results = super().infer(batch)
-        if self._remote.changed and self._witnesses:
-            self._prove_again()
-            # What was answered before the proof may be the other model's.
+        if not self._witnesses:
+            return super().infer(batch)
+        for _ in range(2):
+            changes = self._prove_if_due()
             results = super().infer(batch)
-            self._refuse_if_changed()
-        return results
+            if self._remote.changes == changes:
+                return results
+            # What was answered may be the other model's.
+        raise self._restless()
 
-    def _proved(self) -> None:
-        self._remote.accept()
-        self._proved_s = time.monotonic()
+    def _proved(self, changes: int) -> None:
+        self._proved_changes, self._proved_s = changes, time.monotonic()
 
-    def _prove_again(self) -> None:
-        self._proved()
+    def _prove_if_due(self) -> int:
+        """Prove the model unless its proof counts still; returns up to which of the `changes` it does."""
+        if not self._proving.acquire(timeout=self._patience_s):
+            raise EngineError(
+                f"the inference server {self._remote.host} did not prove bundle {self.bundle.label} in time: see that it "
+                "answers golden images as fast as parts"
+            )
+        try:
+            changes = self._proved_changes
+            if self._remote.changes == changes and time.monotonic() - self._proved_s < PROOF_EVERY_S:
+                return changes
+            for _ in range(2):
+                changes = self._remote.changes
+                self._prove()
+                if self._remote.changes == changes:
+                    self._proved(changes)
+                    return changes
+        finally:
+            self._proving.release()
+        raise self._restless()
+
+    def _prove(self) -> None:
         for image, recorded in self._witnesses:
             (measured,) = super().infer(image[None])
             if not abs(measured.score - recorded) <= self.bundle.manifest.score_tolerance:
-                self._remote.changed = True
+                self._remote.doubt()
                 raise EngineError(
                     f"the inference server {self._remote.host} scores a golden image of bundle {self.bundle.label} as "
                     f"{measured.score:.4g}, recorded {recorded:.4g}: it runs another model now; load the bundle's graph there "
                     "again"
                 )
-        self._refuse_if_changed()
 
-    def _refuse_if_changed(self) -> None:
+    def _restless(self) -> EngineError:
         """A proof holds for one version: behind an address that answers with several, nobody knows whose score this is."""
-        if self._remote.changed:
-            raise EngineError(
-                f"the inference server {self._remote.host} answers with more than one version of {self._remote.model}: let it "
-                "serve the one that the bundle came with"
-            )
+        return EngineError(
+            f"the inference server {self._remote.host} answers with more than one version of {self._remote.model}, or fails "
+            "time and again: let it serve the one that the bundle came with, and see why calls fail"
+        )
 
 
 def _info(tensor: Any) -> TensorInfo:

@@ -299,6 +299,41 @@ def test_a_model_swapped_under_the_same_version_is_noticed_by_the_next_proof(
         engine.infer(grey(240))
 
 
+def test_while_one_worker_proves_a_changed_server_another_takes_no_score_of_it(server: Server, bundle: Bundle) -> None:
+    """One is held in its proof of the new version while the other asks, and then sees that it is the wrong model."""
+    engine, _ = prove_remote(bundle, server.host, 20_000)
+    proving, open_, told = threading.Event(), threading.Event(), threading.Event()
+    part = 100
+
+    def other_model(images: np.ndarray) -> float:
+        if images.flat[0] != part and not open_.is_set():
+            proving.set()
+            assert open_.wait(20)
+        return 0.1
+
+    server.version, server.answer = "2", other_model
+    answers: list[Any] = []
+
+    def work() -> None:
+        try:
+            answers.extend(engine.infer(grey(part)))
+        except EngineError as error:
+            answers.append(error)
+        told.set()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    try:
+        workers[0].start()
+        assert proving.wait(20)
+        workers[1].start()
+        assert not told.wait(0.5), answers
+    finally:
+        open_.set()
+        for worker in workers:
+            worker.join(20)
+    assert ["runs another model now" in str(answer) for answer in answers] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("oip", "said"),
     [
