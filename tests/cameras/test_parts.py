@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from inspector.sim.demo.processes import free_ports
 # The rule
 
 COUNT, FRAME = "count", "frame"
-Event = tuple[float, str, int]
+# When: of a count from when to when it may have been, if the PLC answered slowly.
+Event = tuple[float | tuple[float, float], str, int]
 RULE: list[tuple[str, list[Event], list[int | str]]] = [
     ("parts in turn", [(1.0, COUNT, 1), (1.1, FRAME, 0), (2.0, COUNT, 2), (2.1, FRAME, 0)], [1, 2]),
     ("a frame a little early or late", [(1.0, COUNT, 1), (1.06, FRAME, 0), (2.0, COUNT, 2), (2.14, FRAME, 0)], [1, 2]),
@@ -50,16 +52,54 @@ RULE: list[tuple[str, list[Event], list[int | str]]] = [
     (
         "counted twice between two looks",
         [(1.0, COUNT, 1), (1.1, FRAME, 0), (2.0, COUNT, 3), (2.1, FRAME, 0)],
-        [1, "-2", 3],
+        [1, "2…3", "double"],
     ),
-    ("the count begins anew", [(1.0, COUNT, 7), (1.1, FRAME, 0), (2.0, COUNT, 1), (2.1, FRAME, 0)], ["1…6", 7, 1]),
+    (
+        "a slow answer: the frame of 2 while the count of 1 is on its way",
+        [((9.99, 10.203), COUNT, 1), (10.3, FRAME, 0), ((9.998, 10.21), COUNT, 2), (12.0, "look", 0)],
+        ["-1", "-2", "none"],
+    ),
+    (
+        "parts closer than late_ms: the frame of 1 is lost, and that of 2 is here before its count",
+        [(10.0, COUNT, 1), (10.14, FRAME, 0), (10.041, COUNT, 2), (10.5, COUNT, 3), (10.6, FRAME, 0)],
+        ["-1", "-2", "none", 3],
+    ),
+    (
+        "a train of parts closer than late_ms: no frame is of the part behind its own",
+        [(t, what, n) for n in (1, 2, 3) for t, what in ((1 + 0.04 * n, COUNT), (1.1 + 0.04 * n, FRAME))],
+        ["-1", "-2", "none", "-3", "none", "double"],
+    ),
+    (
+        "a slow answer that skips parts: their frames are not of the last",
+        [((2.0, 2.2), COUNT, 3), (2.1, FRAME, 0), (2.2, FRAME, 0), (3.0, COUNT, 4), (3.1, FRAME, 0)],
+        ["1…3", "double", "double", 4],
+    ),
+    (
+        "a slow answer, and a second frame of the part before",
+        [(2.0, COUNT, 1), (2.1, FRAME, 0), ((2.06, 2.2), COUNT, 2), (2.12, FRAME, 0)],
+        [1, "-2", "none"],
+    ),
+    (
+        "the count begins anew while a frame of the part before is on its way",
+        [(1.0, COUNT, 7), ((1.01, 1.2), COUNT, 1), (1.1, FRAME, 0)],
+        ["1…7", "-1", "none"],
+    ),
+    (
+        "the count begins anew",
+        [(1.0, COUNT, 7), (1.1, FRAME, 0), (2.0, COUNT, 1), (2.1, FRAME, 0)],
+        ["1…7", "double", 1],
+    ),
     ("the count stands still", [(1.0, COUNT, 0), (1.1, FRAME, 0)], ["double"]),
 ]
 
 
+def began(event: Event) -> float:
+    return event[0][0] if isinstance(event[0], tuple) else event[0]
+
+
 def in_order(events: list[Event]) -> list[int | str]:
-    """As the program does it: counts that are there by then, the frame, what is overdue. Parts by their numbers, lost ones
-    with a minus. The PLC stands at 0 when it begins.
+    """As the program does it: counts that are there by then, the frame when all that may be its own are read, what is overdue.
+    Parts by their numbers, lost ones with a minus. The PLC stands at 0 when it begins.
     """
     count, told = PartCount(delay_s=0.1, late_s=0.05, frame_s=1.0), []
 
@@ -68,17 +108,22 @@ def in_order(events: list[Event]) -> list[int | str]:
             f"-{one.number}" if one.count == 1 else f"{one.number - one.count + 1}…{one.number}" for one in missed
         )
 
-    lost(list(count.counted(Count(0, "", 0.0))))
+    def read(at: float | tuple[float, float], number: int) -> None:
+        from_s, to_s = at if isinstance(at, tuple) else (at, at)
+        lost(list(count.counted(Count(number, "", from_s, to_s))))
+
+    read((-math.inf, 0.0), 0)
     waiting = list(events)
     while waiting:
         at_s, what, number = waiting.pop(0)
         if what == COUNT:
-            lost(list(count.counted(Count(number, "", at_s))))
+            read(at_s, number)
             continue
+        assert isinstance(at_s, float)
         if what == FRAME:
-            while waiting and waiting[0][1] == COUNT and count.patience_s(at_s, waiting[0][0]) > 0:
-                late_s, _, number = waiting.pop(0)
-                lost(list(count.counted(Count(number, "", late_s))))
+            for late in [one for one in waiting if one[1] == COUNT and began(one) <= count.settled_s(at_s)]:
+                waiting.remove(late)
+                read(late[0], late[2])
             before = count.doubles
             missed, part = count.match(at_s)
             lost(missed)
@@ -102,6 +147,8 @@ class Plc:
         self.reading = Reading(0)
         self.fault: SourceError | None = None
         self.opened = self.closed = 0
+        # An answer that was given and does not come before this is set.
+        self.on_its_way: threading.Event | None = None
 
     def open(self) -> None:
         self.opened += 1
@@ -109,7 +156,10 @@ class Plc:
     def read(self) -> Reading:
         if self.fault is not None:
             raise self.fault
-        return self.reading
+        reading, on_its_way = self.reading, self.on_its_way
+        if on_its_way is not None and reading.number == 5:
+            assert on_its_way.wait(10)
+        return reading
 
     def close(self) -> None:
         self.closed += 1
@@ -147,6 +197,10 @@ def shot(part_id: str = "") -> Taken:
     return Taken(Frame(0, PixelFormat.MONO8, 1, 1, 0, b"\0", part_id), "shot")
 
 
+# So long after another a part is counted that its frame cannot be of that.
+FAR_S = 0.8
+
+
 @contextmanager
 def running(plc: Plc, belt: Belt, **options: object) -> Iterator[list[Grab]]:
     source = NumberedSource(belt, plc, poll_ms=1, **{"late_ms": 300.0, "frame_ms": 100.0, **options})  # type: ignore[arg-type]
@@ -172,6 +226,7 @@ def test_frames_get_the_parts_that_the_plc_counts(as_triggers: bool) -> None:
     plc, belt = Plc(), Belt()
     with running(plc, belt, as_triggers=as_triggers) as told:
         for number, part_id in ((1, "A-1"), (2, "A-2")):
+            time.sleep(FAR_S)
             plc.reading = Reading(number, part_id)
             belt.coming.append(shot("the camera's own"))
             wait_for(lambda number=number: len(told) == number, "the part")
@@ -197,11 +252,30 @@ def test_what_the_camera_says_of_a_lost_frame_is_told_with_its_part() -> None:
 
 def test_a_second_frame_of_a_part_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     plc, belt = Plc(), Belt()
-    with running(plc, belt, late_ms=50.0) as told:
+    with running(plc, belt) as told:
+        time.sleep(FAR_S)
         plc.reading = Reading(1, "A-1")
         belt.coming += [shot(), shot()]
         wait_for(lambda: "of no part that" in caplog.text, "the double trigger in the log")
     assert told_of(told) == [("A-1", None)]
+
+
+def test_a_frame_that_comes_while_the_plc_answers_is_not_of_the_part_before() -> None:
+    """Part 5 is told late, and part 6 passes meanwhile: its frame may be of either."""
+    plc, belt = Plc(), Belt()
+    plc.reading, plc.on_its_way = Reading(4, "A-4"), threading.Event()
+    with running(plc, belt, late_ms=50.0, frame_ms=500.0, as_triggers=True) as told:
+        time.sleep(0.15)
+        plc.reading = Reading(5, "A-5")
+        time.sleep(0.15)
+        plc.reading = Reading(6, "A-6")
+        belt.coming.append(shot())
+        time.sleep(0.02)
+        plc.on_its_way.set()
+        wait_for(lambda: len(told) == 2, "both parts")
+    assert told_of(told) == [("-A-5", 5), ("-A-6", 6)]
+    assert isinstance(told[0], Lost)
+    assert "a frame may show any of parts 5 to 6" in told[0].why
 
 
 def test_a_plc_that_answers_no_more_is_a_fault_of_the_source() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 
 from inspector.cameras.sources.part_count import Count, Missed, PartCount
 from inspector.cameras.sources.plc_readers import PlcReader
-from inspector.cameras.sources.source import Grab, Lost, Source, Taken
+from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Source, Taken
 from inspector.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -84,17 +85,20 @@ class NumberedSource:
         for count in self._sampler.new():
             yield from self._lost(self._count.counted(count))
 
-    def _shows(self, taken: Taken) -> Iterator[Grab]:
+    def _shows(self, taken: Taken) -> Iterator[Grab | None]:
         exposed_s = _exposed_s(taken)
-        while (patience_s := self._count.patience_s(exposed_s, time.monotonic())) > 0:
-            self._sampler.wait(patience_s)
+        settled_s = self._count.settled_s(exposed_s)
+        while not self._sampler.wait(settled_s, LOOK_S):
             yield from self._look()
+            yield None
+        yield from self._look()
         missed, count = self._count.match(exposed_s)
         yield from self._lost(missed)
         if count is None:
             if not missed and self._count.doubles & (self._count.doubles - 1) == 0:
                 log.warning(
-                    "frame %s is of no part that %s counted: not shown (%d so far); a double trigger, or lower than late_ms?",
+                    "frame %s is of no part that %s counted and that waits for a frame: not shown (%d so far); "
+                    "a double trigger, or later than late_ms?",
                     taken.origin,
                     self._reader.describe(),
                     self._count.doubles,
@@ -126,6 +130,8 @@ class _Sampler:
         self._changed = threading.Condition()
         self._ending = threading.Event()
         self._seen: deque[Count] = deque()
+        # When the last read began that has ended. The first part ever was counted at any time before.
+        self._began_s = -math.inf
         self._fault: SourceError | None = None
         self._thread: threading.Thread | None = None
 
@@ -135,12 +141,11 @@ class _Sampler:
         self._fault = None
         self._reader.open()
         try:
-            first = self._reader.read()
+            first = self._read(None)
         except SourceError:
             self._reader.close()
             raise
-        self._seen.append(Count(first.number, first.part_id, time.monotonic()))
-        self._thread = threading.Thread(target=self._run, args=(first.number,), name="plc-count", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(first,), name="plc-count", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -158,20 +163,27 @@ class _Sampler:
                 raise self._fault
             return seen
 
-    def wait(self, timeout_s: float) -> None:
-        """Until something is counted, or that long."""
+    def wait(self, since_s: float, timeout_s: float) -> bool:
+        """Until a read that began then, or later, has ended, or the PLC answers no more, or that long; whether it was read."""
         with self._changed:
-            self._changed.wait_for(lambda: self._seen or self._fault, timeout_s)
+            self._changed.wait_for(lambda: self._began_s >= since_s or self._fault, timeout_s)
+            return self._began_s >= since_s
+
+    def _read(self, last: int | None) -> int:
+        """Ask once. The PLC counted after it was asked before, which is what that answer is sure of, and before this answer."""
+        began_s = time.monotonic()
+        reading = self._reader.read()
+        with self._changed:
+            if reading.number != last:
+                self._seen.append(Count(reading.number, reading.part_id, self._began_s, time.monotonic()))
+            self._began_s = began_s
+            self._changed.notify_all()
+        return reading.number
 
     def _run(self, last: int) -> None:
         try:
             while not self._ending.wait(self._poll_s):
-                reading = self._reader.read()
-                if reading.number != last:
-                    last = reading.number
-                    with self._changed:
-                        self._seen.append(Count(last, reading.part_id, time.monotonic()))
-                        self._changed.notify_all()
+                last = self._read(last)
         except Exception as error:  # noqa: BLE001 the sampler's outermost edge: told to whoever asks next
             fault = error if isinstance(error, SourceError) else SourceError(f"asking the PLC failed ({error!r})")
             with self._changed:
