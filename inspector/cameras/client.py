@@ -60,6 +60,10 @@ class CameraClient:
 
     `max_in_flight` bounds the frames held here without an answer. A camera that another client streams as is tried for
     `busy_patience_s`, because the service may need that long to see that our own last connection is dead.
+
+    With a `ledger` of the caller's numbers go on where an earlier client left them, and parts without an answer stay there for
+    the next client when this one ends: the caller tells of those that nobody asks for any more. Only parts whose numbers the
+    service can never take are told as lost all the same.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class CameraClient:
         connect_timeout_s: float = 10.0,
         busy_patience_s: float = 20.0,
         tls: ClientTls | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """Raises ConfigError if a file of `tls` cannot be read."""
         if tls is not None:
@@ -86,7 +91,8 @@ class CameraClient:
         self._busy_patience_s = busy_patience_s
         self._state = threading.Condition(threading.Lock())
         self._sending = threading.Lock()
-        self._ledger = Ledger()
+        self._hands_on = ledger is not None
+        self._ledger = Ledger() if ledger is None else ledger
         self._session: inspection_service_pb2.Session | None = None
         self._attempt: Connection | None = None
         self._link: Connection | None = None
@@ -128,6 +134,11 @@ class CameraClient:
         """What the service said last of the station: recipe, bundle, deadline, largest frame."""
         assert self._session is not None, "enter the client first"
         return self._session
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether this client has given up: what passes now is to be told by another."""
+        return self._error is not None
 
     @property
     def unanswered(self) -> int:
@@ -224,7 +235,8 @@ class CameraClient:
             return not len(self._ledger)
 
     def close(self) -> None:
-        """End the stream. Parts without an answer are told as lost; the service judges what it has received."""
+        """End the stream. Parts without an answer are told as lost, or stay in the caller's ledger; the service judges what it
+        has received."""
         with self._state:
             self._closing.set()
             link, is_even = self._attempt, self._session is not None and not len(self._ledger)
@@ -257,9 +269,8 @@ class CameraClient:
             self._fail(SessionError(f"the camera client failed ({error!r}): its log has the fault"))
         finally:
             with self._state:
-                left = list(self._ledger)
-                for shown in left:
-                    self._ledger.take(shown)
+                stays = self._hands_on and not isinstance(self._error, TriggerOutOfRange)
+                left = [] if stays else self._ledger.clear()
                 self._state.notify_all()
             why = str(self._error) if self._error is not None else "the camera program stopped before the answer came"
             self._lose(left, why)
@@ -291,8 +302,8 @@ class CameraClient:
         """A session begins: go on where the service's numbering and ours stand."""
         lost: list[tuple[Shown, str]] = []
         with self._state:
-            first, self._session = self._session is None, session
-            self.reconnects += not first
+            self.reconnects += self._session is not None
+            first, self._session, self._ledger.is_begun = not self._ledger.is_begun, session, True
             self._busy_since_s, self._pause_s, self._tried = None, FIRST_PAUSE_S, ""
             expected = session.next_trigger
             if first or expected <= self._ledger.highest_answered:

@@ -36,9 +36,13 @@ class Shown:
 
 
 class Ledger:
-    """The numbering of the parts and the parts without an answer, in the order of their triggers."""
+    """The numbering of the parts and the parts without an answer, in the order of their triggers.
+
+    `is_begun` says that a service told where the numbers stand.
+    """
 
     def __init__(self) -> None:
+        self.is_begun = False
         self.next_trigger = 1
         self.highest_answered = 0
         self.frames_held = 0
@@ -81,6 +85,14 @@ class Ledger:
         """Take out a part that will never be answered."""
         self.drop_frame(shown)
         del self._unanswered[shown.trigger]
+
+    def clear(self) -> list[Shown]:
+        """Take out all, which will never be answered, and number anew from where the service stands next."""
+        left = list(self)
+        for shown in left:
+            self.take(shown)
+        self.is_begun = False
+        return left
 
     def overdue(self) -> list[Shown]:
         """Take out what is beyond the bound, oldest first."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from inspector import __version__
 from inspector.cameras.account import Account
-from inspector.cameras.client import CameraClient
+from inspector.cameras.client import Answer, CameraClient
 from inspector.cameras.connection import ClientTls
-from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Source, Stage
-from inspector.errors import InspectorError, SourceError
+from inspector.cameras.ledger import Ledger
+from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Source, Stage, Taken
+from inspector.errors import InspectorError, SessionError, SourceError
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def run_cameras(plans: Sequence[CameraPlan], accounts: Sequence[Account], ending
 
 
 class _Worker:
-    """One camera's thread."""
+    """One camera's thread. Its numbers and its parts without an answer outlive a client that was turned away for good."""
 
     def __init__(self, plan: CameraPlan, account: Account, ending: threading.Event) -> None:
         self._plan = plan
@@ -72,8 +73,10 @@ class _Worker:
         self._ending = ending
         self._pause = _Pause(ending)
         self._losses = _Losses(plan.camera)
+        self._ledger = Ledger()
+        self._in_hand: Lost | None = None
         self._told = ""
-        self.thread = threading.Thread(target=self._run, name=f"camera-{plan.camera}", daemon=True)
+        self.thread = threading.Thread(target=self._run_and_tell, name=f"camera-{plan.camera}", daemon=True)
 
     def _run(self) -> None:
         while not self._ending.is_set():
@@ -91,17 +94,28 @@ class _Worker:
             self._pause.wait()
         self._account.state = "ended"
 
+    def _run_and_tell(self) -> None:
+        self._run()
+        for shown in self._ledger.clear():
+            why = "the camera program stopped before the answer came"
+            log.error("camera %s: trigger %d has no answer: %s", self._plan.camera, shown.trigger, why)
+            self._account.note(Answer(shown.trigger, shown.shown_ns, time.monotonic_ns(), None, why))
+
     def _client(self) -> AbstractContextManager[CameraClient]:
         plan = self._plan
         in_flight = plan.max_in_flight or USUAL_IN_FLIGHT
         about = (plan.target, plan.line, plan.camera, self._account.note)
-        return CameraClient(*about, client=f"inspector camera {__version__}", max_in_flight=in_flight, tls=plan.tls)
+        name = f"inspector camera {__version__}"
+        return CameraClient(*about, client=name, max_in_flight=in_flight, tls=plan.tls, ledger=self._ledger)
 
     def _stream(self, client: CameraClient) -> None:
         """Send what the source gives until it ends; a source that fails is opened again. Raises SessionError."""
         source, plan = self._plan.source, self._plan
         begun_reconnects, begun_crowded = self._account.reconnects, self._account.crowded_out
         crowd = _Crowd(plan.camera)
+        if (lost := self._in_hand) is not None:
+            self._in_hand = None
+            self._account.show(self._send(client, lost), lost)
         while not self._ending.is_set():
             try:
                 source.open()
@@ -152,10 +166,17 @@ class _Worker:
             yield grab
 
     def _send(self, client: CameraClient, grab: Grab) -> int:
-        if isinstance(grab, Lost):
-            self._losses.note(grab)
-            return client.announce(grab.why, count=grab.count, trigger=grab.trigger, part_id=grab.part_id)
-        return client.send(grab.frame, grab.trigger)
+        try:
+            if isinstance(grab, Lost):
+                trigger = client.announce(grab.why, count=grab.count, trigger=grab.trigger, part_id=grab.part_id)
+                self._losses.note(grab)
+                return trigger
+            return client.send(grab.frame, grab.trigger)
+        except SessionError as error:
+            # Sources whose parts wait give this one again. Others do not: the next client tells that it passed.
+            if client.is_refused and not self._plan.source.waits:
+                self._in_hand = grab if isinstance(grab, Lost) else _passed(grab, str(error))
+            raise
 
     def _await_answers(self, client: CameraClient) -> None:
         started_s = time.monotonic()
@@ -169,6 +190,12 @@ class _Worker:
             log.error("camera %s %s: %s", self._plan.camera, what, why)
         self._told = self._account.trouble = why
         self._account.state = what
+
+
+def _passed(taken: Taken, why: str) -> Lost:
+    """A part whose frame nobody took."""
+    told = f"it passed while the service turned this camera away: {why}"
+    return Lost(told, origin=taken.origin, trigger=taken.trigger, part_id=taken.frame.part_id)
 
 
 class _Pause:

@@ -6,11 +6,13 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from rpc_line import Line, Lines, wait_for
+from rpc_twin import TwinPipeline
 from scripted import BAD, GOOD, ScriptedSource, taken
 from typer.testing import CliRunner
 
@@ -21,8 +23,9 @@ from inspector.cameras.sources.registry import SOURCES, make_source
 from inspector.cameras.sources.source import Lost, Source
 from inspector.cameras.stages import without_part_id
 from inspector.cli import app
-from inspector.errors import ConfigError, SourceError
+from inspector.errors import ConfigError, SourceError, UnknownCamera
 from inspector.settings import CAMERA_TABLES
+from inspector.station import SessionInfo
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +104,71 @@ def test_a_service_that_comes_later_is_waited_for(lines: Lines, monkeypatch: pyt
     lines.start(line.pipeline, line.server.port)
     waiting.join()
     assert (account.taken, dict(account.verdicts)) == (1, {"PASS": 1})
+
+
+class Refusing(TwinPipeline):
+    """Turns the camera away for good while `refuses`, as with a certificate that has expired."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses, self.refused = False, 0
+
+    def open_session(self, line: str, camera: str, client: str) -> AbstractContextManager[SessionInfo]:
+        if self.refuses:
+            self.refused += 1
+            raise UnknownCamera(f'line "a" has no camera "{camera}": correct the name')
+        return super().open_session(line, camera, client)
+
+
+def _client_has_ended() -> bool:
+    return not any(thread.name == "camera-client-cam1" for thread in threading.enumerate())
+
+
+def test_parts_that_pass_while_the_service_refuses_keep_their_numbers(lines: Lines) -> None:
+    """Two passed before the refusal and one into it: all three are told when the camera is taken again, and none is moved."""
+    pipeline = Refusing()
+    line = lines.start(pipeline)
+    away, refused = threading.Event(), threading.Event()
+    source = ScriptedSource([taken(), away, taken(BAD), taken(), refused, taken(BAD)], [taken(BAD)])
+    account = Account("cam1")
+    running = threading.Thread(target=run_cameras, args=([plan(line, source)], [account], threading.Event()))
+    running.start()
+    wait_for(lambda: account.verdicts["PASS"] == 1, "the verdict of the first part")
+    line.server.stop(0)
+    away.set()
+    wait_for(lambda: account.taken == 3, "two parts that passed while the service was away")
+    pipeline.refuses = True
+    lines.start(pipeline, line.server.port)
+    wait_for(lambda: pipeline.refused > 0 and _client_has_ended(), "the refusal")
+    refused.set()
+    wait_for(lambda: pipeline.refused > 2, "more tries")
+    pipeline.refuses = False
+    running.join(20)
+    reasons = ["WITHIN_LIMITS", "SCORE_ABOVE_LIMIT", "WITHIN_LIMITS", "TRIGGER_GAP", "SCORE_ABOVE_LIMIT"]
+    assert [(i.trigger, i.reason.name) for i in pipeline.inspections] == list(enumerate(reasons, 1))
+    ((trigger, _, _, why),) = pipeline.faults
+    assert (trigger, why.split(":")[0]) == (4, "it passed while the service turned this camera away")
+    assert (account.taken, account.lost, account.unanswered, account.verdicts.total()) == (4, 1, 0, 5)
+
+
+def test_parts_that_no_client_can_tell_any_more_are_lost_when_the_program_ends(lines: Lines) -> None:
+    pipeline = Refusing()
+    line = lines.start(pipeline)
+    away, ending = threading.Event(), threading.Event()
+    source, account = ScriptedSource([taken(), away, taken(BAD), threading.Event()]), Account("cam1")
+    running = threading.Thread(target=run_cameras, args=([plan(line, source)], [account], ending))
+    running.start()
+    wait_for(lambda: account.verdicts["PASS"] == 1, "the verdict of the first part")
+    line.server.stop(0)
+    away.set()
+    wait_for(lambda: account.taken == 2, "a part that passed while the service was away")
+    pipeline.refuses = True
+    lines.start(pipeline, line.server.port)
+    wait_for(lambda: pipeline.refused > 0 and _client_has_ended(), "the refusal")
+    assert account.unanswered == 0, "it may be taken again"
+    ending.set()
+    running.join(20)
+    assert (account.unanswered, account.state) == (1, "ended")
 
 
 def test_a_source_that_falls_silent_is_opened_anew(line: Line) -> None:
