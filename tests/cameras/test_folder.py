@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.cameras.sources.folder import FolderSource, natural
+from inspector.cameras.sources.folder_camera import FolderCamera
 from inspector.errors import ConfigError
 from inspector.part import PixelFormat
 
@@ -134,3 +135,16 @@ def test_numbers_sort_by_value(one: int, other: int, before: str) -> None:
 
 def test_a_name_of_a_thousand_digits_sorts() -> None:
     assert natural(Path("9" * 5000)) < natural(Path("1" + "0" * 5000))
+
+
+@pytest.mark.parametrize(("rate_hz", "then"), [(0.0, "2.png"), (1000.0, "3.png")], ids=["waits", "passes on a belt"])
+def test_a_picture_that_was_not_sent_is_given_again_if_its_part_waits(
+    tmp_path: Path, rate_hz: float, then: str
+) -> None:
+    camera = FolderCamera(fill(tmp_path, {f"{number}.png": picture(".png") for number in (1, 2, 3)}), rate_hz)
+    camera.open()
+    grabs = (grab for grab in camera.grabs() if grab is not None)
+    next(grabs), next(grabs)
+    grabs.close()
+    camera.open()
+    assert Path(next(grab for grab in camera.grabs() if grab is not None).origin).name == then

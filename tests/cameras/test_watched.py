@@ -264,6 +264,42 @@ def test_a_program_told_to_end_before_it_sent_shows_that_part_the_next_time(shar
     assert share.watch() == ["1.png"]
 
 
+def _turned_away(source: WatchedFolder) -> Lost:
+    """What it announces first, to a program whose service refuses it then."""
+    source.open()
+    grabs = source.grabs()
+    lost = step(source, grabs)
+    grabs.close()  # type: ignore[attr-defined]
+    source.close()
+    assert isinstance(lost, Lost)
+    return lost
+
+
+def test_the_loss_of_a_part_that_was_not_told_is_told_by_the_next_opening(share: Share) -> None:
+    share.put("1.png")
+    source = share.source()
+    source.open()
+    grabs = source.grabs()
+    step(source, grabs)
+    kept = share.memory.read_bytes()
+    grabs.close()  # type: ignore[attr-defined]
+    source.close()
+    share.memory.write_bytes(kept)
+    again = share.source()
+    lost = _turned_away(again)
+    assert "died while it showed 1.png" in lost.why
+    assert _turned_away(again) == lost
+
+
+def test_a_vanished_part_that_was_not_told_is_told_by_the_next_opening(share: Share) -> None:
+    share.write("1.png", HALF)
+    share.at(0.5, lambda: share.remove("1.png"))
+    source = share.source()
+    lost = _turned_away(source)
+    assert "vanished before it could be read" in lost.why
+    assert _turned_away(source) == lost
+
+
 def test_a_share_that_is_not_mounted_is_an_error_and_shows_nothing_twice(share: Share) -> None:
     share.put("1.png")
     assert share.watch() == ["1.png"]

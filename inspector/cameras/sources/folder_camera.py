@@ -53,8 +53,10 @@ class FolderCamera:
                 time.sleep(min(left_s, LOOK_S))
                 if left_s > LOOK_S:
                     yield None
-            self._shown += 1
+            # At a rate it has passed now, whatever becomes of it. Else it counts once it is on its way: see `Source.waits`.
+            self._shown += not self.waits
             yield Taken(picture.frame, str(picture.file))
+            self._shown += self.waits
             picture = next(pictures, None)
 
     def close(self) -> None:

@@ -47,7 +47,8 @@ Stage = Callable[[Grab], Grab]
 class Source(Protocol):
     """A camera, a folder, a stream. Used by one thread; may be opened again after `close`, and then remembers its counting.
 
-    `waits`: its parts wait until the service has room (files). Else they pass like those on a belt.
+    `waits`: its parts wait until the service has room (files), and one that was not sent is given again after the next `open`.
+    Else they pass like those on a belt.
     """
 
     waits: bool

@@ -116,8 +116,9 @@ class VideoSource:
         for number, grab in enumerate(self._parts()):
             if number < behind:
                 continue
-            self._shown = number + 1
             yield grab
+            # The next is asked for when this one is on its way.
+            self._shown = number + 1
 
     def _live(self) -> Iterator[Grab | None]:
         """A thread reads, so that the program can look about while nothing comes."""

@@ -71,13 +71,16 @@ class WatchedFolder:
         self._poll_s, self._settle_s, self._patience_s = poll_ms / 1000, settle_ms / 1000, patience_ms / 1000
         self._clock, self._sleep, self._read = clock, sleep, read
         self._waiting: dict[str, _Waiting] = {}
-        self._untold: list[str] = []
+        # Parts of which nothing can be read any more, and what is to be remembered of them if it is not yet.
+        self._untold: list[tuple[Look | None, Lost]] = []
 
     def open(self) -> None:
         """Read what was shown. Raises SourceError if the folder cannot be listed, or that cannot be remembered."""
         found = self._list()
         first = self._shown.is_new
-        self._untold += self._shown.open()
+        for name in self._shown.open():
+            why = f"the camera program died while it showed {name}: it may have its verdict already"
+            self._untold.append((None, Lost(why, origin=name)))
         if first and self._skips_existing:
             for name, one in found.items():
                 self._shown.sent(name, Look(one.st_size, one.st_mtime_ns, NOT_READ))
@@ -93,12 +96,10 @@ class WatchedFolder:
 
     def grabs(self) -> Iterator[Grab | None]:
         """A part for each whole file; never ends. Raises SourceError if the folder goes away."""
-        while self._untold:
-            name = self._untold.pop(0)
-            yield Lost(f"the camera program died while it showed {name}: it may have its verdict already", origin=name)
         while True:
             began_s = self._clock()
-            yield from self._gone(self._update(self._list()))
+            self._untold += self._gone(self._update(self._list()))
+            yield from self._tell()
             idle = True
             for one in self._in_order():
                 outcome = self._try(one)
@@ -113,6 +114,16 @@ class WatchedFolder:
                     yield from self._show(one.name, look, grab)
             if idle:
                 yield from self._rest(began_s)
+
+    def _tell(self) -> Iterator[Grab]:
+        """Announce what cannot be read; each stays until it is on its way."""
+        while self._untold:
+            look, lost = self._untold[0]
+            if look is None:
+                yield lost
+            else:
+                yield from self._show(lost.origin, look, lost)
+            del self._untold[0]
 
     def _show(self, name: str, look: Look, grab: Grab) -> Iterator[Grab]:
         self._shown.begin(name, look)
@@ -175,13 +186,13 @@ class WatchedFolder:
         inodes = {one.st_ino for one in found.values()}
         return [one for one in gone if one.found.st_ino not in inodes]
 
-    def _gone(self, gone: list[_Waiting]) -> Iterator[Grab]:
+    def _gone(self, gone: list[_Waiting]) -> Iterator[tuple[Look, Lost]]:
         for one in gone:
             if self._shown.was_given_up(one.name):
                 continue
             why = f"{one.name} vanished before it could be read: whoever takes pictures away must wait for them to be shown"
             look = Look(one.found.st_size, one.found.st_mtime_ns, NOT_READ)
-            yield from self._show(one.name, look, Lost(why, origin=one.name))
+            yield look, Lost(why, origin=one.name)
 
     def _in_order(self) -> list[_Waiting]:
         if self._by_time:
