@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inspector.errors import InspectorError, StoreUnavailable
 from inspector.web.accounts.accounts import TOKEN_PREFIX, Accounts
 from inspector.web.accounts.user import User
+from inspector.web.bodies import BodyTooLarge, bounded
 
 API = "/api/"
 OPEN = ("/login", "/healthz", "/favicon.ico", "/static/", "/oidc/")
@@ -89,7 +90,24 @@ class Gate:
         if scope["type"] == "websocket":
             await self._app(scope, _watched(receive, self._accounts, secret, user), send)
             return
-        await self._app(scope, receive, _with_headers(scope, send))
+        await self._serve(scope, receive, _with_headers(scope, send), headers)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
+        """A request whose body is no larger than its path takes. Routes answer 413 themselves, all else is answered here."""
+        is_answered = False
+
+        async def sending(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            taken = bounded(receive, scope["path"], _is_open(scope["path"]), headers.get("content-length"))
+            await self._app(scope, taken, sending)
+        except BodyTooLarge as error:
+            if is_answered:
+                raise
+            await _answer(scope, send, 413, error.detail)
 
     async def _who(self, path: str, headers: Headers) -> tuple[User | None, str]:
         """Who asks, and the secret of their session. Tokens count for the API alone."""
@@ -225,4 +243,4 @@ async def _answer(scope: Scope, send: Send, status: int, message: str) -> None:
     await asyncio.sleep(0)
 
 
-_KINDS = {401: "NotLoggedIn", 403: "AccessDenied", 503: "StoreUnavailable"}
+_KINDS = {401: "NotLoggedIn", 403: "AccessDenied", 413: "RequestTooLarge", 503: "StoreUnavailable"}

@@ -179,7 +179,7 @@ def test_uploads_go_on_and_a_piece_is_bounded(own: WebDesk) -> None:
         json={"image_set": "tiles", "file_name": "b", "size_bytes": 20 << 20, "sha256": "ab" * 32},
     ).json()
     answer = client.put(f"/api/v1/uploads/{begun['id']}?offset=0", content=b"x" * ((8 << 20) + 1))
-    assert (answer.status_code, "at most 8 MiB" in answer.text) == (422, True)
+    assert (answer.status_code, "at most 8 MiB" in answer.text) == (413, True)
     wrong = client.put(f"/api/v1/uploads/{begun['id']}?offset=5", content=b"x")
     assert "go on from 0" in wrong.text
     assert client.delete(f"/api/v1/uploads/{begun['id']}").json()["state"] == "refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +15,7 @@ from websockets.sync.client import connect
 
 from inspector.access.identity import Role
 from inspector.records.audit import AuditLog
+from inspector.web.bodies import BodyTooLarge, bounded
 from inspector.web.gate import same_site
 
 FOREIGN = "https://evil.example"
@@ -107,6 +109,49 @@ def test_no_bundle_goes_live_past_its_approver_by_way_of_its_recipe(
     assert answer.status_code == 422
     assert why in answer.json()["error"]["message"]
     assert desk.line_file.read_text() == before
+
+
+def in_chunks(count: int) -> Iterator[bytes]:
+    """A body that does not say how long it is."""
+    for _ in range(count):
+        yield b"x" * 65_536
+
+
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("who", "method", "path", "headers", "size", "most"),
+    [
+        pytest.param("", "POST", "/login", MULTIPART, 2, "64 KiB", id="a stranger's form"),
+        pytest.param("vera", "POST", "/api/v1/users", JSON, 150, "8 MiB", id="JSON of somebody who may not"),
+        pytest.param("erna", "PUT", "/api/v1/uploads/x?offset=0", {}, 150, "8 MiB", id="a piece of a file"),
+    ],
+)
+@pytest.mark.parametrize("is_chunked", [True, False], ids=["chunked", "announced"])
+def test_a_body_that_is_too_large_is_refused_before_it_is_kept(
+    desk: WebDesk, who: str, method: str, path: str, headers: dict[str, str], size: int, most: str, is_chunked: bool
+) -> None:
+    with closing(desk.client(who)) as client:
+        start = (
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' if headers is MULTIPART else b""
+        )
+        chunks = (part for part in (start, *in_chunks(size)) if part)
+        body = chunks if is_chunked else b"".join(chunks)
+        answer = client.request(method, path, content=body, headers=headers)
+    assert answer.status_code == 413, answer.text
+    error = answer.json()["error"]
+    assert error["kind"] == "RequestTooLarge"
+    assert f"at most {most} are taken here; send" in error["message"]
+
+
+def test_a_length_that_is_announced_is_believed_if_it_is_too_large() -> None:
+    with pytest.raises(BodyTooLarge):
+        bounded(None, "/login", True, "9" * 30)  # type: ignore[arg-type]
+    with pytest.raises(BodyTooLarge, match="at most 1024 MiB are taken here; divide the file"):
+        bounded(None, "/api/v1/label-files", False, str((1 << 30) + 1))  # type: ignore[arg-type]
+    bounded(None, "/api/v1/label-files", False, str(1 << 30))  # type: ignore[arg-type]
 
 
 def test_wrong_passwords_lock_out_say_so_and_are_on_record(desk: WebDesk) -> None:

@@ -79,7 +79,8 @@ def tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
-        return _json(error.status_code, "HttpError", str(error.detail), dict(error.headers or {}))
+        kind = "RequestTooLarge" if error.status_code == 413 else "HttpError"
+        return _json(error.status_code, kind, str(error.detail), dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def of_a_request(request: Request, error: RequestValidationError) -> JSONResponse:
