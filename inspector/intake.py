@@ -16,6 +16,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ from inspector.imaging.png import PNG_MAGIC
 from inspector.records.image_sets import Added, ImageSets, NewPicture
 from inspector.records.images import ImageStore
 from inspector.records.labels import label_name
+from inspector.records.patterns import check_pattern, found_in
 from inspector.records.text import printable
 from inspector.records.uploads import Upload, Uploads, UploadState
 
@@ -64,19 +66,7 @@ class IntakeOptions:
         """Raises ConfigError, LabelInvalid."""
         if self.label and self.label != BY_FOLDER and label_name(self.label) != self.label:
             raise LabelInvalid(f"the label {self.label!r} is to be written {label_name(self.label)!r}")
-        if len(self.part_pattern) > 200:
-            raise ConfigError("a pattern for parts has at most 200 characters")
-        try:
-            re.compile(self.part_pattern)
-        except re.error as error:
-            raise ConfigError(
-                f"{self.part_pattern!r} is no pattern for parts ({error}); give a regular expression, such as exp._num_([0-9]+)"
-            ) from error
-
-    def part_of(self, file_name: str) -> str:
-        """The part that a file shows, empty if nobody can tell."""
-        found = re.search(self.part_pattern, file_name[:512]) if self.part_pattern else None
-        return "" if found is None else (found[1] if found.re.groups else found[0]) or ""
+        check_pattern(self.part_pattern, "parts", "exp._num_([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +156,7 @@ class Intake:
                 raise Refused(f"{here} of {upload.size_bytes} bytes are here: send the rest first")
             try:
                 outcome, state = self._take_in(upload), UploadState.DONE
-            except (Refused, LabelInvalid) as error:
+            except (Refused, LabelInvalid, ConfigError) as error:
                 outcome, state = Outcome(error=str(error)), UploadState.REFUSED
             ended = self._uploads.end(number, state, outcome.to_json(), self._clock())
             self._path(number).unlink(missing_ok=True)
@@ -207,7 +197,8 @@ class Intake:
         if is_archive:
             return self._take_archive(upload, options, path)
         data = path.read_bytes() if upload.size_bytes <= _LIMITS.max_frame_bytes else b""
-        picture, why = self._picture(data, upload.size_bytes, upload.file_name, "", options)
+        (part,) = found_in(options.part_pattern, [upload.file_name])
+        picture, why = self._picture(data, upload.size_bytes, upload.file_name, "", options, part)
         if picture is None:
             raise Refused(why)
         return _outcome(self._add(upload, [(picture, data)]), [])
@@ -215,8 +206,11 @@ class Intake:
     def _take_archive(self, upload: Upload, options: IntakeOptions, path: Path) -> Outcome:
         added, already, refused = 0, 0, []
         batch: list[tuple[NewPicture, bytes]] = []
+        names = sorted({PurePosixPath(name).name for name in entry_names(path)})
+        parts = dict(zip(names, found_in(options.part_pattern, names), strict=True))
         for name, data, size in entries(path):
-            picture, why = self._picture(data, size, PurePosixPath(name).name, name, options)
+            file_name = PurePosixPath(name).name
+            picture, why = self._picture(data, size, file_name, name, options, parts[file_name])
             if picture is None:
                 refused.append((printable(name)[:200], why))
                 continue
@@ -231,7 +225,7 @@ class Intake:
         return _outcome(Added(added + done.added, already + done.already), refused)
 
     def _picture(
-        self, data: bytes, size: int, file_name: str, path: str, options: IntakeOptions
+        self, data: bytes, size: int, file_name: str, path: str, options: IntakeOptions, part: str
     ) -> tuple[NewPicture | None, str]:
         """What a file is as a picture, or why it is none."""
         if size > _LIMITS.max_frame_bytes:
@@ -245,7 +239,6 @@ class Intake:
             return None, str(error)
         media_type = "image/png" if data.startswith(PNG_MAGIC) else "image/jpeg"
         width, height = shown.width_px, shown.height_px
-        part = options.part_of(file_name)
         sha256 = hashlib.sha256(data).hexdigest()
         return NewPicture(sha256, media_type, len(data), width, height, file_name, part, options.lot, label), ""
 
@@ -305,15 +298,30 @@ def entries(path: Path) -> Iterator[tuple[str, bytes, int]]:
 
     Raises Refused for an archive that is damaged, encrypted, wants to write elsewhere, or would grow beyond all measure.
     """
+    with _opened(path) as archive:
+        left = min(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size)
+        for info in _files(archive):
+            with archive.open(info) as stream:
+                data, left = _read_bounded(stream, info, left)
+            yield info.filename, data, info.file_size
+
+
+def entry_names(path: Path) -> list[str]:
+    """The names of the files that `entries` gives. Raises Refused."""
+    with _opened(path) as archive:
+        return [info.filename for info in _files(archive)]
+
+
+def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [info for info in archive.infolist() if not info.is_dir() and not _ASIDE.search(info.filename)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive.infolist(), path.stat().st_size)
-            infos = [info for info in archive.infolist() if not info.is_dir() and not _ASIDE.search(info.filename)]
-            left = min(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size)
-            for info in infos:
-                with archive.open(info) as stream:
-                    data, left = _read_bounded(stream, info, left)
-                yield info.filename, data, info.file_size
+            yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise Refused(
             f"the archive is damaged or of a kind that is not read ({error}): pack it again as plain ZIP"

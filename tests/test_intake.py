@@ -22,6 +22,7 @@ from PIL import Image
 from inspector.errors import ConfigError, ImageStoreError, InvalidRequest, LabelInvalid, NotFound
 from inspector.imaging.jpeg import JPEG_MAGIC
 from inspector.intake import BY_FOLDER, MAX_CHUNK_BYTES, MAX_UPLOAD_BYTES, Intake, IntakeOptions, options_of
+from inspector.records import patterns
 from inspector.records.image_sets import ImageSets
 from inspector.records.images import ImageStore
 from inspector.records.store import Store
@@ -225,6 +226,26 @@ def test_what_cannot_be_begun_or_continued(door: Door) -> None:
     with pytest.raises(LabelInvalid, match="slashes"):
         options_of({"label": "a/b"})
     assert options_of({"label": " GOOD "}).label == "good"
+
+
+def test_a_pattern_that_would_take_years_is_stopped_and_says_what_to_change(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns.found_in, "__defaults__", (2.0,))
+    endless = {"part_pattern": "([0-9]+)*x"}
+    name = "1" * 200 + ".png"
+    for data, sent_as in ((png(1), name), (archive({name: png(2)}), "all.zip")):
+        done = door.send(data, sent_as, **endless)
+        assert done.state is UploadState.REFUSED
+        assert "takes more than 2 s on these names: leave out repetitions of repetitions" in done.outcome["error"]
+
+
+def test_what_a_pattern_finds_is_its_group_or_all_of_it() -> None:
+    names = ["exp1_num_17.png", "ä\udcff num_3", "none"]
+    assert patterns.found_in("num_([0-9]+)", names) == ["17", "3", ""]
+    assert patterns.found_in("num_[0-9]", names) == ["num_1", "num_3", ""]
+    assert patterns.found_in("(x)?num", names[:1]) == [""]
+    assert patterns.found_in("", names) == ["", "", ""]
 
 
 def test_a_full_disk_says_so_and_the_upload_goes_on_once_there_is_space(
