@@ -286,6 +286,20 @@ def test_why_a_job_cannot_be_done_is_on_record(desk: Desk) -> None:
     )  # fmt: skip
 
 
+def test_folders_of_jobs_that_have_ended_are_removed_and_those_that_go_on_are_kept(desk: Desk) -> None:
+    failed, waiting = desk.jobs.ask(Wanted("paint", "x"), "anna"), desk.jobs.ask(TAKE, "anna")
+    desk.jobs.fail(desk.jobs.take("w") or pytest.fail("no job"), "why")
+    work = desk.place.desk / "work"
+    for name in (f"job-{failed}", f"job-{waiting}", "job-999", "job-x"):
+        (work / name / "fitted").mkdir(parents=True)
+    loop = desk.work()
+    loop._clear()
+    assert {path.name for path in work.iterdir()} == {f"job-{waiting}", "job-999", "job-x"}
+    desk.jobs.cancel(waiting, "anna")
+    loop.run(once=True)
+    assert {path.name for path in work.iterdir()} == {"job-999", "job-x"}
+
+
 def test_a_worker_gives_way_to_all_others() -> None:
     told = "import os; from training.worker.quiet import be_quiet; be_quiet(); print(os.nice(0))"
     process = subprocess.run([sys.executable, "-c", told + "; import psutil; print(psutil.Process().ionice())"],

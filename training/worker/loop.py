@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import queue
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
-from inspector.errors import RecordsError
+from inspector.errors import NotFound, RecordsError
 from inspector.records.job import Heard, Job, News
 from inspector.records.jobs import LEASE_S, Jobs
 from inspector.records.place import RecordsPlace
@@ -77,6 +78,7 @@ class WorkerLoop:
             while not self._stopping.is_set():
                 try:
                     self._show()
+                    self._clear()
                     job = self._jobs.take(self.name, self._options.lease_s)
                 except RecordsError as error:
                     self._say(f"the database does not answer, trying again: {error}")
@@ -104,6 +106,19 @@ class WorkerLoop:
         if time.monotonic() - self._seen_s >= _ALIVE_EVERY_S:
             self._jobs.seen(self.name, socket.gethostname(), os.getpid())
             self._seen_s = time.monotonic()
+
+    def _clear(self) -> None:
+        """Remove what ended jobs left in their folders; those that wait or are at work go on with theirs."""
+        for folder in (self._place.desk / "work").glob("job-*"):
+            number = folder.name.removeprefix("job-")
+            if not (number.isascii() and number.isdecimal()):
+                continue
+            try:
+                is_ended = self._jobs.get(int(number)).state.is_end
+            except NotFound:
+                continue  # another line's, or another database's
+            if is_ended:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _leave(self) -> None:
         try:
