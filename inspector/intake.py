@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ from inspector.records.image_sets import Added, ImageSets, NewPicture
 from inspector.records.images import ImageStore
 from inspector.records.labels import label_name
 from inspector.records.patterns import check_pattern, found_in
+from inspector.records.room import check_room
 from inspector.records.text import printable
 from inspector.records.uploads import Upload, Uploads, UploadState
 
@@ -40,6 +41,10 @@ MAX_UNPACKED_BYTES = 8 << 30
 MAX_RATIO = 200
 """How many times as large as its archive an unpacked whole may be; pictures hardly shrink."""
 _LIMITS = DecodeLimits()
+_BATCH, _BATCH_BYTES = 50, 128 << 20
+"""How many pictures of an archive, and how much of them, are in memory before they are put into the set."""
+_SILENT = timedelta(hours=1)
+"""What was announced and did not go on for so long keeps no room for itself any more."""
 _ZIP_MAGIC = b"PK\x03\x04"
 _TOLD = 50
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -105,7 +110,7 @@ class Intake:
     def begin(
         self, set_name: str, file_name: str, options: IntakeOptions, size_bytes: int, sha256: str, by: str
     ) -> tuple[Upload, int]:
-        """An upload, new or still open, and how many of its bytes are here. InvalidRequest, NotFound."""
+        """An upload, new or still open, and how many of its bytes are here. InvalidRequest, NotFound, ImageStoreError."""
         if not 0 < size_bytes <= MAX_UPLOAD_BYTES:
             raise Refused(
                 f"{printable(file_name[:80])} has {size_bytes} bytes: send 1 to {MAX_UPLOAD_BYTES >> 30} GiB, larger archives "
@@ -116,7 +121,14 @@ class Intake:
         found = self._sets.get(set_name)
         name = file_name.replace("\\", "/").rpartition("/")[2][:256] or "file"
         upload = self._uploads.begin(found.id, name, asdict(options), size_bytes, sha256, by, self._clock())
-        return upload, self._size(upload.id)
+        here = self._size(upload.id)
+        try:
+            self._check_room(upload)
+        except ImageStoreError as error:
+            if not here:
+                self._uploads.end(upload.id, UploadState.REFUSED, Outcome(error=str(error)).to_json(), self._clock())
+            raise
+        return upload, here
 
     def offset(self, number: str) -> tuple[Upload, int]:
         """An upload and how many of its bytes are here. NotFound."""
@@ -137,6 +149,7 @@ class Intake:
                 raise Refused(f"this piece begins at {offset} and {here} bytes are here: go on from {here}")
             if here + len(data) > upload.size_bytes:
                 raise Refused(f"the file is longer than the {upload.size_bytes} bytes announced: begin it anew")
+            self._check_room(upload)
             self._write(number, data)
         self._uploads.touch(number, self._clock())
         return here + len(data)
@@ -204,7 +217,7 @@ class Intake:
         return _outcome(self._add(upload, [(picture, data)]), [])
 
     def _take_archive(self, upload: Upload, options: IntakeOptions, path: Path) -> Outcome:
-        added, already, refused = 0, 0, []
+        added, already, held, refused = 0, 0, 0, []
         batch: list[tuple[NewPicture, bytes]] = []
         names = sorted({PurePosixPath(name).name for name in entry_names(path)})
         parts = dict(zip(names, found_in(options.part_pattern, names), strict=True))
@@ -215,9 +228,10 @@ class Intake:
                 refused.append((printable(name)[:200], why))
                 continue
             batch.append((picture, data))
-            if len(batch) >= 50:
+            held += len(data)
+            if len(batch) >= _BATCH or held >= _BATCH_BYTES:
                 done = self._add(upload, batch)
-                added, already, batch = added + done.added, already + done.already, []
+                added, already, batch, held = added + done.added, already + done.already, [], 0
         done = self._add(upload, batch)
         if not added + already + done.added + done.already:
             first = f"; the first, {refused[0][0]}: {refused[0][1]}" if refused else ""
@@ -269,6 +283,11 @@ class Intake:
             return self._path(number).stat().st_size
         except FileNotFoundError:
             return 0
+
+    def _check_room(self, upload: Upload) -> None:
+        """Raise ImageStoreError if this upload and all that go on now would fill the disk."""
+        announced = dict(self._uploads.announced(self._clock() - _SILENT)) | {upload.id: upload.size_bytes}
+        check_room(self._folder, sum(max(0, size - self._size(number)) for number, size in announced.items()))
 
     def _write(self, number: str, data: bytes) -> None:
         path = self._path(number)

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from inspector.intake import BY_FOLDER, MAX_CHUNK_BYTES, MAX_UPLOAD_BYTES, Intak
 from inspector.records import patterns
 from inspector.records.image_sets import ImageSets
 from inspector.records.images import ImageStore
+from inspector.records.room import RESERVE_BYTES
 from inspector.records.store import Store
 from inspector.records.uploads import Upload, Uploads, UploadState
 
@@ -265,6 +267,38 @@ def test_a_full_disk_says_so_and_the_upload_goes_on_once_there_is_space(
     assert door.intake.offset(upload.id)[1] == 100, "the half that came is taken back"
     door.intake.append(upload.id, 100, data[100:], "anna")
     assert door.intake.finish(upload.id, "anna").state is UploadState.DONE
+
+
+def test_the_disk_keeps_room_for_the_line_and_for_what_others_announced(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = RESERVE_BYTES + (10 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    digests = (f"{number:064x}" for number in range(9))
+    begin = lambda size: door.intake.begin("tiles", "a.zip", IntakeOptions(), size, next(digests), "anna")[0]  # noqa: E731
+    first = begin(8 << 20)
+    with pytest.raises(ImageStoreError, match="210 MiB free, 11 MiB are to come and 200 MiB stay free for the line"):
+        begin(3 << 20)
+    assert [one.state for one in door.uploads.list()].count(UploadState.REFUSED) == 1
+    begin(2 << 20)
+    door.intake.append(first.id, 0, b"x" * 1000, "anna")
+    free = RESERVE_BYTES
+    with pytest.raises(ImageStoreError, match="free space and go on"):
+        door.intake.append(first.id, 1000, b"x", "anna")
+    free = RESERVE_BYTES + (10 << 20)
+    door.now[0] += timedelta(hours=2)
+    assert begin(9 << 20), "what did not go on for an hour keeps no room"
+
+
+def test_pictures_of_an_archive_are_put_into_the_set_before_they_fill_memory(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.intake._BATCH_BYTES", 1)
+    sizes = []
+    add = door.sets.add
+    monkeypatch.setattr(door.sets, "add", lambda name, new, *rest: (sizes.append(len(new)), add(name, new, *rest))[1])
+    assert door.send(archive({f"{n}.png": png(n) for n in range(3)}), "all.zip").outcome["added"] == 3
+    assert sizes == [1, 1, 1]
 
 
 def test_what_nobody_went_on_with_is_swept(door: Door) -> None:

@@ -108,6 +108,13 @@ class Uploads:
         with self._database.reading() as connection:
             return [_upload(row) for row in connection.execute(query)]
 
+    def announced(self, since: datetime) -> Sequence[tuple[str, int]]:
+        """Ids and sizes of the uploads that are open and were begun or went on since then, of all lines."""
+        live = (uploads.c.state == UploadState.OPEN, uploads.c.seen_us >= to_microseconds(since))
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(uploads.c.id, uploads.c.size_bytes).where(*live))
+            return [(row.id, row.size_bytes) for row in rows]
+
     def touch(self, number: str, now: datetime) -> None:
         """More of it has come."""
         with self._database.writing() as connection:

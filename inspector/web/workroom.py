@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from inspector.records.snapshots.format import DOCUMENT, Snapshot, read_snapshot
 from inspector.records.snapshots.wish import Wish
 from inspector.records.uploads import Uploads
 
-_LEAST_FREE_BYTES = 200 << 20
 _FORGOTTEN_S = 7 * 86_400
 
 
@@ -180,11 +178,8 @@ class Workroom:
         return self._groups[1]
 
     def make_room(self) -> None:
-        """Forget uploads that nobody went on with, and refuse another before the disk is full for the line. DataError."""
+        """Forget uploads that nobody went on with."""
         self.intake.sweep(_FORGOTTEN_S)
-        folder = next(path for path in (self._snapshots, *self._snapshots.parents) if path.exists())
-        if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
-            raise DataError(f"the disk of {folder} has less than {_LEAST_FREE_BYTES >> 20} MiB left: free space first")
 
 
 def _plain(value: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,16 +16,20 @@ from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from inspector.access.identity import Role
-from inspector.errors import ImageStoreError, InvalidRequest
+from inspector.errors import ImageStoreError, InvalidRequest, Overloaded
 from inspector.formats.exporting import export_labels
 from inspector.formats.registry import FORMATS, format_named, read_labels
 from inspector.formats.sources import open_source
 from inspector.labelling import Labelling
+from inspector.part import ImageKind
 from inspector.records.label_rows import LabelledFilter
+from inspector.records.room import check_room
 from inspector.web.accounts.user import User
 from inspector.web.api.access import needs
 from inspector.web.desk import Desk, in_thread
 
+_CHECKED_EVERY = 8 << 20
+_EXPORTING = threading.Lock()
 _SUFFIX = re.compile(r"\.(zip|json|csv)", re.IGNORECASE)
 
 
@@ -68,15 +73,26 @@ def router(desk: Desk) -> APIRouter:
             raise InvalidRequest(f"{file[:80]!a} is no ZIP, JSON or CSV file: pack a folder of labels as a ZIP file")
         with _upload_folder(desk) as folder:
             path = folder / f"labels{suffix[0].lower()}"
-            await _receive(request.stream(), path)
+            await _receive(request, path)
             return await in_thread(_import, desk, user, path, file, format_, new_class)
 
     return routes
 
 
 def _export(desk: Desk, user: User, name: str, by: str) -> tuple[Path, Path]:
-    """A folder to remove afterwards, and the archive in it."""
+    """A folder to remove afterwards, and the archive in it. Raises Overloaded while another is made."""
     format_named(name)
+    if not _EXPORTING.acquire(blocking=False):
+        raise Overloaded("another export of labels is being made: try again in some minutes")
+    try:
+        return _pack(desk, user, name, by)
+    finally:
+        _EXPORTING.release()
+
+
+def _pack(desk: Desk, user: User, name: str, by: str) -> tuple[Path, Path]:
+    # Twice: the folder, and the archive that is made of it.
+    check_room(desk.folder, 2 * _pictures_bytes(desk))
     folder = _new_folder(desk)
     try:
         authors = [author.strip() for author in by.split(",") if author.strip()]
@@ -96,6 +112,17 @@ def _export(desk: Desk, user: User, name: str, by: str) -> tuple[Path, Path]:
         raise
     shutil.rmtree(folder / "labels", ignore_errors=True)
     return folder, archive
+
+
+def _pictures_bytes(desk: Desk) -> int:
+    """Of the pictures that labels of the line are of."""
+    frames = (
+        (image.sha256, image.size_bytes)
+        for labelled in desk.store.labelled(LabelledFilter(desk.line))
+        for image in labelled.stored.images
+        if image.kind is ImageKind.FRAME and image.sha256
+    )
+    return sum(dict(frames).values())
 
 
 def _import(desk: Desk, user: User, path: Path, file: str, name: str, new_class: bool) -> Imported:
@@ -124,13 +151,18 @@ def _upload_folder(desk: Desk) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _receive(stream: AsyncIterator[bytes], path: Path) -> None:
-    """Write a body to a file; the gate bounds it. Raises InvalidRequest, ImageStoreError."""
-    size = 0
+async def _receive(request: Request, path: Path) -> None:
+    """Write a body to a file while the disk has room; the gate bounds it. Raises InvalidRequest, ImageStoreError."""
+    size, checked = 0, 0
+    announced = request.headers.get("content-length", "")
+    await in_thread(check_room, path.parent, int(announced) if announced.isdecimal() else 0)
     try:
         with path.open("wb") as out:
-            async for chunk in stream:
+            async for chunk in request.stream():
                 size += len(chunk)
+                if size >= checked + _CHECKED_EVERY:
+                    checked = size
+                    await in_thread(check_room, path.parent, 0)
                 await in_thread(out.write, chunk)
     except OSError as error:
         raise ImageStoreError(f"the file cannot be received: {error.strerror}: free some disk space") from error
