@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,13 +52,21 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The models of a line, and why recipes were refused that lack one. `in` says whether a station uses a recipe."""
+    """The models of a line, and why views have none. `in` says whether a station uses a recipe.
+
+    A recipe that lacks one is not judged by, and keeps those of its other views for the moment when it gets it.
+    """
 
     models: Mapping[ViewKey, Model]
-    faults: Mapping[str, str]
+    refused: Mapping[ViewKey, str]
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Why recipes cannot be used: the fault of their first view that has no model."""
+        return {name: fault for (name, _), fault in reversed([*self.refused.items()])}
 
     def __contains__(self, recipe: object) -> bool:
-        return recipe in self.faults or any(name == recipe for name, _ in self.models)
+        return any(name == recipe for name, _ in (*self.models, *self.refused))
 
     @property
     def bundles(self) -> Sequence[Bundle]:
@@ -67,12 +75,19 @@ class Loaded:
 
     def of(self, recipe: str) -> Mapping[str, Model]:
         """The models of a recipe by view; all of them, or none."""
+        if any(name == recipe for name, _ in self.refused):
+            return {}
         return {view: model for (name, view), model in self.models.items() if name == recipe}
 
+    def held_for(self, recipes: Iterable[str]) -> Sequence[Model]:
+        """The models of recipes, also of those that lack another."""
+        wanted = set(recipes)
+        return [model for (name, _), model in self.models.items() if name in wanted]
+
     def with_model(self, key: ViewKey, model: Model) -> Loaded:
-        """As these, with another model of a view, by which its recipe can be used."""
-        faults = {recipe: fault for recipe, fault in self.faults.items() if recipe != key[0]}
-        return Loaded({**self.models, key: model}, faults)
+        """As these, with another model of a view, by which its recipe can be used unless another view has none."""
+        refused = {other: fault for other, fault in self.refused.items() if other != key}
+        return Loaded({**self.models, key: model}, refused)
 
 
 NOTHING_PROMOTED: Mapping[ViewKey, Promotion] = {}
@@ -85,33 +100,30 @@ def load_models(settings: LineSettings, promoted: Mapping[ViewKey, Promotion] = 
     that runs can be rolled back.
     """
     models: dict[ViewKey, Model] = {}
-    refused: dict[str, InspectorError] = {}
+    refused: dict[ViewKey, InspectorError] = {}
     opened: dict[tuple[Path, int], tuple[Bundle, Engine, SelfTest]] = {}
     for name in dict.fromkeys(name for station in settings.file.station for name in (station.recipe, *station.recipes)):
         recipe = settings.file.recipe[name]
-        try:
-            found = {
-                (name, view): load_model(settings, table, recipe.deadline_ms, opened, promoted.get((name, view)))
-                for view, table in recipe.by_view.items()
-            }
-            for (_, view), model in found.items():
-                if (dimensions := recipe.by_view[view].dimensions) is not None:
-                    check_dimensions(dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
-                log.info(
-                    "recipe %s%s: bundle %s reproduces its golden images",
-                    name,
-                    view and f", view {view}",
-                    model.bundle.label,
-                )
-            models.update(found)
-        except (BundleError, EngineError, ConfigError) as error:
-            refused[name] = error
-            log.error("recipe %s cannot be used, its stations give UNKNOWN: %s", name, error)
+        for view, table in recipe.by_view.items():
+            key = name, view
+            told = name + (view and f", view {view}")
+            try:
+                model = load_model(settings, table, recipe.deadline_ms, opened, promoted.get(key))
+                if table.dimensions is not None:
+                    check_dimensions(table.dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
+            except (BundleError, EngineError, ConfigError) as error:
+                refused[key] = error
+                log.error("recipe %s cannot be used, its stations give UNKNOWN: %s", told, error)
+            else:
+                models[key] = model
+                log.info("recipe %s: bundle %s reproduces its golden images", told, model.bundle.label)
     for one in promoted.values():
         log.info("recipe %s%s: %s was %s", one.recipe, one.view and f", view {one.view}", one.bundle.label, one.told)
-    if not models and not any(recipe in refused for recipe, _ in promoted):
+    loaded = Loaded(models, {key: str(error) for key, error in refused.items()})
+    usable = any(loaded.of(name) for name, _ in models)
+    if not usable and not any(recipe in loaded.faults for recipe, _ in promoted):
         raise next(iter(refused.values()))
-    return Loaded(models, {name: str(error) for name, error in refused.items()})
+    return loaded
 
 
 def load_model(
@@ -317,8 +329,7 @@ def _view(name: str, table: ViewTable, model: Model | None) -> View:
 def station_of(table: StationTable, setups: Mapping[str, Setup], loaded: Loaded, told: StationMemory | None) -> Station:
     """A station as it was last told to be, or else as the line file says."""
     own = {name: setups[name] for name in (table.recipe, *table.recipes)}
-    engines = [model.engine for name in own for model in loaded.of(name).values()]
-    most = [most_in_flight(table.max_in_flight, engine, len(table.by_view)) for engine in engines]
+    most = [most_in_flight(table.max_in_flight, one.engine, len(table.by_view)) for one in loaded.held_for(own)]
     first = table.recipe
     if told is not None and told.recipe in own:
         first = told.recipe

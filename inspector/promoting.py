@@ -163,6 +163,7 @@ class Promoter:
     def promote(self, wish: Wish) -> ViewReading:
         """Let a bundle judge by a recipe from the next part on, or go back to the one before; returns what judges then.
 
+        Where another view of the recipe has no model, this one is ready for when it gets one, and the reading says so.
         Takes as long as loading and proving does. Raises PromotionRefused if it may not, PromotionOvertaken if another
         promotion came first, NotFound for a recipe that no station has, InvalidRequest for a wish without a reason.
         """
@@ -214,11 +215,6 @@ class Promoter:
         model, batcher = self._ready(bundle, view, recipe.deadline_ms)
         self._check_fit(wish, recipe, view, model, batcher)
         loaded, queues = self.loaded.with_model(key, model), self.queues.with_batcher(key, batcher)
-        if missing := sorted(recipe.by_view.keys() - loaded.of(wish.recipe).keys()):
-            fault = self.loaded.faults.get(wish.recipe, "")
-            raise PromotionRefused(
-                f"view {missing[0]} of recipe {wish.recipe} has no model ({fault}): correct that first"
-            )
         before = earlier.bundle if earlier is not None else None
         if judging is not None:
             before = _bundle_at(judging.bundle)
@@ -342,10 +338,9 @@ class Promoter:
 
     def _most_now(self, name: str) -> int:
         (station,) = (one for one in self._settings.file.station if one.name == name)
-        own = [self.loaded.of(recipe) for recipe in (station.recipe, *station.recipes)]
-        engines = [model.engine for models in own for model in models.values()]
+        held = self.loaded.held_for((station.recipe, *station.recipes))
         views = len(station.by_view)
-        return min((most_in_flight(station.max_in_flight, engine, views) for engine in engines), default=1)
+        return min((most_in_flight(station.max_in_flight, model.engine, views) for model in held), default=1)
 
     def _keep_before(self, key: ViewKey) -> None:
         """Keep what judged until now warm, unless memory is short. What is not kept goes with the last part that it judges."""
@@ -374,16 +369,17 @@ class Promoter:
             "rolled back a bundle" if promotion.is_rollback else "promoted a bundle", subject, details, wish.client
         )
         log.warning(
-            "recipe %s%s: %s judges from the next part on, %s",
+            "recipe %s%s: %s %s, %s",
             wish.recipe,
             wish.view and f", view {wish.view}",
             promotion.bundle.label,
+            "judges from the next part on" if setup.is_usable else "is ready, and another view still has no model",
             promotion.told,
         )
         self._on_promoted(promotion, model, setup)
 
     def _reading(self, loaded: Loaded, key: ViewKey, recipe: RecipeTable) -> ViewReading:
-        model, fault = loaded.models.get(key), loaded.faults.get(key[0], "")
+        model, fault = loaded.models.get(key), loaded.refused.get(key) or loaded.faults.get(key[0], "")
         promotion, warm = self._promoted.get(key), key in self._before
         if model is None:
             return ViewReading(*key, None, "", 0, 0.0, fault or "it has no model", recipe.approvals, promotion, warm)

@@ -76,7 +76,8 @@ def _ask(line_file: Path, wish: Wish, ca: Path | None, cert: Path | None) -> Non
 def _words(now: ViewReading) -> list[str]:
     label = now.bundle.label if now.bundle is not None else "nothing"
     where = f"recipe {now.recipe}{f', view {now.view}' if now.view else ''}"
-    told = [f"{where}: {label} judges from the next part on; {now.checked} golden images hold on that machine"]
+    what = f"is ready, and no part is judged yet: {now.fault}" if now.fault else "judges from the next part on"
+    told = [f"{where}: {label} {what}; {now.checked} golden images hold on that machine"]
     if now.promotion is not None and now.promotion.before is not None:
         warm = "loaded" if now.before_is_warm else "not loaded, for want of memory"
         told.append(

@@ -173,7 +173,8 @@ class Service:
         promoter.serve(plc.desk.take_over)
         self.server.start()
         self._serve_metrics(settings, stack, tls, audit, sources)
-        used = {"/".join(filter(None, key)): model.bundle.label for key, model in loaded.models.items()}
+        judging = {key: model for key, model in loaded.models.items() if key[0] not in loaded.faults}
+        used = {"/".join(filter(None, key)): model.bundle.label for key, model in judging.items()}
         told = {"/".join(filter(None, key)): f"{one.bundle.label}, {one.told}" for key, one in promoted.items()}
         about = {"version": __version__, "bundles": used, "refused": dict(loaded.faults), "promoted": told}
         audit.note("started the line", file.line.name, about)
@@ -269,10 +270,12 @@ def _together(setup: Setup) -> dict[str, list[str]]:
 
 def _running(promoter: Promoter) -> dict[str, tuple[Batcher, str, str]]:
     """The models that judge now, for the metrics."""
-    models, batchers = promoter.loaded.models, promoter.queues.batchers
+    loaded, batchers = promoter.loaded, promoter.queues.batchers
+    faults = loaded.faults
     return {
         "/".join(filter(None, key)): (batchers[key], model.bundle.label, model.engine.provider)
-        for key, model in models.items()
+        for key, model in loaded.models.items()
+        if key[0] not in faults
     }
 
 

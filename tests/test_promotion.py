@@ -497,6 +497,29 @@ def test_a_promoted_bundle_that_is_gone_at_the_start_is_a_fault_that_can_be_roll
         assert stream(settings, [(2, 20, "P2")])[0].bundle.startswith("a@")
 
 
+@pytest.mark.parametrize("gone", [("c",), ("b", "c")], ids=["of one view", "of both views"])
+def test_views_whose_promoted_bundles_are_gone_at_the_start_are_rolled_back_one_by_one(
+    settings: LineSettings, tmp_path: Path, gone: tuple[str, ...]
+) -> None:
+    views = {"c": "top", "b": "side"}
+    with run_service(settings):
+        commander = Commander(str(settings.grpc_listen), "l1")
+        for folder in gone:
+            commander.promote(wish(folder, "caps", views[folder], proposed_by="ben"))
+        commander.close()
+    for folder in gone:
+        shutil.rmtree(tmp_path / folder)
+    with run_service(settings) as service:
+        commander = Commander(str(settings.grpc_listen), "l1")
+        for folder in gone:
+            assert not service.pipeline.setup_of("s2").is_usable
+            last = commander.promote(wish("", "caps", views[folder]))
+            assert bool(last.fault) == (folder != "c")
+        assert service.pipeline.setup_of("s2").is_usable
+        assert commander.give("s2", Command.CHECK, "anna").answer is Answer.DONE
+        commander.close()
+
+
 def test_a_line_file_that_names_another_bundle_since_counts(settings: LineSettings, tmp_path: Path) -> None:
     with run_service(settings):
         commander = Commander(str(settings.grpc_listen), "l1")
