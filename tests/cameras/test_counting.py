@@ -37,6 +37,37 @@ def test_lost_frames_are_counted(numbers: tuple[int, ...], lost: list[int]) -> N
     assert not any(step.odd or step.again for step in found)
 
 
+@pytest.mark.parametrize(
+    ("begins_at", "number", "lost"),
+    [
+        pytest.param(1, 1, 0, id="GigE Vision, none"),
+        pytest.param(1, 4, 3, id="GigE Vision, three"),
+        pytest.param(0, 0, 0, id="USB3 Vision, none"),
+        pytest.param(0, 1, 1, id="USB3 Vision, one"),
+        pytest.param(1, 0, 0, id="a GigE camera that uses zero"),
+        pytest.param(None, 4, 0, id="a count of which the begin is not known"),
+    ],
+)
+def test_frames_lost_right_after_a_start_are_counted(begins_at: int | None, number: int, lost: int) -> None:
+    counter = FrameCounter()
+    counter.step(900, 1)
+    counter.restart(begins_at)
+    step = counter.step(number, 2)
+    assert step.lost == lost
+    assert bool(step.why) == bool(lost)
+    assert not step.odd
+    assert not step.unsure
+    assert counter.step(number + 1, 3) == Step()
+
+
+def test_a_large_number_after_a_start_is_told_as_unsure() -> None:
+    counter = FrameCounter()
+    counter.restart(1)
+    step = counter.step(65_300, 1)
+    assert (step.lost, step.odd) == (0, "")
+    assert "the first frame since the start has id 65300 and not 1" in step.unsure
+
+
 def test_a_camera_that_uses_zero_is_known_by_it() -> None:
     counter = FrameCounter()
     for number in (65534, 65535, 0, 1):

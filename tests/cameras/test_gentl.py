@@ -58,6 +58,7 @@ class Twin:
     queued: int = 0
     calls: list[str] = field(default_factory=list)
     num_buffers: int = 0
+    tl_type: str = "GEV"
     Events = core.ImageAcquirer.Events
 
     def add_file(self, path: str) -> None:
@@ -76,7 +77,7 @@ class Twin:
 
     @property
     def device_info_list(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(id_="cam", vendor="Maker", model="M1", tl_type="GEV")]
+        return [SimpleNamespace(id_="cam", vendor="Maker", model="M1", tl_type=self.tl_type)]
 
     @property
     def remote_device(self) -> SimpleNamespace:
@@ -206,6 +207,15 @@ def test_frames_and_losses_come_in_order(producer: Path) -> None:
     assert (twin.num_buffers, twin.nodes.OffsetX.value, twin.nodes.TriggerMode.value) == (21, 8, "Off")
     assert "exposure_us 100" in source.describe()
     assert source.rate_hz == 30.0
+
+
+@pytest.mark.parametrize(("tl_type", "lost"), [("GEV", [2]), ("U3V", [3]), ("CXP", [])])
+def test_frames_lost_right_after_the_start_are_a_gap(producer: Path, tl_type: str, lost: list[int]) -> None:
+    twin = Twin(tl_type=tl_type)
+    twin.script = [twin.buffer(3), twin.buffer(4)]
+    grabs, _ = played(twin, producer, 2 + len(lost))
+    assert [grab.count for grab in grabs if isinstance(grab, Lost)] == lost
+    assert all("was the first to arrive since the start" in one.why for one in grabs if isinstance(one, Lost))
 
 
 def test_a_trigger_is_set_and_its_rate_is_not_known(producer: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from inspector.cameras.sources.aravis import aravis
 from inspector.cameras.sources.buffers import Pool
 from inspector.cameras.sources.clocks import CameraClock
-from inspector.cameras.sources.counting import FrameCounter
+from inspector.cameras.sources.counting import FIRST_OF_GIGE, FIRST_OF_USB3, FrameCounter
 from inspector.cameras.sources.genicam_setup import (
     PIXEL_FORMATS,
     GenicamOptions,
@@ -119,7 +119,7 @@ class GenicamSource:
             count = options.buffers or buffers_for(self._rate_hz, options.deadline_ms)
             self._pool = Pool(count, size, library.Buffer.new, partial(_give, self._stream.push_buffer))
             camera.start_acquisition()
-        self._counter.restart()
+        self._counter.restart(self._first_number())
         self._unnumbered = 0
         self._clock = CameraClock(exposure_us / 1000)
         self._heard_s, self._odd = time.monotonic(), 0
@@ -185,6 +185,8 @@ class GenicamSource:
             step = self._counter.step(number, taken_ns)
             if step.odd:
                 log.error("camera %s: %s; parts are counted on from here", self._options.device, step.odd)
+            if step.unsure:
+                log.warning("camera %s: %s", self._options.device, step.unsure)
             if step.again:
                 log.error("camera %s sent frame %d twice; it is taken once", self._options.device, number)
                 pool.back(buffer)
@@ -213,6 +215,12 @@ class GenicamSource:
         name = self._options.trigger_number.removeprefix("chunk:")
         with told(library, f"a frame has no chunk {name}", "choose another trigger_number"):
             return int(self._chunks.get_integer_value(buffer, name))
+
+    def _first_number(self) -> int | None:
+        """With what the protocol numbers the first frame of an acquisition; None if parts go by another count."""
+        if self._options.trigger_number != "frame-id":
+            return None
+        return FIRST_OF_GIGE if self._camera.is_gv_device() else FIRST_OF_USB3 if self._camera.is_uv_device() else None
 
     def _incomplete(self, library: Any, buffer: Any) -> str:
         """Why a frame is not whole."""

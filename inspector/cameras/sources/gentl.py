@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from inspector.cameras.sources.clocks import CameraClock
-from inspector.cameras.sources.counting import FrameCounter
+from inspector.cameras.sources.counting import FIRST_OF_GIGE, FIRST_OF_USB3, FrameCounter
 from inspector.cameras.sources.genicam_setup import buffers_for, house_format, is_near, missed_while_away
 from inspector.cameras.sources.source import LOOK_S, Found, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame
 
 log = logging.getLogger(__name__)
+# By GenTL's names of transport layers; others number as they like.
+_FIRST_NUMBERS = {"GEV": FIRST_OF_GIGE, "U3V": FIRST_OF_USB3}
 _NEEDS = 'GenTL cameras need harvesters, which is not here: install the extra "gentl" (pip install "inspector[gentl]")'
 
 
@@ -122,7 +124,7 @@ class GentlSource:
             self._camera.num_buffers = options.buffers or buffers_for(self._rate_hz, options.deadline_ms)
             self._camera.add_callback(self._camera.Events.INCOMPLETE_BUFFER, _Counting(self._discarded))
             self._camera.start()
-        self._counter.restart()
+        self._counter.restart(self._first_number())
         self._clock = CameraClock((options.exposure_us or 0.0) / 1000)
 
     def grabs(self) -> Iterator[Grab | None]:
@@ -151,12 +153,22 @@ class GentlSource:
             step = self._counter.step(number, taken_ns)
             if step.odd:
                 log.error("camera %s: %s; parts are counted on from here", self._options.device, step.odd)
+            if step.unsure:
+                log.warning("camera %s: %s", self._options.device, step.unsure)
             if step.again:
                 continue
             lost, told_apart = max(0, step.lost - told_apart), 0
             if lost and self._options.trigger_number == "frame-id":
                 yield Lost(step.why or step.odd, lost, grab.origin)
             yield grab
+
+    def _first_number(self) -> int | None:
+        """With what the protocol numbers the first frame of an acquisition; None if that is not known, or of no interest."""
+        if self._options.trigger_number != "frame-id":
+            return None
+        with told("the camera's protocol cannot be read", "look at the producer's own log"):
+            kinds = {str(one.id_): str(one.tl_type) for one in self._harvester.device_info_list}
+        return _FIRST_NUMBERS.get(kinds.get(self._options.device, ""))
 
     def _read(self, buffer: Any) -> tuple[int, int, Grab]:
         """Number and time of a buffer, and its frame, copied, or why there is none."""
