@@ -20,7 +20,7 @@ from inspector.settings import Address, CameraBase, LineSettings, load_line_file
 from inspector.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
-    from inspector.cameras.account import Account, ResultsFile
+    from inspector.cameras.account import Account
     from inspector.cameras.connection import ClientTls
     from inspector.cameras.run import CameraPlan
     from inspector.cameras.sources.source import Source, Stage
@@ -46,7 +46,7 @@ def camera_run(
     ] = "text",
 ) -> None:
     """Stream the cameras of a line until they end or the program is told to stop (Ctrl-C or SIGTERM)."""
-    from inspector.cameras.account import Account
+    from inspector.cameras.account import Account, open_results
     from inspector.cameras.run import run_cameras
 
     settings = load_line_file(line_file)
@@ -59,7 +59,7 @@ def camera_run(
         timer = threading.Timer(seconds, ending.set)
         timer.daemon = True
         timer.start()
-    with _results(results) as file:
+    with open_results(results) as file:
         accounts = [Account(plan.camera, file) for plan in plans]
         with _served(metrics, settings.file.line.name, accounts):
             run_cameras(plans, accounts, ending)
@@ -230,19 +230,3 @@ def _served(listen: str, line: str, accounts: Sequence[Account]) -> Iterator[Non
         yield
     finally:
         server.stop()
-
-
-@contextmanager
-def _results(path: Path | None) -> Iterator[ResultsFile | None]:
-    """The results file, new, written line by line so that others may follow it."""
-    from inspector.cameras.account import ResultsFile
-
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise ConfigError(f"results cannot be written to {path} ({error.strerror}): name another file") from error
-    with file:
-        yield ResultsFile(file)

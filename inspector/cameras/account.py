@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import threading
 from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 from inspector.cameras.client import Answer
 from inspector.cameras.ledger import MAX_UNANSWERED
 from inspector.cameras.sources.source import Grab, Lost
+from inspector.errors import ConfigError
 from inspector.part import Reason, Verdict
+
+log = logging.getLogger(__name__)
 
 # Of so many parts the latency is known; older ones are forgotten.
 _RECENT = 4096
@@ -20,15 +27,66 @@ _NS_PER_MS = 1e6
 
 
 class ResultsFile:
-    """One JSON object per answer, of all cameras, written line by line."""
+    """One JSON object per answer, of all cameras, written line by line. A disk without room stops no camera.
+
+    `left_out` counts the answers that could not be written when they came.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._lock = threading.Lock()
+        self._is_failing = False
+        self.left_out = 0
 
     def write(self, entry: dict[str, Any]) -> None:
+        """Never raises: the first of several failures is logged, and how many there were when it goes on."""
         with self._lock:
-            self._out.write(json.dumps(entry) + "\n")
+            try:
+                self._out.write(json.dumps(entry) + "\n")
+            except OSError as error:
+                self.left_out += 1
+                self._fails(error)
+                return
+            if self._is_failing:
+                self._is_failing = False
+                log.warning("results are written again; %d were left out so far", self.left_out)
+
+    def close(self) -> None:
+        """Never raises either."""
+        with self._lock:
+            try:
+                self._out.close()
+            except OSError as error:
+                self._fails(error)
+            if self.left_out:
+                log.error("%d results were left out of the file in all; the service has them on record", self.left_out)
+
+    def _fails(self, error: OSError) -> None:
+        if not self._is_failing:
+            name = getattr(self._out, "name", "their file")
+            log.error(
+                "results cannot be written to %s (%s), and are left out until they can: make room there; the cameras go on",
+                name,
+                error.strerror or error,
+            )
+        self._is_failing = True
+
+
+@contextmanager
+def open_results(path: Path | None) -> Iterator[ResultsFile | None]:
+    """The results file, new, written line by line so that others may follow it. Raises ConfigError."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise ConfigError(f"results cannot be written to {path} ({error.strerror}): name another file") from error
+    results = ResultsFile(file)
+    try:
+        yield results
+    finally:
+        results.close()
 
 
 @dataclass(slots=True)

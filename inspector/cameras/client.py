@@ -56,7 +56,8 @@ class Answer:
 
 
 class CameraClient:
-    """One camera's stream to the service. `on_answer` is called once for every trigger, from the client's own threads.
+    """One camera's stream to the service. `on_answer` is called once for every trigger, from the client's own threads; what it
+    raises is logged, and the stream goes on.
 
     `max_in_flight` bounds the frames held here without an answer. A camera that another client streams as is tried for
     `busy_patience_s`, because the service may need that long to see that our own last connection is dead.
@@ -101,7 +102,7 @@ class CameraClient:
         self._stride = STRIDE
         self._fetches = True
         self._refused_again = False
-        self._tried, self._tries = "", 0
+        self._tried, self._tries, self._faults = "", 0, 0
         self._busy_since_s: float | None = None
         self._error: SessionError | None = None
         self._closing = threading.Event()
@@ -379,12 +380,21 @@ class CameraClient:
             self._stride, self._refused_again, self._fetches = STRIDE, False, True
             self._state.notify_all()
         if shown is not None:
-            self._on_answer(Answer(shown.trigger, shown.shown_ns, received_ns, inspection))
+            self._answer(Answer(shown.trigger, shown.shown_ns, received_ns, inspection))
 
     def _lose(self, parts: list[Shown], why: str) -> None:
         for shown in parts:
             log.error("trigger %d has no answer: %s", shown.trigger, why)
-            self._on_answer(Answer(shown.trigger, shown.shown_ns, time.monotonic_ns(), None, why))
+            self._answer(Answer(shown.trigger, shown.shown_ns, time.monotonic_ns(), None, why))
+
+    def _answer(self, answer: Answer) -> None:
+        """A fault of the program's own code ends no stream: it is logged the first, second, fourth, eighth … time."""
+        try:
+            self._on_answer(answer)
+        except Exception:
+            self._faults += 1
+            if self._faults & (self._faults - 1) == 0:
+                log.exception("on_answer failed at trigger %d; %d times so far", answer.trigger, self._faults)
 
     # ------------------------------------------------------------------------------------------------------ failures
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
@@ -13,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 from inspector import __version__
+from inspector.cameras.account import ResultsFile, open_results
 from inspector.cameras.client import Answer, CameraClient
 from inspector.cameras.connection import ClientTls
 from inspector.cameras.pacing import Pacer
@@ -93,7 +93,7 @@ def run_camera(
     if count is not None and count < 0:
         raise ConfigError(f"got a count of {count} parts, expected 0 or more")
     in_flight = max_in_flight or (IN_FLIGHT_UNPACED if rate_hz is None else IN_FLIGHT_PACED)
-    with _ending(stop or threading.Event()) as ending, _results(results) as out:
+    with _ending(stop or threading.Event()) as ending, open_results(results) as out:
         book = _Book(out)
         pacer = None if rate_hz is None else Pacer(rate_hz, ending.wait)
         about = f"inspector camera {__version__}"
@@ -139,7 +139,7 @@ def _await_answers(client: CameraClient, ending: threading.Event) -> None:
 class _Book:
     """Which file was which trigger, and what was said of it. Answers come from the client's threads."""
 
-    out: TextIO | None
+    out: ResultsFile | None
     lock: threading.Lock = field(default_factory=threading.Lock)
     files: dict[int, Path] = field(default_factory=dict)
     early: list[Answer] = field(default_factory=list)
@@ -183,7 +183,7 @@ class _Book:
             score = told.score if told.HasField("score") and math.isfinite(told.score) else None
             entry |= {"verdict": verdict, "reason": reason, "score": score, "sequence": told.sequence}
         if self.out is not None:
-            self.out.write(json.dumps(entry) + "\n")
+            self.out.write(entry)
 
     def run(self, pacer: Pacer | None, reconnects: int, interrupted: bool) -> CameraRun:
         """The account, when all answers are in."""
@@ -205,20 +205,6 @@ class _Book:
             reconnects=reconnects,
             interrupted=interrupted,
         )
-
-
-@contextmanager
-def _results(path: Path | None) -> Iterator[TextIO | None]:
-    """The results file, new, written line by line so that others may follow it."""
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise ConfigError(f"results cannot be written to {path} ({error.strerror}): name another file") from error
-    with file:
-        yield file
 
 
 @contextmanager

@@ -364,16 +364,18 @@ def test_a_trigger_that_will_never_fit_is_given_up(line: Line, told: Told, monke
     assert told.outcome() == {1: "LOST"}
 
 
-def test_a_callback_that_fails_is_not_hidden(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callback_that_fails_is_not_hidden_and_ends_no_stream(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     def fail(answer: Answer) -> None:
-        if answer.inspection is not None:
-            raise ZeroDivisionError("in the program's own code")
+        raise ZeroDivisionError("in the program's own code")
 
     with connect(line.server.address, fail) as client:
-        client.send(shot())
-        wait_for(lambda: client._error is not None, "the fault")
-        with pytest.raises(SessionError, match="the camera client failed"):
+        for _ in range(5):
             client.send(shot())
+        assert client.wait_answered(10)
+        assert (client.is_refused, client.reconnects) == (False, 0)
+        wait_for(lambda: client._faults == 5, "the last callback")
+    told = [record for record in caplog.records if "on_answer failed" in record.getMessage()]
+    assert len(told) == 3, "at the first, second and fourth"
     assert "in the program's own code" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import threading
@@ -16,7 +17,7 @@ from rpc_twin import TwinPipeline
 from scripted import BAD, GOOD, ScriptedSource, taken
 from typer.testing import CliRunner
 
-from inspector.cameras.account import Account
+from inspector.cameras.account import Account, ResultsFile, open_results
 from inspector.cameras.metrics import CameraCollector
 from inspector.cameras.run import CameraPlan, in_flight, run_cameras
 from inspector.cameras.sources.registry import SOURCES, make_source
@@ -223,6 +224,43 @@ def test_a_source_of_files_waits_for_room(line: Line) -> None:
 
     (account,) = run(plan(line, Files([taken()] * 50), max_in_flight=2))
     assert (account.crowded_out, dict(account.verdicts)) == (0, {"PASS": 50})
+
+
+class _Full(io.StringIO):
+    """A file on a disk without room, until there is some."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_under_the_results_stops_no_camera(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    class Files(ScriptedSource):
+        waits = True
+
+    disk = _Full()
+    results = ResultsFile(disk)
+    account = Account("cam1", results)
+    run_cameras([plan(line, Files([taken()] * 20), max_in_flight=2)], [account], threading.Event())
+    assert (account.taken, account.reconnects, dict(account.verdicts)) == (20, 0, {"PASS": 20})
+    assert results.left_out == 20
+    told = [record.getMessage() for record in caplog.records if record.name == "inspector.cameras.account"]
+    assert len(told) == 1, "once, not for each answer"
+    assert "(No space left on device), and are left out until they can: make room there" in told[0]
+    disk.is_full = False
+    results.write({"trigger": 21})
+    assert disk.getvalue() == '{"trigger": 21}\n'
+    assert "20 were left out so far" in caplog.text
+
+
+def test_a_results_file_without_room_is_closed_without_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    with open_results(Path("/dev/full")) as results:
+        assert results is not None
+        results.write({"trigger": 1})
+    assert "1 results were left out of the file in all" in caplog.text
 
 
 def test_metrics_show_what_a_camera_does(line: Line) -> None:
