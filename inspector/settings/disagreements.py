@@ -192,7 +192,8 @@ def _web_door(path: Path, reading: LineReading, parsed: LineFile) -> Iterator[Pr
             address = parse_address(table.listen)
             if not address.is_loopback:
                 fact = f"{address} is open to the network without TLS: anybody there could read passwords and sessions"
-                step = "name web.certificate and web.key, or listen on 127.0.0.1 behind a server that speaks TLS"
+                step = "name web.certificate and web.key, or listen on 127.0.0.1 behind a server that speaks TLS "
+                step += "and give its https address as web.address"
                 yield Problem(path, "web.listen", fact, step)
     if table.oidc is not None and reading.is_sound("web", "oidc") and not _is_private(table.oidc.issuer):
         fact = f"{table.oidc.issuer} is not reached over TLS: anybody between could say who logs in"

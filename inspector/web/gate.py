@@ -7,6 +7,7 @@ person's role lets them do is decided behind it (`needs` of the API, `role` of a
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
@@ -45,6 +46,9 @@ _HEADERS = {
 class Gate:
     """Wraps `app`. `cookie` is the name of the session's cookie, `own_address` what people type if that is not what we see.
 
+    If that begins with https, answers say that the desk is reached over TLS, and a server on this machine that speaks it in
+    front of us is believed whom it speaks for.
+
     `owner` says for whom the page with an id was built, None if there is no such page.
     """
 
@@ -72,12 +76,15 @@ class Gate:
         # It is echoed into pages, and no server in front of us needs it.
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-forwarded-prefix"]
         headers = Headers(scope=scope)
+        behind_tls = self._own.lower().startswith("https://")
+        scope.setdefault("state", {})["is_secure"] = behind_tls or scope["scheme"] in ("https", "wss")
+        if behind_tls:
+            scope["client"] = client_behind(scope.get("client"), headers)
         try:
             user, secret = await self._who(scope["path"], headers)
         except InspectorError as error:
             await _answer(scope, send, 503 if isinstance(error, StoreUnavailable) else 500, str(error))
             return
-        scope.setdefault("state", {})
         scope["state"]["user"], scope["state"]["session"] = user, secret
         why = self._forged(scope, headers, by_cookie=user is None or not user.token) or self._anothers_page(scope, user)
         if why:
@@ -181,6 +188,27 @@ def cookie_value(headers: Headers, name: str) -> str:
     return cookies[name].value if name in cookies else ""
 
 
+def client_behind(peer: tuple[str, int] | None, headers: Headers) -> tuple[str, int] | None:
+    """Who asks: for a server on this machine the client that it names last, else who is connected.
+
+    What stands before the last one, the client may have written itself.
+    """
+    if peer is None or not _is_loopback(peer[0]):
+        return peer
+    named = ",".join(headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(named)), 0
+    except ValueError:
+        return peer
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def same_site(target: str) -> str:
     """Where to go after logging in: a path of this desk, and never another place."""
     parts = urlsplit(target)
@@ -203,7 +231,7 @@ def _with_headers(scope: Scope, send: Send) -> Send:
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
-            if scope["scheme"] == "https":
+            if scope["state"]["is_secure"]:
                 headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             if scope["path"].startswith(API):
                 headers.setdefault("Cache-Control", "no-store")

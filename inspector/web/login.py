@@ -57,7 +57,7 @@ def login_router(desk: Desk, cookie: str, oidc: bool) -> APIRouter:
             return page(next, 503, name, str(error))
         await in_thread(desk.audit, user, "logged in", "web desk", {"from": address})
         response = RedirectResponse(same_site(next), 303)
-        set_session(response, cookie, secret, user, request.url.scheme == "https", desk)
+        set_session(response, cookie, secret, user, request.state.is_secure, desk)
         return response
 
     @routes.post("/logout")

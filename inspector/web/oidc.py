@@ -34,7 +34,7 @@ def oidc_router(desk: Desk, cookie: str, provider: Provider) -> APIRouter:
         except InspectorError as error:
             return sorry(error, 502)
         response = RedirectResponse(url, 303, {"Cache-Control": "no-store"})
-        is_secure = request.url.scheme == "https"
+        is_secure: bool = request.state.is_secure
         response.set_cookie(
             asking, browser, max_age=int(ASK_S), path="/oidc", secure=is_secure, httponly=True, samesite="lax"
         )
@@ -55,7 +55,7 @@ def oidc_router(desk: Desk, cookie: str, provider: Provider) -> APIRouter:
         about = {"from": address, "by": provider.options.issuer}
         await in_thread(desk.audit, user, "logged in", "web desk", about)
         response = RedirectResponse(target, 303)
-        set_session(response, cookie, secret, user, request.url.scheme == "https", desk)
+        set_session(response, cookie, secret, user, request.state.is_secure, desk)
         response.delete_cookie(asking, path="/oidc")
         return response
 

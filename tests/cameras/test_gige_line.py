@@ -91,7 +91,7 @@ def test_every_part_has_one_verdict_whatever_breaks(tmp_path: Path) -> None:
     (metrics,) = free_ports(1)
     camera_run = ("camera", "run", str(path), "--results", str(results), "--metrics", f"127.0.0.1:{metrics}")
     with (
-        fake_camera("--lost", "0.0005") as camera,
+        fake_camera("--lost", "0.002") as camera,
         process(served, "serve", str(path)) as service,
         process(streamed, *camera_run) as program,
     ):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from rpc_line import wait_for
-from web_desk import NASTY_PART, PASSWORD, PEOPLE, WebDesk
+from starlette.datastructures import Headers
+from web_desk import NASTY_PART, PASSWORD, PEOPLE, WebDesk, prepare, serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from inspector.access.identity import Role
 from inspector.records.audit import AuditLog
 from inspector.web.bodies import BodyTooLarge, bounded
-from inspector.web.gate import same_site
+from inspector.web.gate import client_behind, same_site
 
 FOREIGN = "https://evil.example"
 
@@ -167,6 +169,56 @@ def test_wrong_passwords_lock_out_say_so_and_are_on_record(desk: WebDesk) -> Non
         with closing(desk.client("ada")) as admin:
             assert admin.delete("/api/v1/users/vera/failures").status_code == 204
         assert guesser.post("/login", data={"name": "vera", "password": PASSWORD}).status_code == 303
+
+
+OUTSIDE = "https://line1.plant.local"
+
+
+def test_behind_a_server_that_speaks_tls_each_client_waits_for_itself_and_the_cookie_stays_on_tls(
+    tmp_path: Path,
+) -> None:
+    right, wrong = {"name": "vera", "password": PASSWORD}, {"name": "vera", "password": "guess"}
+    with (
+        serving(prepare(tmp_path, 0, web=f'address = "{OUTSIDE}"')) as behind,
+        httpx.Client(base_url=behind.url, headers={"Origin": OUTSIDE}, trust_env=False) as proxy,
+    ):
+        # What the guesser wrote itself stands first.
+        guesser, other = {"X-Forwarded-For": "10.0.0.8, 10.0.0.7"}, {"X-Forwarded-For": "10.0.0.8"}
+        statuses = [proxy.post("/login", data=wrong, headers=guesser).status_code for _ in range(5)]
+        assert statuses == [401, 401, 401, 401, 429]
+        assert "from 10.0.0.7: wait" in proxy.post("/login", data=right, headers=guesser).text
+        answer = proxy.post("/login", data=right, headers=other)
+    assert answer.status_code == 303
+    assert "; secure" in answer.headers["set-cookie"].lower()
+    assert "max-age" in answer.headers["strict-transport-security"]
+
+
+def test_without_tls_the_cookie_is_taken_by_browsers_and_nobody_speaks_for_others(desk: WebDesk) -> None:
+    with closing(desk.client()) as client:
+        form = {"name": "vera", "password": PASSWORD}
+        answer = client.post("/login", data=form, headers={"X-Forwarded-For": "10.0.0.9"})
+    assert "; secure" not in answer.headers["set-cookie"].lower()
+    assert "strict-transport-security" not in answer.headers
+    entries = list(AuditLog(desk.data_dir / "audit.jsonl").entries())
+    assert [one.details["from"] for one in entries if one.action == "logged in"][-1] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "named", "client"),
+    [
+        pytest.param("127.0.0.1", ["10.0.0.7"], "10.0.0.7", id="a server on this machine"),
+        pytest.param("::1", ["2001:db8::7"], "2001:db8::7", id="by IPv6"),
+        pytest.param("127.0.0.1", ["10.0.0.8", "10.0.0.7"], "10.0.0.7", id="the last of several headers"),
+        pytest.param("127.0.0.1", ["10.0.0.7, junk"], "127.0.0.1", id="no address"),
+        pytest.param("127.0.0.1", [], "127.0.0.1", id="names nobody"),
+        pytest.param("10.0.0.9", ["10.0.0.7"], "10.0.0.9", id="from another machine"),
+    ],
+)
+def test_only_a_server_on_this_machine_is_believed_whom_it_speaks_for(peer: str, named: list[str], client: str) -> None:
+    headers = Headers(raw=[(b"x-forwarded-for", one.encode()) for one in named])
+    found = client_behind((peer, 4711), headers)
+    assert found is not None
+    assert found[0] == client
 
 
 @pytest.mark.parametrize(
