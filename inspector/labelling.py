@@ -7,10 +7,10 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from inspector.errors import ConfigError, FrameError, ImageStoreError, LabelInvalid, NotFound
+from inspector.errors import AccessDenied, ConfigError, FrameError, ImageStoreError, LabelInvalid, NotFound
 from inspector.imaging.archive import unarchive
 from inspector.imaging.decode import DecodeLimits, decode
 from inspector.imaging.normalise import to_8_bit, to_grey
@@ -26,6 +26,8 @@ from inspector.records.store import Store
 
 MAX_MASK_BYTES = 64 << 20
 _SHOWN = 20
+_AHEAD = timedelta(minutes=5)
+"""How far another machine's clock may be before ours."""
 _ALIKE = 0.8
 _CLASS_NUMBERS = 32
 """A mask whose brightest value is below this holds 0 and 1, or class numbers: each of them marks."""
@@ -88,10 +90,12 @@ class Labelling:
         *,
         new_class: bool = False,
         versions: Mapping[tuple[str, int], int] | None = None,
+        only_of: str = "",
     ) -> int:
         """Add labels, all or none; those without a time get `now`. Returns how many say something new.
 
-        Raises LabelInvalid that names every problem; NotFound, ImageStoreError and what the store raises, also for `versions`.
+        With `only_of` nobody else may say anything new. Raises LabelInvalid that names every problem; AccessDenied, NotFound,
+        ImageStoreError and what the store raises, also for `versions`.
         """
         masks: dict[str, bytes] = {}
         known = self.store.label_classes()
@@ -108,6 +112,8 @@ class Labelling:
         if problems:
             more = f"\nand {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
             raise LabelInvalid("\n".join(problems[:_SHOWN]) + more + "\nnothing was labelled")
+        if only_of:
+            self._check_authors(wanted, labels, only_of)
         for data in masks.values():
             self.images.keep(data, "image/png")
         added = self.store.add_labels(labels, versions)
@@ -116,12 +122,31 @@ class Labelling:
             self.images.keep(data, "image/png")
         return added
 
+    def _check_authors(self, wanted: Sequence[Wanted], labels: Sequence[Label], author: str) -> None:
+        """Raise AccessDenied if anybody but `author` would say something new: what they have said already is no news."""
+        for one, label in zip(wanted, labels, strict=True):
+            if label.author == author:
+                continue
+            said = [old for old in self.store.labels(label.line, label.sequence).history if old.author == label.author]
+            if not said or not said[-1].says_the_same(label):
+                where = f"{one.where}: " if one.where else ""
+                raise AccessDenied(
+                    f"{where}the label of #{label.sequence} is under the name of {label.author[:80]!a}, and {author} may "
+                    "bring in only their own: leave the author out, or ask an approver to bring it in\nnothing was labelled"
+                )
+
     def _label(self, wanted: Wanted, now: datetime, masks: dict[str, bytes]) -> Label:
         found = find_part(self.store, self.line, wanted.part)
         if len(found) > 1:
             numbers = ", ".join(f"#{stored.inspection.sequence}" for stored in found[:5])
             raise LabelInvalid(f"part {wanted.part!a} was inspected {len(found)} times: name one of {numbers}")
         what = label_name(wanted.what)
+        if wanted.time is not None and wanted.time > now + _AHEAD:
+            given, here = (f"{one.astimezone(UTC):%Y-%m-%d %H:%M}" for one in (wanted.time, now))
+            raise LabelInvalid(
+                f"its time {given} UTC lies ahead, it is {here} UTC here: correct it; a time without a zone is taken as UTC, "
+                "so give local ones as 2026-03-02T06:00:00+01:00"
+            )
         areas: list[Area] = []
         frame = _frame(found[0], wanted.image) if wanted.image or wanted.areas else None
         if wanted.areas:

@@ -328,3 +328,17 @@ def test_processes_that_label_at_once_lose_nothing(line_file: Path, writers: lis
     found = _labels(line_file, 1)
     assert len(found.history) == 16
     assert {label.what for label in found.current} == {"unsure"}
+
+
+@pytest.mark.parametrize(("ahead_min", "taken"), [(3, True), (10, False)])
+def test_no_label_is_of_a_time_to_come(line_file: Path, tmp_path: Path, ahead_min: int, taken: bool) -> None:
+    # Without a zone, as a spreadsheet writes it: UTC.
+    time = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=ahead_min)
+    file = tmp_path / "labels.csv"
+    file.write_text(f"part,label,time\n#1,good,2026-03-02T07:00:00Z\n#2,good,{time.isoformat()}\n")
+    result = _run("import-labels", line_file, file, "--by", "anna")
+    assert (result.exit_code == 0) is taken
+    assert _labelled_numbers(line_file) == ([1, 2] if taken else [])
+    if not taken:
+        assert "line 3: its time " in str(result.exception)
+        assert "a time without a zone is taken as UTC" in str(result.exception)

@@ -236,6 +236,9 @@ FILES = [
     pytest.param("x.zip", b"PK\x03\x04", "looks like no format|no whole ZIP|no column", id="half an archive"),
     pytest.param("../../x.json", b"[]", "no label", id="an empty list under a path"),
     pytest.param("x.csv", b"part,label\n#28,good\n#999999,good\n", "not on record", id="one unknown part of two"),
+    pytest.param(
+        "x.csv", b"part,label,time\n#28,good,2999-01-01T06:00:00\n", "line 2: its time 2999", id="a time to come"
+    ),
     pytest.param("x.csv", b"", "is empty", id="nothing"),
     pytest.param("x.json", b'{"images": NaN}', "NaN is no number", id="NaN"),
 ]
@@ -248,6 +251,22 @@ def test_files_that_are_refused(own: WebDesk, erna: httpx.Client, file: str, con
     assert status in (404, 422)
     assert any(one in message for one in says.split("|")), message
     assert own.store.labels(LINE, 28).history == ()
+
+
+def test_labels_under_other_names_need_an_approver(own: WebDesk, erna: httpx.Client) -> None:
+    content = b"part,label,author\n#60,good,erna\n#60,good,otto\n#60,good,otto\n"
+    refused = erna.post(f"{API}/label-files", params={"file": "x.csv"}, content=content)
+    status, kind, message = reason(refused)
+    assert (status, kind) == (403, "AccessDenied")
+    assert "line 3: the label of #60 is under the name of 'otto'" in message
+    assert "ask an approver" in message
+    assert own.store.labels(LINE, 60).history == (), "all or nothing"
+    with closing(own.client("anton")) as anton:
+        assert anton.post(f"{API}/label-files", params={"file": "x.csv"}, content=content).json()["added"] == 2
+    last = [one for one in AuditLog(own.data_dir / AUDIT_FILE).entries() if one.action == "imported labels"][-1]
+    assert (last.actor, last.details["authors"]) == ("anton", {"otto": 2, "erna": 1})
+    again = erna.post(f"{API}/label-files", params={"file": "x.csv"}, content=content)
+    assert again.json() == {"labels": 3, "added": 0}, "what others have said already goes through"
 
 
 def test_a_bomb_is_refused(erna: httpx.Client) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from inspector.access.identity import Role
-from inspector.errors import ImageStoreError, InvalidRequest, Overloaded
+from inspector.errors import AccessDenied, ImageStoreError, InvalidRequest, Overloaded
 from inspector.formats.exporting import export_labels
 from inspector.formats.registry import FORMATS, format_named, read_labels
 from inspector.formats.sources import open_source
@@ -30,6 +31,8 @@ from inspector.web.desk import Desk, in_thread
 
 _CHECKED_EVERY = 8 << 20
 _EXPORTING = threading.Lock()
+_MOST_AUTHORS = 100
+"""Of how many authors an audit row says how many labels are theirs."""
 _SUFFIX = re.compile(r"\.(zip|json|csv)", re.IGNORECASE)
 
 
@@ -67,7 +70,10 @@ def router(desk: Desk) -> APIRouter:
     async def import_(
         request: Request, file: str, format_: str = "", new_class: bool = False, user: User = needs(Role.ENGINEER)
     ) -> Imported:
-        """Add the labels of a file that is sent as the body: all of them, or none. `file` is its name."""
+        """Add the labels of a file that is sent as the body: all of them, or none. `file` is its name.
+
+        Labels under other people's names need the role approver, unless these said so before; times are UTC unless they say.
+        """
         suffix = _SUFFIX.fullmatch(Path(file.replace("\\", "/")).suffix)
         if suffix is None:
             raise InvalidRequest(f"{file[:80]!a} is no ZIP, JSON or CSV file: pack a folder of labels as a ZIP file")
@@ -129,8 +135,14 @@ def _import(desk: Desk, user: User, path: Path, file: str, name: str, new_class:
     with open_source(path) as (source, given):
         wanted = read_labels(source, given, user.name, name)
     labelling = Labelling(desk.store, desk.pictures, desk.line)
-    added = labelling.add(wanted, desk.clock(), new_class=new_class)
-    desk.audit(user, "imported labels", file, {"labels": len(wanted), "added": added})
+    only_of = "" if user.may(Role.APPROVER) else user.name
+    try:
+        added = labelling.add(wanted, desk.clock(), new_class=new_class, only_of=only_of)
+    except AccessDenied as error:
+        desk.refuse(user.name, "web request", "POST /api/v1/label-files", str(error))
+        raise
+    authors = dict(Counter(one.author for one in wanted).most_common(_MOST_AUTHORS))
+    desk.audit(user, "imported labels", file, {"labels": len(wanted), "added": added, "authors": authors})
     return Imported(labels=len(wanted), added=added)
 
 

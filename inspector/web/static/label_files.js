@@ -33,6 +33,7 @@
         make("p", { class: "muted", style: "margin:0" }, "A ZIP file with the pictures. What the format has no word for is kept beside, so that it comes back as it was."),
         make("div", { class: "canvas-row" }, make("label", {}, "Bring in", file),
           make("div", { class: "canvas-actions", style: "margin:0" }, make("button", { type: "button", class: "is-main", onclick: send }, "Import"))),
+        make("p", { class: "muted", style: "margin:0" }, "A time without a zone counts as UTC. What others have not said yet, an approver brings in under their names."),
         make("label", { style: "display:flex;gap:6px;align-items:center" }, otherClass, "Classes are not known ones misspelt"),
         told, make("div", { class: "canvas-actions" }, make("button", { type: "button", onclick: close }, "Close"))));
     dialog.addEventListener("close", () => dialog.remove());
