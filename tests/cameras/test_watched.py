@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from toys import toy_png
 
-from inspector.cameras.sources.shown_files import ShownFiles
+from inspector.cameras.sources.shown_files import Look, ShownFiles
 from inspector.cameras.sources.source import Lost, Taken
 from inspector.cameras.sources.watched import WatchedFolder
 from inspector.errors import SourceError
@@ -370,14 +370,75 @@ def test_a_memory_without_room_stops_the_showing(share: Share, monkeypatch: pyte
 
 def test_the_oldest_are_forgotten_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspector.cameras.sources.shown_files.MOST", 3)
-    from inspector.cameras.sources.shown_files import Look
-
     shown = ShownFiles(tmp_path / "shown")
     shown.open()
     for number in range(5):
         shown.sent(f"{number}.png", Look(1, number, f"{number}"))
     assert [shown.is_known(f"{number}.png", 1, number) for number in range(5)] == [False, False, True, True, True]
     shown.close()
+
+
+def _shown(path: Path, *numbers: int) -> ShownFiles:
+    """A memory that is open, and in which two names get these pictures in turn."""
+    shown = ShownFiles(path)
+    shown.open()
+    for number in numbers:
+        look = Look(1, number, f"{number}")
+        shown.begin(f"{number % 2}.png", look)
+        shown.sent(f"{number % 2}.png", look)
+    return shown
+
+
+def test_the_memory_does_not_grow_without_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures under the same names, as a camera writes that overwrites its last ones."""
+    monkeypatch.setattr("inspector.cameras.sources.shown_files._SPARE_LINES", 10)
+    path = tmp_path / "shown"
+    most = 0
+    shown = _shown(path)
+    for number in range(50):
+        name, look = f"{number % 2}.png", Look(1, number, f"{number}")
+        shown.begin(name, look)
+        shown.sent(name, look)
+        most = max(most, len(path.read_text().splitlines()))
+    assert most <= 2 * 2 + 10
+    assert [shown.is_known(f"{number % 2}.png", 1, number) for number in range(50)] == [False] * 48 + [True] * 2
+    with pytest.raises(SourceError, match="in use by another program"):
+        ShownFiles(path).open()
+    shown.close()
+    again = _shown(path)
+    assert [again.is_known(f"{number % 2}.png", 1, number) for number in range(50)] == [False] * 48 + [True] * 2
+    assert [one.name for one in tmp_path.iterdir()] == ["shown"]
+    again.close()
+
+
+def test_a_long_memory_of_before_is_shortened_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shown"
+    _shown(path, *range(50)).close()
+    with path.open("a") as file:
+        file.write('{"file": "2.png", "size": 1, "written_ns": 50, "digest": "", "state": "begun"}')
+    assert len(path.read_text().splitlines()) == 101
+    monkeypatch.setattr("inspector.cameras.sources.shown_files._SPARE_LINES", 10)
+    shown = ShownFiles(path)
+    assert shown.open() == ["2.png"], "begun and not known as sent"
+    assert len(path.read_text().splitlines()) == 3
+    shown.close()
+    assert shown.open() == []
+    shown.close()
+
+
+def test_a_memory_that_cannot_be_written_anew_grows_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("inspector.cameras.sources.shown_files._SPARE_LINES", 10)
+    path = tmp_path / "shown"
+    (tmp_path / "shown.new").mkdir()
+    shown = _shown(path, *range(50))
+    shown.close()
+    assert len(path.read_text().splitlines()) == 100
+    assert 1 <= caplog.text.count("cannot be written anew") < 5
+    assert ShownFiles(path).open() == []
 
 
 @pytest.mark.parametrize("seed", range(3))
