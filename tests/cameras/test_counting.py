@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.cameras.sources.clocks import CameraClock
+from inspector.cameras.sources.clocks import CameraClock, WallClock, time_of_day
 from inspector.cameras.sources.counting import FrameCounter, Step
 
 MS = 1_000_000
@@ -150,3 +151,31 @@ def test_a_clock_that_goes_back_is_told_and_learned_anew() -> None:
     assert clock.to_host(0) is not None
     assert "the camera's clock went back by 0.008 s" in clock.arrival(1 * MS, 1010 * MS)
     assert clock.to_host(1 * MS) is None
+
+
+@pytest.mark.parametrize("step_ns", [0, 3_600_000 * MS, -3_600_000 * MS, 40 * MS, -40 * MS])
+def test_a_wall_clock_that_is_set_moves_no_arrival(step_ns: int) -> None:
+    """Stamps by the wall clock, of frames that came 5 ms before they are looked at; it is set between stamp and look, too."""
+    clock, ahead_ns = WallClock(), 1_700_000_000_000 * MS
+    for number in range(2000):
+        now_ns = number * 10 * MS
+        set_ns = step_ns if number >= 1000 else 0
+        stamp_ns = now_ns - 5 * MS + ahead_ns + (step_ns if number > 1003 else 0)
+        at_ns = clock.to_monotonic(stamp_ns, now_ns, now_ns + ahead_ns + set_ns)
+        late_ns = 5 * MS if step_ns and number >= 1000 else 0
+        assert at_ns == now_ns - 5 * MS + late_ns
+    later_ns = now_ns + 10_000 * MS
+    stamp_ns = later_ns - 5 * MS + ahead_ns + step_ns
+    assert clock.to_monotonic(stamp_ns, later_ns, later_ns + ahead_ns + step_ns) == later_ns - 5 * MS, "trusted again"
+
+
+def test_a_wall_clock_that_is_hastened_is_trusted() -> None:
+    clock = WallClock()
+    for number in range(1000):
+        now_ns = number * 100 * MS
+        ahead_ns = round(5e-4 * now_ns)
+        assert clock.to_monotonic(now_ns + ahead_ns - 5 * MS, now_ns, now_ns + ahead_ns) == now_ns - 5 * MS
+
+
+def test_the_time_of_day_is_that_of_the_wall_clock_now() -> None:
+    assert time_of_day(3_000 * MS, 5_000 * MS, 100_000 * MS) == datetime.fromtimestamp(98, UTC)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from gige import fake_camera, first, source
 
+from inspector.cameras.sources import genicam
 from inspector.cameras.sources.source import Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import PixelFormat
@@ -74,6 +77,31 @@ def test_a_pulse_gives_a_frame_and_nothing_else_does() -> None:
         took_s = time.monotonic() - began_s
     assert all(isinstance(grab, Taken) for grab in grabs)
     assert took_s > 0.4, "25 frames of 50 pulses a second; freely they would come in a quarter of a second"
+
+
+@pytest.mark.parametrize("step_s", [5, -5])
+def test_a_clock_of_this_computer_that_is_set_moves_no_frame(monkeypatch: pytest.MonkeyPatch, step_s: int) -> None:
+    """As NTP does. Aravis' stamps of arrival are then from before it was set."""
+    offsets_s = [0]
+    stepped = SimpleNamespace(
+        monotonic=time.monotonic,
+        monotonic_ns=time.monotonic_ns,
+        time_ns=lambda: time.time_ns() + offsets_s[-1] * 1_000_000_000,
+    )
+    monkeypatch.setattr(genicam, "time", stepped)
+    with fake_camera(), closing(source(rate_hz=40.0, buffers=128)) as camera:
+        camera.open()
+        grabs = camera.grabs()
+        first(30, grabs)
+        offsets_s.append(step_s)
+        for _ in range(30):
+            (grab,) = first(1, grabs)
+            assert isinstance(grab, Taken)
+            assert grab.exposed_s is not None
+            assert 0 <= time.monotonic() - grab.exposed_s < 3
+            assert grab.frame.capture_time is not None
+            off_s = (grab.frame.capture_time - datetime.now(UTC)).total_seconds()
+            assert off_s == pytest.approx(step_s, abs=3)
 
 
 def test_packets_that_do_not_come_are_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -216,6 +218,29 @@ def test_frames_lost_right_after_the_start_are_a_gap(producer: Path, tl_type: st
     grabs, _ = played(twin, producer, 2 + len(lost))
     assert [grab.count for grab in grabs if isinstance(grab, Lost)] == lost
     assert all("was the first to arrive since the start" in one.why for one in grabs if isinstance(one, Lost))
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_clock_of_this_computer_that_is_set_moves_no_frame(
+    producer: Path, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    """As NTP does: frames are matched to parts by when they were exposed, and records have the time of day as it is now."""
+    twin, began_s = Twin(), time.monotonic()
+    twin.script = [twin.buffer(number) for number in range(1, 21)]
+
+    def time_ns() -> int:
+        return time.time_ns() + (step_s * 1_000_000_000 if len(twin.script) < 10 else 0)
+
+    stepped = SimpleNamespace(monotonic=time.monotonic, monotonic_ns=time.monotonic_ns, time_ns=time_ns)
+    monkeypatch.setattr(gentl, "time", stepped)
+    grabs, _ = played(twin, producer, 20)
+    for number, grab in enumerate(grabs, 1):
+        assert isinstance(grab, Taken)
+        assert grab.exposed_s is not None
+        assert began_s - 1 < grab.exposed_s <= time.monotonic()
+        assert grab.frame.capture_time is not None
+        off_s = (grab.frame.capture_time - datetime.now(UTC)).total_seconds()
+        assert off_s == pytest.approx(step_s if number > 10 else 0, abs=10)
 
 
 def test_a_trigger_is_set_and_its_rate_is_not_known(producer: Path) -> None:

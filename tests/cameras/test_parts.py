@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import cv2
 import numpy as np
@@ -257,6 +259,19 @@ def test_a_second_frame_of_a_part_is_not_shown(caplog: pytest.LogCaptureFixture)
         plc.reading = Reading(1, "A-1")
         belt.coming += [shot(), shot()]
         wait_for(lambda: "of no part that" in caplog.text, "the double trigger in the log")
+    assert told_of(told) == [("A-1", None)]
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_clock_of_this_computer_that_is_set_does_not_part_frames_from_counts(step_s: int) -> None:
+    plc, belt = Plc(), Belt()
+    with running(plc, belt) as told:
+        time.sleep(FAR_S)
+        plc.reading = Reading(1, "A-1")
+        taken = shot()
+        stamped = replace(taken.frame, capture_time=datetime.now(UTC) + timedelta(seconds=step_s))
+        belt.coming.append(replace(taken, frame=stamped, exposed_s=time.monotonic()))
+        wait_for(lambda: len(told) == 1, "the part")
     assert told_of(told) == [("A-1", None)]
 
 

@@ -13,13 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from inspector.cameras.sources.aravis import aravis
 from inspector.cameras.sources.buffers import Pool
-from inspector.cameras.sources.clocks import CameraClock
+from inspector.cameras.sources.clocks import CameraClock, WallClock, time_of_day
 from inspector.cameras.sources.counting import FIRST_OF_GIGE, FIRST_OF_USB3, FrameCounter
 from inspector.cameras.sources.genicam_setup import (
     PIXEL_FORMATS,
@@ -53,6 +52,7 @@ class GenicamSource:
         self._options = GenicamOptions(**options)
         self._counter = FrameCounter()
         self._clock = CameraClock()
+        self._wall = WallClock()
         self._camera: Any = None
         self._stream: Any = None
         self._pool: Pool | None = None
@@ -139,6 +139,7 @@ class GenicamSource:
                     f"camera {self._options.device} does not answer any more: look at its power and cable"
                 )
             buffer = self._stream.timeout_pop_buffer(wait_us)
+            self._wall.look(time.monotonic_ns(), time.time_ns())
             if buffer is None:
                 yield None
                 self._check_silence()
@@ -268,18 +269,20 @@ class GenicamSource:
     def _frame(self, buffer: Any, pool: Pool, taken_ns: int, origin: str) -> Taken:
         width, height, code = self._shape
         stride = self._row_bytes(buffer)
+        now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
         # When its first packet came, until the camera's clock is known.
-        at_ns, uncertainty_ms = int(buffer.get_system_timestamp()), None
+        at_ns = self._wall.to_monotonic(int(buffer.get_system_timestamp()), now_ns, wall_ns)
+        uncertainty_ms = None
         if taken_ns:
             fault = self._clock.arrival(taken_ns, at_ns)
             if fault:
                 log.error("camera %s: %s; its times are taken anew", self._options.device, fault)
             if (at := self._clock.to_host(taken_ns)) is not None:
                 at_ns, uncertainty_ms = at.at_ns, at.uncertainty_ms
-        capture_time = datetime.fromtimestamp(at_ns / 1e9, UTC)
+        capture_time = time_of_day(at_ns, now_ns, wall_ns)
         data = pool.lend(buffer, stride * height)
         frame = Frame(0, self._formats[code], width, height, stride, data, capture_time=capture_time)
-        return Taken(frame, origin, uncertainty_ms=uncertainty_ms)
+        return Taken(frame, origin, uncertainty_ms=uncertainty_ms, exposed_s=at_ns / 1e9)
 
     def _latch(self, library: Any) -> None:
         """Ask the camera for its time, if it can tell it."""
@@ -289,9 +292,9 @@ class GenicamSource:
             if not camera.is_feature_available(command) or not camera.is_feature_available(value):
                 continue
             with told(library, "the camera's clock cannot be read", "it is opened anew"):
-                asked_ns = time.time_ns()
+                asked_ns = time.monotonic_ns()
                 camera.execute_command(command)
-                answered_ns = time.time_ns()
+                answered_ns = time.monotonic_ns()
                 ticks = camera.get_integer(value)
             hz = camera.get_device().get_timestamp_tick_frequency() if camera.is_gv_device() else 1_000_000_000
             self._clock.latch(ticks * 1_000_000_000 // (hz or 1_000_000_000), asked_ns, answered_ns)

@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from inspector.cameras.sources.clocks import CameraClock
+from inspector.cameras.sources.clocks import CameraClock, time_of_day
 from inspector.cameras.sources.counting import FIRST_OF_GIGE, FIRST_OF_USB3, FrameCounter
 from inspector.cameras.sources.genicam_setup import buffers_for, house_format, is_near, missed_while_away
 from inspector.cameras.sources.source import LOOK_S, Found, Grab, Lost, Taken
@@ -172,7 +171,8 @@ class GentlSource:
 
     def _read(self, buffer: Any) -> tuple[int, int, Grab]:
         """Number and time of a buffer, and its frame, copied, or why there is none."""
-        number, taken_ns, now_ns = int(buffer.module.frame_id), int(buffer.timestamp_ns), time.time_ns()
+        number, taken_ns, now_ns = int(buffer.module.frame_id), int(buffer.timestamp_ns), time.monotonic_ns()
+        wall_ns = time.time_ns()
         origin = f"frame {number}"
         components = buffer.payload.components
         if len(components) != 1:
@@ -192,10 +192,8 @@ class GentlSource:
         if taken_ns and (at := self._clock.to_host(taken_ns)) is not None:
             at_ns, uncertainty_ms = at.at_ns, at.uncertainty_ms
         stride = len(data) // now[1] if now[1] else 0
-        taken = Frame(
-            0, pixel_format, now[0], now[1], stride, data, capture_time=datetime.fromtimestamp(at_ns / 1e9, UTC)
-        )
-        return number, taken_ns, Taken(taken, origin, uncertainty_ms=uncertainty_ms)
+        taken = Frame(0, pixel_format, now[0], now[1], stride, data, capture_time=time_of_day(at_ns, now_ns, wall_ns))
+        return number, taken_ns, Taken(taken, origin, uncertainty_ms=uncertainty_ms, exposed_s=at_ns / 1e9)
 
     def close(self) -> None:
         """Stop the camera and free the producer."""

@@ -93,7 +93,8 @@ class LineScan:
             frame = Frame(
                 0, pixel_format, width, height, 0, np.ascontiguousarray(one.rows).tobytes(), capture_time=time
             )
-            yield Taken(frame, origin, uncertainty_ms=taken.uncertainty_ms if taken is not None else None)
+            known = (taken.uncertainty_ms, taken.exposed_s) if taken is not None else (None, None)
+            yield Taken(frame, origin, uncertainty_ms=known[0], exposed_s=known[1])
 
 
 def _rows_of(frame: Frame) -> Rows | None:

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from inspector.cameras.sources.part_count import Count, Missed, PartCount
 from inspector.cameras.sources.plc_readers import PlcReader
@@ -117,8 +116,7 @@ class NumberedSource:
 def _exposed_s(taken: Taken) -> float:
     """When the frame was exposed, on the monotonic clock; when it came, if the camera does not say."""
     now_s = time.monotonic()
-    at = taken.frame.capture_time
-    return now_s if at is None else now_s - max(0.0, (datetime.now(UTC) - at).total_seconds())
+    return now_s if taken.exposed_s is None else min(taken.exposed_s, now_s)
 
 
 class _Sampler:

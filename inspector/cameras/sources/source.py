@@ -18,6 +18,7 @@ LOOK_S = 0.1
 class Taken:
     """A part and its frame, whose own trigger is still 0. Its `capture_time` is right within `uncertainty_ms`, if known.
 
+    `exposed_s` is when it was exposed on the monotonic clock, which nobody sets, if that is known: parts are told apart by it.
     `trigger` is the part's number where something counts for the whole station; without it the next one is given.
     `origin` says where it came from: a file, the camera's own number of the frame.
     """
@@ -26,6 +27,7 @@ class Taken:
     origin: str = ""
     trigger: int | None = None
     uncertainty_ms: float | None = None
+    exposed_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import logging
 import queue
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -231,9 +232,9 @@ class VideoSource:
         pixels = frame.to_ndarray(format="gray" if grey else "rgb24")
         height, width = pixels.shape[:2]
         pixel_format = PixelFormat.MONO8 if grey else PixelFormat.RGB8
-        at = datetime.now(UTC) if self._address.live else None
+        at, at_s = (datetime.now(UTC), time.monotonic()) if self._address.live else (None, None)
         taken = Frame(0, pixel_format, width, height, 0, pixels.tobytes(), capture_time=at)
-        return Taken(taken, f"{self._address}, frame {number}")
+        return Taken(taken, f"{self._address}, frame {number}", exposed_s=at_s)
 
 
 class _Stamps:
