@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from inspector.records.compare_wish import COMPARE, CompareWish
 from inspector.records.comparisons import Comparisons
 from inspector.records.fit_wish import FIT, KINDS, SNAPSHOT, FitWish
 from inspector.records.images import ImageStore
-from inspector.records.job import Job, JobState, Point, Wanted
+from inspector.records.job import Job, JobState, News, Point, Wanted
 from inspector.records.jobs import Jobs
 from inspector.records.place import RecordsPlace, read_place
 from inspector.records.snapshots.format import read_snapshot
@@ -38,7 +38,7 @@ from inspector.records.store import Store
 from training.models.registry import KINDS as REGISTRY
 from training.models.registry import learns_by_steps
 from training.worker.child import order, read_order
-from training.worker.loop import WorkerLoop, WorkerOptions
+from training.worker.loop import WorkerLoop, WorkerOptions, _joined
 from training.worker.messages import Gathered, Teller
 from training.worker.tasks import Task, _plan, run_task
 
@@ -255,6 +255,46 @@ def test_a_child_that_is_killed_is_told_of(held: Held) -> None:
         job = held.desk.wait(held.number, lambda job: job.state.is_end)
     assert job.state is JobState.FAILED
     assert "ended with signal 9" in job.error
+
+
+def test_what_a_child_leaves_running_holds_up_no_worker_and_is_ended(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child, left = tmp_path / "child", tmp_path / "left"
+    child.write_text(
+        f'#!/bin/sh\nsleep 300 &\necho $! > {left}\nseq -f \'line %g\' 300\necho \'{{"result": {{"digest": "d"}}}}\'\n'
+    )
+    child.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(child))
+    monkeypatch.setattr("training.worker.loop._LINGER_S", 0.3)
+    monkeypatch.setattr("training.worker.loop._MOST_UNHEARD", 10)
+    number = desk.jobs.ask(TAKE, "anna")
+    loop = desk.work()
+    with at_work(loop):
+        try:
+            job = desk.wait(number, lambda job: job.state.is_end)
+            sleeper = int(left.read_text())
+            assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(int(left.read_text()), signal.SIGKILL)
+    assert (job.state, job.result) == (JobState.DONE, {"digest": "d"}), job.error
+    assert [line.text for line in desk.jobs.log(number)][-1] == "line 300"
+
+
+def test_what_waits_for_a_database_that_is_away_is_bounded() -> None:
+    untold = News()
+    for round_ in range(60):
+        points = tuple(Point(curve, round_ * 1000 + step, 0.5) for step in range(1000) for curve in ("a", "b"))
+        untold = _joined(untold, News("Learning", round_, 60, points, tuple(f"{round_} {n}" for n in range(100))))
+        assert len(untold.points) <= 20_000
+    assert (untold.done, len(untold.lines), untold.lines[-1]) == (59, 2000, "59 99")
+    assert "left out" in untold.lines[0]
+    for curve in ("a", "b"):
+        steps = [point.step for point in untold.points if point.curve == curve]
+        assert steps == sorted(steps)
+        assert steps[-1] == 59_999
+        assert steps[0] < 1000, "what is left out is spread over the curve"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from inspector.errors import NotFound, RecordsError
-from inspector.records.job import Heard, Job, News
+from inspector.records.job import Heard, Job, News, Point
 from inspector.records.jobs import LEASE_S, Jobs
 from inspector.records.place import RecordsPlace
 from training.worker.child import order
@@ -36,6 +37,14 @@ _AGAIN_S = 2.0
 _ERROR_LINES = 12
 _GRACE_S = 20.0
 """How long a child that is told to end may take to clean up."""
+_LINGER_S = 5.0
+"""How long what an ended child has left running may still hold its pipes."""
+_LOOK_S = 0.5
+_MOST_UNTOLD_LINES = 2000
+_MOST_UNTOLD_POINTS = 20_000
+"""What waits for a database that is away. Of more, the newest lines stay, and every other point of a curve."""
+_MOST_UNHEARD = 10_000
+"""Lines that a child is ahead of its worker; then it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +218,9 @@ class _Child:
             start_new_session=True,
             env={**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")},
         )
-        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(_MOST_UNHEARD)
+        self._ended_s: float | None = None
+        self._over = threading.Event()
         self._errors: list[str] = []
         assert self._process.stdin is not None
         for name, stream in (("out", self._process.stdout), ("err", self._process.stderr)):
@@ -222,15 +233,23 @@ class _Child:
     def _read(self, name: str, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                self._queue.put((name, line))
-        self._queue.put(None)
+                self._put((name, line))
+        self._put(None)
+
+    def _put(self, said: tuple[str, str] | None) -> None:
+        """Wait for room, unless nobody listens any more."""
+        while not self._over.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(said, timeout=_LOOK_S)
+                return
 
     def listen(self, gathered: Gathered, wait_s: float) -> bool:
-        """Take one line, if one comes in time; False once the child has said its last."""
+        """Take one line, if one comes in time; False once the child has said its last, or ended some seconds ago."""
+        lingers = self._lingers()
         try:
-            said = self._queue.get(timeout=max(0.0, wait_s))
+            said = self._queue.get(timeout=max(0.0, min(wait_s, _LOOK_S)))
         except queue.Empty:
-            return True
+            return not lingers
         if said is None:
             self._open -= 1
             return self._open > 0
@@ -245,22 +264,54 @@ class _Child:
     def listen_to_the_end(self, gathered: Gathered, *, kill: bool) -> None:
         """Everything that is left to hear; `kill` ends the child first."""
         if kill:
-            self.end()
-        while self._open and self.listen(gathered, _GRACE_S):
+            self._end_process(gathered)
+        while self._open and self.listen(gathered, _LOOK_S):
             pass
 
     def end(self) -> None:
-        """Let it clean up and end; end it if it does not."""
-        if self._process.poll() is None and self._open:
-            self._process.terminate()
-        try:
-            self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """Let it clean up and end; end it if it does not, and whatever it has begun."""
+        self._over.set()
+        self._end_process(Gathered())
         if self._process.stdin is not None and not self._process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+
+    def _end_process(self, gathered: Gathered) -> None:
+        if not self._has_ended() and self._open:
+            self._process.terminate()
+        end_s = time.monotonic() + _GRACE_S
+        while not self._has_ended() and time.monotonic() < end_s:
+            # It must not wait for room to say its last.
+            if not self._open or not self.listen(gathered, 0.05):
+                time.sleep(0.05)
+        self._kill_session()
+        self._process.wait()
+
+    def _has_ended(self) -> bool:
+        """It stays a zombie, so that its number is no other's before its session has ended."""
+        if self._process.returncode is not None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # somebody else has waited for it
+            return self._process.poll() is not None
+
+    def _lingers(self) -> bool:
+        """Whether it ended some seconds ago. What it left running is ended then: it held the pipes open."""
+        if not self._has_ended():
+            return False
+        now = time.monotonic()
+        if self._ended_s is None:
+            self._ended_s = now
+        if now - self._ended_s < _LINGER_S:
+            return False
+        self._kill_session()
+        return True
+
+    def _kill_session(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def obituary(self) -> str:
         """Of what it died, without a word of its own."""
@@ -272,4 +323,19 @@ class _Child:
 
 def _joined(first: News, second: News) -> News:
     stage = second if second.stage else first
-    return News(stage.stage, stage.done, stage.total, first.points + second.points, first.lines + second.lines)
+    lines = first.lines + second.lines
+    if len(lines) > _MOST_UNTOLD_LINES:
+        lines = ("… lines are left out here: the database was away", *lines[-(_MOST_UNTOLD_LINES - 1) :])
+    points = first.points + second.points
+    if len(points) > _MOST_UNTOLD_POINTS:
+        points = _thinned(points)
+    return News(stage.stage, stage.done, stage.total, points, lines)
+
+
+def _thinned(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Every other point of each curve, the last one always."""
+    by_curve: dict[str, list[Point]] = {}
+    for point in points:
+        by_curve.setdefault(point.curve, []).append(point)
+    kept = tuple(point for curve in by_curve.values() for point in reversed(curve[::-1][::2]))
+    return kept[-_MOST_UNTOLD_POINTS:]
