@@ -18,6 +18,8 @@ from inspector.records.schema import LATE_VIEW
 from inspector.records.set_tables import picture_descriptors, set_pictures
 
 _BLOCK = 1024
+MOST_GROUPED = 50_000
+"""Every picture is compared with every other: a billion pairs, a minute of two cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,32 +110,28 @@ class Descriptors:
         return [Alike(int(ids[i]), float(likeness[i])) for i in places if np.isfinite(likeness[i])]
 
     def groups(self, least: float, within: Sequence[int] | None = None) -> Sequence[Sequence[int]]:
-        """Picture ids in groups whose members are at least so like another of their group; groups of one are left out."""
+        """Picture ids in groups whose members are at least so like another of their group; groups of one are left out.
+
+        Of more than `MOST_GROUPED` pictures the newest are looked at.
+        """
         ids, vectors = self._all()
         if within is not None:
             chosen = np.isin(ids, np.asarray(within, np.int64))
             ids, vectors = ids[chosen], vectors[chosen]
         useful = np.linalg.norm(vectors, axis=1) > 0.5
-        ids, vectors = ids[useful], vectors[useful]
-        parent = np.arange(len(ids))
-
-        def root(node: int) -> int:
-            while parent[node] != node:
-                parent[node] = parent[parent[node]]
-                node = int(parent[node])
-            return node
-
-        for start in range(0, len(ids), _BLOCK):
+        ids, vectors = ids[useful][-MOST_GROUPED:], vectors[useful][-MOST_GROUPED:]
+        group = np.arange(len(ids))
+        for top in range(0, len(ids), _BLOCK):
             # Only those behind: a pair is looked at once.
-            products = vectors[start : start + _BLOCK] @ vectors[start:].T
-            for row, column in np.argwhere(products >= least):
-                if column > row:
-                    low, high = sorted((root(start + int(row)), root(start + int(column))))
-                    parent[high] = low
-        found: dict[int, list[int]] = {}
-        for place in range(len(ids)):
-            found.setdefault(root(place), []).append(int(ids[place]))
-        return sorted((group for group in found.values() if len(group) > 1), key=lambda group: (-len(group), group[0]))
+            for left in range(top, len(ids), _BLOCK):
+                alike = vectors[top : top + _BLOCK] @ vectors[left : left + _BLOCK].T >= least
+                alike &= group[top : top + _BLOCK, None] != group[None, left : left + _BLOCK]
+                rows, columns = np.nonzero(alike)
+                _unite(group, rows + top, columns + left)
+        order = np.argsort(group, kind="stable")
+        starts = np.flatnonzero(np.diff(group[order])) + 1
+        found = [ids[places].tolist() for places in np.split(order, starts) if len(places) > 1]
+        return sorted(found, key=lambda group: (-len(group), group[0]))
 
     def _all(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """All ids in order and their vectors, float32 (n, length); what is new since the last time is read."""
@@ -156,3 +154,16 @@ class Descriptors:
             order = np.argsort(all_ids)
             self._ids, self._vectors = all_ids[order], vectors[order]
             return self._ids, self._vectors
+
+
+def _unite(group: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+    """Make the groups of each pair of members one. `group` has the least member of every member's group."""
+    while True:
+        ours, theirs = group[first], group[second]
+        differ = ours != theirs
+        if not differ.any():
+            return
+        first, second, ours, theirs = first[differ], second[differ], ours[differ], theirs[differ]
+        np.minimum.at(group, np.maximum(ours, theirs), np.minimum(ours, theirs))
+        while not np.array_equal(lower := group[group], group):
+            group[:] = lower

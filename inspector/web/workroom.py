@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import ConfigError, DataError, NotFound
+from inspector.errors import ConfigError, DataError, NotFound, Overloaded
 from inspector.intake import Intake
 from inspector.likeness import describe_missing, descriptors_of
 from inspector.records.browsing import Browsing
@@ -27,6 +28,7 @@ from inspector.records.snapshots.wish import Wish
 from inspector.records.uploads import Uploads
 
 _FORGOTTEN_S = 7 * 86_400
+_GROUPS_KEPT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class Estimate:
     basis: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    least: float
+    found_s: float
+    groups: Sequence[Sequence[int]]
+
+
 class Workroom:
     """One for a desk. Thread-safe; everything may wait for the disk or the database."""
 
@@ -70,7 +79,8 @@ class Workroom:
         self._clock = clock
         self._describing = threading.Lock()
         self._rows: dict[str, tuple[int, SnapshotRow]] = {}
-        self._groups: tuple[tuple[float, int], Sequence[Sequence[int]]] | None = None
+        self._grouping = threading.Lock()
+        self._groups: _Groups | None = None
 
     # Snapshots
 
@@ -171,11 +181,19 @@ class Workroom:
             self._describing.release()
 
     def groups(self, least: float) -> Sequence[Sequence[int]]:
-        """Ids of pictures that are alike by at least so much, the largest group first; remembered until there are others."""
-        key = least, self.descriptors.count()
-        if self._groups is None or self._groups[0] != key:
-            self._groups = key, self.descriptors.groups(least)
-        return self._groups[1]
+        """Ids of pictures that are alike by at least so much, the largest group first; as they were some minutes ago, if they
+        were looked for. Raises Overloaded while somebody else looks for others.
+        """
+        known = self._groups
+        if known is None or known.least != least or time.monotonic() - known.found_s > _GROUPS_KEPT_S:
+            if not self._grouping.acquire(blocking=False):
+                raise Overloaded("pictures that are alike are being looked for already: try again in a minute")
+            try:
+                groups = self.descriptors.groups(least)
+                known = self._groups = _Groups(least, time.monotonic(), groups)
+            finally:
+                self._grouping.release()
+        return known.groups
 
     def make_room(self) -> None:
         """Forget uploads that nobody went on with."""

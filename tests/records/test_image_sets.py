@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import numpy as np
@@ -102,6 +103,38 @@ def test_the_nearest_and_the_groups_of_pictures(sets: ImageSets, store: Store) -
     assert descriptors.groups(0.99, within=ids[:4]) == [ids[:2], ids[2:4]]
     assert (descriptors.missing(5), descriptors.count(), descriptors.vector(999_999)) == ([], 6, None)
     assert Descriptors(store.database, 2, 4).nearest(first, 3) == [], "another version is not compared"
+
+
+def test_groups_of_many_pictures_are_those_that_pairs_one_by_one_give(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.records.descriptors._BLOCK", 7)
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(300, 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(1000, 1300)
+    descriptors = Descriptors(store.database, 1, 3)
+    monkeypatch.setattr(descriptors, "_all", lambda: (ids, vectors))
+    expected = [{int(one)} for one in ids]
+    for row, column in np.argwhere(vectors @ vectors.T >= 0.99):
+        one, other = (next(g for g in expected if ids[place] in g) for place in (row, column))
+        if one is not other:
+            expected.remove(other)
+            one |= other
+    wanted = sorted((sorted(g) for g in expected if len(g) > 1), key=lambda g: (-len(g), g[0]))
+    assert descriptors.groups(0.99) == wanted
+    assert 1 < len(wanted) < 100
+    monkeypatch.setattr("inspector.records.descriptors.MOST_GROUPED", 10)
+    assert {one for group in descriptors.groups(-1.0) for one in group} == set(range(1290, 1300)), "the newest"
+
+
+def test_that_all_pictures_are_alike_takes_no_time_for_each_pair(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptors = Descriptors(store.database, 1, 2)
+    ids, vectors = np.arange(5000), np.tile(np.asarray([[1, 0]], np.float32), (5000, 1))
+    monkeypatch.setattr(descriptors, "_all", lambda: (ids, vectors))
+    began_s = time.process_time()
+    assert descriptors.groups(0.99) == [ids.tolist()]
+    assert time.process_time() - began_s < 5, "12 million pairs"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from inspector.access.identity import Role
+from inspector.errors import InspectorError
 from inspector.part import Verdict
 from inspector.records.browsing import BrowseFilter, Frame
+from inspector.records.descriptors import MOST_GROUPED
 from inspector.records.image_sets import SetFilter, SetPicture
 from inspector.web.accounts.user import User
 from inspector.web.api.frames import position_of, text_of
@@ -190,7 +192,13 @@ async def _show_groups(desk: Desk) -> None:
 
     async def find() -> None:
         # Seconds with tens of thousands of pictures: the page is there before.
-        groups = await in_thread(desk.work.groups, least)
+        try:
+            groups = await in_thread(desk.work.groups, least)
+        except InspectorError as error:
+            place.clear()
+            with place:
+                told(f"{error}.", "warn")
+            return
         place.clear()
         with place:
             await _show_found(desk, groups)
@@ -204,6 +212,7 @@ async def _show_found(desk: Desk, groups: Sequence[Sequence[int]]) -> None:
         if groups
         else "No two pictures are so alike."
     )
+    told(f"Pictures of the last minutes may be missing; of more than {MOST_GROUPED:,} the newest are compared.")
     for group in groups[:_MOST_GROUPS]:
         tiles = await _tiles_of(desk, group[:12], {})
         with ui.element("section").classes("panel"):
