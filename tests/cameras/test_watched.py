@@ -268,7 +268,7 @@ def _turned_away(source: WatchedFolder) -> Lost:
     """What it announces first, to a program whose service refuses it then."""
     source.open()
     grabs = source.grabs()
-    lost = step(source, grabs)
+    lost = next((grab for grab in itertools.islice(grabs, 1000) if grab is not None), None)
     grabs.close()  # type: ignore[attr-defined]
     source.close()
     assert isinstance(lost, Lost)
