@@ -22,8 +22,9 @@ from labelled_line import LINE, START, LabelledLine, fill, png
 from postgres import PostgresServer
 from training_pictures import part
 
-from inspector.errors import DataError, NotFound
+from inspector.errors import ConfigError, DataError, NotFound
 from inspector.part import Box, ImageKind, Reason, Verdict
+from inspector.records import patterns
 from inspector.records.entries import Evidence
 from inspector.records.image_sets import ImageSets, NewPicture
 from inspector.records.images import ImageStore
@@ -297,9 +298,19 @@ NOTHING: list[Any] = [
 def test_nothing_to_take_leaves_nothing(line: LabelledLine, act: Any, wish: dict[str, Any], says: str) -> None:
     line.add(1, part(1))
     act(line)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises((DataError, ConfigError), match=says):
         take(line, **wish)
     assert sorted(path.name for path in line.folder.iterdir()) == ["var"]
+
+
+def test_a_pattern_for_lots_that_would_take_years_is_stopped(
+    line: LabelledLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns.found_in, "__defaults__", (2.0,))
+    line.add(1, part(1), "1" * 60)
+    line.say(1, "good")
+    with pytest.raises(ConfigError, match="takes more than 2 s on these names"):
+        take(line, lot_pattern="([0-9]+)*x")
 
 
 def test_a_full_disk_leaves_nothing(line: LabelledLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,10 @@ import inspector
 from inspector.errors import DataError, ImageStoreError, NotFound
 from inspector.part import Box, ImageKind
 from inspector.records.entries import StoredImage
+from inspector.records.image_sets import ImageSets
 from inspector.records.images import ImageStore
 from inspector.records.labels import Area, Label, Labelled, Mask, Outcome, Polygon
+from inspector.records.patterns import check_pattern, found_in
 from inspector.records.snapshots.format import (
     DOCUMENT,
     FORMAT,
@@ -58,13 +59,15 @@ def take_snapshot(
 ) -> Snapshot:
     """Write a snapshot to `out`, whole or not at all; `now` is when it was taken.
 
-    Raises DataError if something is at `out`, nothing is labelled so, or it cannot be written; what the store raises.
+    Raises DataError if something is at `out`, nothing is labelled so, or it cannot be written; ConfigError for what is no
+    pattern of lots; what the store raises.
     """
     check_free(out)
-    lot_of = _lots(wish.lot_pattern)
+    check_pattern(wish.lot_pattern, "lots", "^L[0-9]+")
     draft = out.parent / f".{out.name}.unfinished"
     with _draft(draft):
         chosen, unwanted, left_out = ([], [], []) if wish.sets_only else _choose(store, wish)
+        lot_of = _lots(store, wish, chosen)
         pictures, doubted = _collect(chosen, unwanted, left_out, images, draft, lot_of, progress)
         if wish.sets:
             taking = Taking(images, draft, lot_of, left_out)
@@ -132,18 +135,16 @@ def _left_out(labelled: Labelled, kind: str, detail: str) -> LeftOut:
     return LeftOut(inspection.line, inspection.sequence, kind, detail)
 
 
-def _lots(pattern: str) -> Callable[[str], str]:
-    """From a part id to its lot. Raises DataError for a pattern that is none."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise DataError(f"{pattern!r} is no pattern for lots ({error}); give a regular expression") from error
-
-    def lot_of(part_id: str) -> str:
-        found = compiled.search(part_id) if pattern else None
-        return "" if found is None else (found[1] if compiled.groups else found[0]) or ""
-
-    return lot_of
+def _lots(store: Store, wish: Wish, chosen: Sequence[tuple[Labelled, Label]]) -> Callable[[str], str]:
+    """From the part ids that there are to their lots. Raises ConfigError for a pattern that takes too long."""
+    if not wish.lot_pattern:
+        return lambda part_id: ""
+    parts = {labelled.stored.inspection.part_id for labelled, _ in chosen}
+    sets = ImageSets(store.database, wish.where.line)
+    parts |= {one.part_id for name in wish.sets for one in sets.all_of(name)}
+    ids = sorted(parts)
+    lots = dict(zip(ids, found_in(wish.lot_pattern, ids), strict=True))
+    return lambda part_id: lots.get(part_id, "")
 
 
 # Pictures
