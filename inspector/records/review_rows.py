@@ -100,6 +100,8 @@ class ReviewQueue:
     ) -> Offer:
         """Up to `count` parts for this holder alone, until `CLAIM_FOR` from now; all that they hold is held as long.
 
+        That is so with a `count` of 0 too.
+
         `besides` are parts that the holder has at hand already.
         """
         with self._database.reading() as connection:

@@ -253,6 +253,16 @@ def test_labels_that_were_given_elsewhere_count_too(desk: ReviewQueue, parts: St
     assert numbers(desk, BEN, 2) == [3, 1], "ben could not tell"
 
 
+def test_a_count_of_none_holds_what_one_has_longer(desk: ReviewQueue) -> None:
+    mine = [one.stored.inspection.sequence for one in desk.claim(Wish(LINE), ANNA, 2, NOW)]
+    later = NOW + CLAIM_FOR - timedelta(seconds=10)
+    assert desk.claim(Wish(LINE), ANNA, 0, later, frozenset(mine)) == []
+    after = later + CLAIM_FOR - timedelta(seconds=10)
+    for_ben = [one.stored.inspection.sequence for one in desk.claim(Wish(LINE), BEN, 10, after)]
+    assert for_ben
+    assert not set(for_ben) & set(mine)
+
+
 def test_undo_takes_back_and_claims_again(desk: ReviewQueue, parts: Store) -> None:
     numbers(desk, ANNA, 1)
     say(desk, 7, "dent", ANNA)

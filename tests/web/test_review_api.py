@@ -77,6 +77,12 @@ def test_two_people_get_different_parts_and_say_what_they_are(
         release(client, "w")
 
 
+def test_a_count_of_none_holds_what_one_has(own: WebDesk, otto: httpx.Client) -> None:
+    first = claim(otto, "hold")
+    assert claim(otto, "hold", 0, besides=first) == []
+    release(otto, "hold")
+
+
 WRONG = [
     pytest.param("/review/claims", {"window": ""}, 422, id="no window"),
     pytest.param("/review/claims", {"window": "w", "order": "random"}, 422, id="an unknown order"),

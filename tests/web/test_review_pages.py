@@ -99,6 +99,26 @@ def test_a_desk_that_lets_nothing_in_loses_no_decision(own: WebDesk, log_in: Log
     assert [(one.what, one.author) for one in own.store.labels(LINE, number).current] == [("good", "otto")]
 
 
+def test_parts_at_hand_are_held_while_somebody_looks_and_given_back_when_nobody_does(
+    own: WebDesk, log_in: LogIn
+) -> None:
+    page = log_in(own, "otto", "/account")
+    page.clock.install()
+    page.goto("/review")
+    wait_for(page, "window.review && review.state().loaded")
+    page.mouse.move(300, 300)
+    with page.expect_request("**/review/claims") as asked:
+        page.clock.fast_forward(75_000)
+    assert asked.value.post_data_json["count"] == 0, "enough is at hand: only held"
+    with page.expect_request("**/review/release"):
+        page.clock.fast_forward(620_000)
+    page.get_by_text("Are you there?").wait_for()
+    assert page.evaluate("review.state().shown") == 0
+    page.mouse.move(320, 320)
+    wait_for(page, "review.state().loaded")
+    assert page.faults == []
+
+
 def test_two_windows_never_show_the_same_part(own: WebDesk, log_in: LogIn) -> None:
     pages = [review_page(own, log_in, name) for name in ("otto", "erna", "otto")]
     shown = [page.evaluate("review.state().shown") for page in pages]

@@ -27,14 +27,17 @@ _WINDOW = Field(min_length=1, max_length=64)
 
 
 class Asked(BaseModel):
-    """Which parts somebody wants to look at in a window of theirs; `besides` are those that it has at hand."""
+    """Which parts somebody wants to look at in a window of theirs; `besides` are those that it has at hand.
+
+    A `count` of 0 holds these longer and asks for no other.
+    """
 
     window: str = _WINDOW
     order: Literal["closest", "newest", "uncertain"] = "closest"
     kinds: list[Literal["reject", "unknown", "near"]] = ["reject", "unknown", "near"]
     station: str = Field("", max_length=256)
     since: datetime | None = None
-    count: int = Field(10, ge=1, le=50)
+    count: int = Field(10, ge=0, le=50)
     besides: list[int] = Field([], max_length=1000)
 
 

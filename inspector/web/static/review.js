@@ -4,6 +4,8 @@
 viewer.whenThere("review", (root, about) => {
   const { Viewer, load, make, loginPath, isTyped } = viewer;
   const ask = (method, path, body) => viewer.ask(method, path, body, true);
+  // Claims count for five minutes: they are renewed while somebody looks, and given back when nobody has for a while.
+  const HELD_MS = 60000, AWAY_MS = 600000;
   const AHEAD = 8, AT_HAND = 12, API = "/api/v1/review";
   const symbols = { PASS: "✓", REJECT: "✕", UNKNOWN: "?" };
 
@@ -23,6 +25,9 @@ viewer.whenThere("review", (root, about) => {
   let outbox = [];
   let sending = false;
   let halted = false;
+  let away = false;
+  let looked = performance.now();
+  let held = looked;
   let fetching = false;
   let exhausted = false;
   let done = 0;
@@ -103,17 +108,19 @@ viewer.whenThere("review", (root, about) => {
     return goldens.get(part.golden);
   };
 
-  const refill = async () => {
-    if (halted || fetching || exhausted || parts.length - at > AHEAD) return;
+  const refill = async (holds = false) => {
+    if (halted || away || fetching || (!holds && (exhausted || parts.length - at > AHEAD))) return;
     fetching = true;
     const mine = round;
     try {
       const besides = parts.slice(at).map((part) => part.sequence);
+      const count = Math.max(0, AT_HAND - besides.length);
+      held = performance.now();
       const answer = await ask("POST", `${API}/claims`, {
-        window: window_, ...wish, count: AT_HAND - besides.length, besides: [...besides, ...outbox.map((one) => one.part.sequence)],
+        window: window_, ...wish, count, besides: [...besides, ...outbox.map((one) => one.part.sequence)],
       });
       if (mine !== round) return;
-      exhausted = answer.parts.length === 0;
+      exhausted = count > 0 && answer.parts.length === 0;
       classes = answer.classes;
       parts.push(...answer.parts.filter((part) => !parts.slice(at).some((one) => one.sequence === part.sequence)));
       waiting = answer.waiting;
@@ -135,6 +142,10 @@ viewer.whenThere("review", (root, about) => {
   const again = async (change) => {
     wish = { ...wish, ...change };
     localStorage.setItem("review-wish", JSON.stringify(wish));
+    await giveBack();
+    refill();
+  };
+  const giveBack = async () => {
     round += 1;
     parts = [];
     at = 0;
@@ -142,13 +153,28 @@ viewer.whenThere("review", (root, about) => {
     show();
     await flush();
     await ask("POST", `${API}/release`, { window: window_ }).catch(() => null);
-    refill();
   };
   // Others' claims run out and the line goes on: an empty queue fills again, and claims are held while somebody looks.
+  let given = Promise.resolve();
   setInterval(() => {
+    if (!away && performance.now() - looked > AWAY_MS) {
+      away = true;
+      given = giveBack();
+    }
     exhausted = false;
-    refill();
+    refill(performance.now() - held >= HELD_MS);
   }, 15000);
+  const wake = () => {
+    looked = performance.now();
+    if (!away) return;
+    given.then(() => {
+      if (!away) return;
+      away = false;
+      show();
+      refill();
+    });
+  };
+  for (const sign of ["keydown", "pointerdown", "pointermove", "wheel"]) addEventListener(sign, wake, { capture: true, passive: true });
 
   // One part
 
@@ -166,7 +192,9 @@ viewer.whenThere("review", (root, about) => {
       facts.replaceChildren();
       meter.replaceChildren();
       goldenNote.textContent = "";
-      empty.replaceChildren(exhausted || !wish.kinds.length
+      if (away) empty.replaceChildren(make("div", {}, make("strong", {}, "Are you there?"), make("p", { class: "muted" },
+        "Nobody has touched this page for ten minutes, so its parts went back to the others. Press a key or move the pointer to go on.")));
+      else empty.replaceChildren(exhausted || !wish.kinds.length
         ? make("div", {}, make("strong", {}, "Nothing waits for you."), make("p", { class: "muted" },
           "Parts that the line rejects, cannot judge or passes close to their limit appear here by themselves."))
         : make("div", { class: "muted" }, "Fetching parts …"));
