@@ -305,6 +305,16 @@ def test_the_api_has_reports_as_values_documents_and_tables(desk: WebDesk) -> No
     assert "hour, shift, day, week, lot" in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "params"), [("reports", {"lot": "L1"}), ("reports", {"by": "lot"}), ("agreement", {"lot": "L1"})]
+)
+def test_a_line_without_lots_answers_nothing_by_lot(desk: WebDesk, path: str, params: dict[str, str]) -> None:
+    refused = desk.client("vera").get(f"/api/v1/{path}", params=params)
+    assert refused.status_code == 422
+    assert "name no lots" in refused.json()["error"]["message"]
+    assert "lot_pattern" in refused.json()["error"]["message"]
+
+
 def test_the_api_has_agreement_studies(desk: WebDesk) -> None:
     client = desk.client("vera")
     study = client.get("/api/v1/agreement").json()

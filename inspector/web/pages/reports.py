@@ -53,10 +53,11 @@ async def show_answer(
     refused = Markup("")
     try:
         question = ask(params, desk.line, calendar, desk.clock())
+        form, body = await in_thread(made, question)
     except InvalidRequest as error:
         refused = element("p", error, class_="refused", role="alert")
         question = ask({}, desk.line, calendar, desk.clock())
-    form, body = await in_thread(made, question)
+        form, body = await in_thread(made, question)
     # Made by `reporting.markup`, which takes everything for text that it has not made itself.
     ui.html(f"{refused}{form}{body}{exports(files, question, calendar)}", sanitize=False).classes("answer")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.errors import InvalidRequest
 from inspector.quality.costs import Prices
 from inspector.quality.periods import By, Calendar
 from inspector.records.looks import looked_at
@@ -19,11 +20,20 @@ def calendar_of(desk: Desk) -> Calendar:
     return Calendar(desk.shifts)
 
 
+def _lot_of(desk: Desk) -> LotOf:
+    """How part ids name lots. Raises InvalidRequest if they name none: a figure of a lot would be one of all parts."""
+    if desk.lot_of is None:
+        raise InvalidRequest(
+            f"the part ids of line {desk.line} name no lots, so nothing can be asked by lot: leave lots out, or say in the "
+            "line file how part ids name them ([web] lot_pattern)"
+        )
+    return desk.lot_of
+
+
 def report(desk: Desk, question: Question) -> Report:
-    """The report that answers a question. RecordsError."""
+    """The report that answers a question. RecordsError, InvalidRequest."""
     calendar = calendar_of(desk)
-    needs_lots = question.by is By.LOT or question.where.lot
-    lot_of: LotOf | None = desk.lot_of if needs_lots else None
+    lot_of = _lot_of(desk) if question.by is By.LOT or question.where.lot else None
     figures = tallies(desk.database, question.where, lot_of)
     said = looked_at(desk.database, question.where, lot_of)
     prices = {
@@ -36,6 +46,6 @@ def report(desk: Desk, question: Question) -> Report:
 def agreement(desk: Desk, question: Question) -> Agreement:
     """The study that answers a question. RecordsError."""
     calendar = calendar_of(desk)
-    lot_of = desk.lot_of if question.where.lot else None
+    lot_of = _lot_of(desk) if question.where.lot else None
     said = looked_at(desk.database, question.where, lot_of)
     return make_agreement(question, words(question, calendar), desk.clock(), calendar, said)
