@@ -74,7 +74,7 @@ def measure(desk: WebDesk, count: int) -> tuple[float, list[float]]:
         context.add_cookies([{"name": session.name, "value": session.value or "", "url": desk.url}])
         page = context.new_page()
         page.goto("/review")
-        page.wait_for_function("window.review && review.state().loaded", timeout=30_000)
+        page.wait_for_function("window.review?.state && review.state().loaded", timeout=30_000)
         began = time.monotonic()
         for number in range(count):
             time.sleep(LOOK_S)

@@ -39,7 +39,7 @@ def review_page(own: WebDesk, log_in: LogIn, name: str) -> Any:
     page = log_in(own, name, "/account")
     page.evaluate("""localStorage.setItem("review-wish", '{"order": "newest"}')""")
     page.goto("/review")
-    wait_for(page, "window.review && review.state().loaded")
+    wait_for(page, "window.review?.state && review.state().loaded")
     return page
 
 
@@ -80,7 +80,7 @@ def test_a_login_that_ends_loses_no_decision(own: WebDesk, log_in: LogIn) -> Non
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in", exact=True).click()
     page.wait_for_url("**/review")
-    wait_for(page, "window.review && review.state().loaded && review.state().unsent === 0")
+    wait_for(page, "window.review?.state && review.state().loaded && review.state().unsent === 0")
     assert [(one.what, one.author) for one in own.store.labels(LINE, number).current] == [("good", "otto")]
     assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.includes('outbox'))") == []
 
@@ -95,7 +95,10 @@ def test_a_desk_that_lets_nothing_in_loses_no_decision(own: WebDesk, log_in: Log
     page.locator(".label-banner", has_text="the desk is shut: 1 decision(s) are not saved yet").wait_for()
     page.unroute("**/api/v1/review/decisions")
     page.get_by_role("link", name="Load again").click()
-    wait_for(page, "window.review && review.state().loaded && review.state().unsent === 0 && review.state().done === 1")
+    wait_for(
+        page,
+        "window.review?.state && review.state().loaded && review.state().unsent === 0 && review.state().done === 1",
+    )
     assert [(one.what, one.author) for one in own.store.labels(LINE, number).current] == [("good", "otto")]
 
 
@@ -105,7 +108,7 @@ def test_parts_at_hand_are_held_while_somebody_looks_and_given_back_when_nobody_
     page = log_in(own, "otto", "/account")
     page.clock.install()
     page.goto("/review")
-    wait_for(page, "window.review && review.state().loaded")
+    wait_for(page, "window.review?.state && review.state().loaded")
     page.mouse.move(300, 300)
     with page.expect_request("**/review/claims") as asked:
         page.clock.fast_forward(75_000)
@@ -127,7 +130,7 @@ def test_two_windows_never_show_the_same_part(own: WebDesk, log_in: LogIn) -> No
 
 def test_text_from_cameras_and_people_stays_text(own: WebDesk, log_in: LogIn) -> None:
     page = log_in(own, "erna", "/label?part=4")
-    wait_for(page, "window.labelling && labelling.state().part === 4")
+    wait_for(page, "window.labelling?.state && labelling.state().part === 4")
     assert page.locator(".label-side h2").first.inner_text().startswith("<img src=x onerror=alert(1)>")
     assert page.locator("img[src=x]").count() == 0
     assert "only dust <i>here</i>" in page.locator(".label-history").inner_text()
@@ -154,7 +157,7 @@ def areas(page: Any) -> list[dict[str, Any]]:
 
 def test_drawing_by_hand(own: WebDesk, log_in: LogIn) -> None:
     page = log_in(own, "erna", "/label?part=32")
-    wait_for(page, "window.labelling && labelling.state().part === 32 && labelling.state().cls === 'crack'")
+    wait_for(page, "window.labelling?.state && labelling.state().part === 32 && labelling.state().cls === 'crack'")
     page.keyboard.press("b")
     drag(page, (10, 10), (30, 24))
     assert areas(page) == [{"class": "crack", "box": [10, 10, 20, 14]}]
@@ -185,7 +188,7 @@ def test_drawing_by_hand(own: WebDesk, log_in: LogIn) -> None:
 
 def test_a_key_held_down_saves_once(own: WebDesk, log_in: LogIn) -> None:
     page = log_in(own, "erna", "/label?part=40")
-    wait_for(page, "window.labelling && labelling.state().part === 40 && labelling.state().cls === 'crack'")
+    wait_for(page, "window.labelling?.state && labelling.state().part === 40 && labelling.state().cls === 'crack'")
     page.keyboard.press("b")
     drag(page, (10, 10), (30, 24))
     held: list[Any] = []
@@ -207,7 +210,7 @@ def test_a_key_held_down_saves_once(own: WebDesk, log_in: LogIn) -> None:
 
 def test_accepting_the_models_region(own: WebDesk, log_in: LogIn) -> None:
     page = log_in(own, "erna", "/label?part=36")
-    wait_for(page, "window.labelling && labelling.state().part === 36")
+    wait_for(page, "window.labelling?.state && labelling.state().part === 36")
     page.keyboard.press("a")
     wait_for(page, "labelling.state().areas.length > 0")
     page.keyboard.press("s")
@@ -219,7 +222,7 @@ def test_accepting_the_models_region(own: WebDesk, log_in: LogIn) -> None:
 
 def test_of_two_who_edit_the_second_is_told_and_loses_nothing(own: WebDesk, log_in: LogIn, otto: httpx.Client) -> None:
     page = log_in(own, "erna", "/label?part=44")
-    wait_for(page, "window.labelling && labelling.state().part === 44")
+    wait_for(page, "window.labelling?.state && labelling.state().part === 44")
     page.keyboard.press("b")
     drag(page, (10, 10), (30, 24))
     assert otto.post(f"{API}/labels/44", json={"version": 0, "what": "good"}).status_code == 200
@@ -233,7 +236,7 @@ def test_of_two_who_edit_the_second_is_told_and_loses_nothing(own: WebDesk, log_
 
 def test_a_draft_survives_a_reload(own: WebDesk, log_in: LogIn) -> None:
     page = log_in(own, "erna", "/label?part=48")
-    wait_for(page, "window.labelling && labelling.state().part === 48")
+    wait_for(page, "window.labelling?.state && labelling.state().part === 48")
     page.keyboard.press("b")
     drag(page, (10, 10), (30, 24))
     wait_for(page, "Object.keys(localStorage).some((key) => key.startsWith('label-draft'))")
@@ -253,7 +256,7 @@ def fill(path: Path) -> None:
 def test_a_full_disk_loses_nothing(tmp_path: Any, log_in: LogIn) -> None:
     with tiny_disk(tmp_path / "disk", "24m") as folder, serving(prepare(folder, 12)) as desk:
         page = log_in(desk, "erna", "/label?part=12")
-        wait_for(page, "window.labelling && labelling.state().part === 12")
+        wait_for(page, "window.labelling?.state && labelling.state().part === 12")
         page.keyboard.press("m")
         drag(page, (20, 20), (70, 60))
         fill(folder / "filler")

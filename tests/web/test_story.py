@@ -95,7 +95,7 @@ def review(page: Any, line: StoryLine) -> None:
     )
     page.goto("/review")
     for _ in range(REVIEWED):
-        page.wait_for_function("window.review && review.state().loaded && review.state().shown")
+        page.wait_for_function("window.review?.state && review.state().loaded && review.state().shown")
         state = page.evaluate("review.state()")
         page.keyboard.press("0" if line.what(state["shown"]) == GOOD else "1")
         page.wait_for_function(f"review.state().at > {state['at']} || review.state().shown !== {state['shown']}")
@@ -109,7 +109,7 @@ def label(page: Any, line: StoryLine) -> None:
     blots = [number for number in unseen if not line.store.labels(LINE, number).history]
     for sequence in blots[:LABELLED]:
         page.goto(f"/label?part={sequence}")
-        page.wait_for_function(f"window.labelling && labelling.state().part === {sequence}")
+        page.wait_for_function(f"window.labelling?.state && labelling.state().part === {sequence}")
         page.keyboard.press("1")
         page.keyboard.press("b")
         box = page.locator(".label-stage").bounding_box()
