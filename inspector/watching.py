@@ -183,9 +183,7 @@ class CameraWatch:
         """Camera health must not end because of one odd frame."""
         try:
             what(*about)
-        except (
-            Exception
-        ):  # the outermost edge of this worker: told with its traceback, at the first, second, fourth, … time
+        except Exception:  # the worker's outermost edge: told with its traceback at the first, second, fourth, … time
             self._faults += 1
             if self._faults & (self._faults - 1) == 0:
                 log.exception("camera health failed (fault %d)", self._faults)
