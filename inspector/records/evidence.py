@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inspector.errors import FrameError, ImageStoreError, JournalError
-from inspector.part import ImageKind
+from inspector.part import ImageKind, Reason
 from inspector.records.entries import StoredImage
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
@@ -183,9 +183,9 @@ class EvidenceWriter:
             image = self._images.put(data, kind, media_type)
         except ImageStoreError as error:
             return self._count_lost(kind, view, _reason(error), error)
-        except FrameError as error:
-            return self._count_lost(kind, view, LOST_OVERWRITTEN, error)
         except Exception as error:  # noqa: BLE001 - the edge of the worker: one bad picture must not cost the next
+            if isinstance(error, FrameError) and error.reason is Reason.FRAME_OVERWRITTEN:
+                return self._count_lost(kind, view, LOST_OVERWRITTEN, error)
             _log.exception("picture could not be encoded")
             return self._count_lost(kind, view, f"could not be encoded: {type(error).__name__}", error)
         self._stored += 1

@@ -30,6 +30,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     Reason.QUEUE_FULL: ("Too many at once", "More parts waited than the line holds: slow down, or call the engineer."),
     Reason.TRIGGER_GAP: ("Picture missing", "The camera skipped this part: check its cable and its trigger."),
     Reason.FRAME_INVALID: ("Picture broken", "The picture could not be read: check the camera and its cable."),
+    Reason.FRAME_OVERWRITTEN: (
+        "Picture replaced",
+        "The camera's program wrote the next picture over this one before it was judged: call the engineer.",
+    ),
     Reason.FRAME_TOO_LARGE: ("Picture too large", "The camera sends larger pictures than allowed: check its settings."),
     Reason.IMAGE_TOO_DARK: ("Too dark", "The picture is too dark: check the lamp, the lens cap and the exposure."),
     Reason.IMAGE_SATURATED: ("Too bright", "The picture is overexposed: check the lamp and the exposure."),

@@ -311,13 +311,13 @@ def test_tasks_that_cannot_be_right(document: Any, says: str) -> None:
 
 def test_who_and_when_of_label_studio(here: Desk, tmp_path: Path) -> None:
     tasks = task(area("rectanglelabels", BOX))
-    about = {"completed_by": {"email": "carla@plant"}, "created_at": "2026-03-05T06:00:00Z"}
+    about = {"completed_by": {"email": "carla@plant"}, "created_at": "2026-03-02T07:00:00Z"}
     tasks[0]["annotations"][0] |= about
     tasks[0]["annotations"].append({"result": area("rectanglelabels", BOX), "was_cancelled": True})
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
     here.add(tmp_path / "tasks.json")
     ((label,),) = here.labels().values()
-    assert (label.author, label.time.isoformat(), label.what) == ("carla@plant", "2026-03-05T06:00:00+00:00", "dent")
+    assert (label.author, label.time.isoformat(), label.what) == ("carla@plant", "2026-03-02T07:00:00+00:00", "dent")
 
 
 # Archives
