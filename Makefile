@@ -1,6 +1,8 @@
 # Needs only Python 3.11 or newer and make. Every target makes .venv if it must; `make PYTHON=python3.12 …` chooses another Python.
 
 PYTHON ?= python3
+# The tests start hundreds of programs: without bytecode kept, each would compile torch, gRPC and the desk from source.
+unexport PYTHONDONTWRITEBYTECODE
 # Two workers; a file stays on one, so its servers and fixtures are made once. Files with slow tests come first, as
 # tests/conftest.py puts them.
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
