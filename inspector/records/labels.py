@@ -74,13 +74,18 @@ class Label:
     @property
     def is_sure(self) -> bool:
         """Whether it says good or names a defect."""
-        return self.what not in (UNSURE, WITHDRAWN)
+        return is_sure(self.what)
 
     def says_the_same(self, other: Label) -> bool:
         """Whether another label of the author adds nothing to this one; a repeat adds a look, unless it is the same one."""
         if other.is_repeat and other.time != self.time:
             return False
         return (self.what, self.areas, self.note, self.image) == (other.what, other.areas, other.note, other.image)
+
+
+def is_sure(what: str) -> bool:
+    """Whether a word of a label says good or names a defect."""
+    return what not in (UNSURE, WITHDRAWN)
 
 
 class Outcome(enum.Enum):
@@ -110,7 +115,12 @@ def outcome_of(current: Sequence[Label]) -> Outcome:
 
 def accepted_of(current: Sequence[Label]) -> str:
     """What more than half of those say who are sure, or an empty string."""
-    sure = Counter(label.what for label in current if label.is_sure)
+    return accepted_word(label.what for label in current)
+
+
+def accepted_word(words: Iterable[str]) -> str:
+    """As `accepted_of`, of what each author says."""
+    sure = Counter(word for word in words if is_sure(word))
     most = sure.most_common(1)
     return most[0][0] if most and 2 * most[0][1] > sure.total() else ""
 

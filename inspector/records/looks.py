@@ -1,7 +1,8 @@
-"""What people said of parts, look by look, beside what the line said: for costs of wrong verdicts and agreement studies."""
+"""What people said of parts beside what the line said: counted for costs of wrong verdicts, each look for agreement studies."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +17,10 @@ from inspector.part import Reason, Verdict
 from inspector.records import schema
 from inspector.records.codec import from_microseconds
 from inspector.records.database import Database
-from inspector.records.labels import WITHDRAWN, Label, Outcome, accepted_of, newest, outcome_of
+from inspector.records.labels import WITHDRAWN, Label, Outcome, accepted_of, accepted_word, newest, outcome_of
 from inspector.records.lots import LotOf
 from inspector.records.queries import aside
-from inspector.records.tallies import Names, TallyFilter, inspection_terms
+from inspector.records.tallies import SLOT_US, Names, TallyFilter, inspection_terms
 
 _i, _l = schema.inspections, schema.labels
 
@@ -65,11 +66,42 @@ class LookedAt:
         return {author: own for author, own in words.items() if own}
 
 
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Of how many parts of a quarter of an hour, which begins at `time`, people agree that they are `what`: good or a class."""
+
+    time: datetime
+    recipe: str
+    verdict: Verdict
+    what: str
+    count: int
+
+
+def agreed(database: Database, where: TallyFilter, lot_of: LotOf | None = None) -> Sequence[Agreed]:
+    """As `looked_at`, counted, without the parts on which nobody is sure or people differ. StoreUnavailable, SchemaOutdated."""
+    with database.reading() as connection:
+        names = Names(connection)
+        rows = connection.execute(_query(connection, where, ("recipe_id", "verdict", "receive_us", "part_id"))).all()
+    counts: Counter[tuple[int, int, int, str]] = Counter()
+    for _, group in groupby(rows, key=itemgetter(0, 1)):
+        looks = list(group)
+        *_, recipe_id, verdict, receive_us, part_id = looks[0]
+        if where.lot and lot_of is not None and (lot_of(part_id) if part_id else "") != where.lot:
+            continue
+        newest_of = {author: what for _, _, what, author, *_ in looks}
+        if what := accepted_word(newest_of.values()):
+            counts[receive_us // SLOT_US, recipe_id, verdict, what] += 1
+    return [
+        Agreed(from_microseconds(slot * SLOT_US), names.recipes[recipe_id], Verdict(verdict), what, count)
+        for (slot, recipe_id, verdict, what), count in sorted(counts.items())
+    ]
+
+
 def looked_at(database: Database, where: TallyFilter, lot_of: LotOf | None = None) -> Sequence[LookedAt]:
     """Parts with labels that `where` leaves in, by line and number. StoreUnavailable, SchemaOutdated."""
     with database.reading() as connection:
         names = Names(connection)
-        rows = connection.execute(_query(connection, where)).all()
+        rows = connection.execute(_query(connection, where, _SEEN)).all()
     found = []
     for _, group in groupby(rows, key=itemgetter(0, 1)):
         one = _looked_at(list(group), names, lot_of)
@@ -78,12 +110,14 @@ def looked_at(database: Database, where: TallyFilter, lot_of: LotOf | None = Non
     return found
 
 
-def _query(connection: Connection, where: TallyFilter) -> sa.Select[Any]:
-    """From the labels to their parts: there are few of those, and many parts without."""
+_SEEN = ("station_id", "recipe_id", "bundle_id", "class_id", "part_id", "receive_us", "verdict", "reason")
+
+
+def _query(connection: Connection, where: TallyFilter, seen: Sequence[str]) -> sa.Select[Any]:
+    """From the labels to their parts: there are few of those, and many parts without. `seen` are columns of the parts."""
     terms = inspection_terms(connection, where, all_aside=True)
     ours = (_i.c.line_id == aside(connection, _l.c.line_id)) & (_i.c.sequence == aside(connection, _l.c.sequence))
     said = (_l.c.label, _l.c.author, _l.c.labelled_us, _l.c.is_repeat)
-    seen = ("station_id", "recipe_id", "bundle_id", "class_id", "part_id", "receive_us", "verdict", "reason")
     return (
         sa.select(_l.c.line_id, _l.c.sequence, *said, *(_i.c[name] for name in seen))
         .select_from(_l)

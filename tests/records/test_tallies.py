@@ -14,7 +14,7 @@ from record_samples import LINE, START, inspection, label
 from inspector.part import Reason, Verdict
 from inspector.records.entries import Settled
 from inspector.records.labels import Outcome
-from inspector.records.looks import looked_at
+from inspector.records.looks import agreed, looked_at
 from inspector.records.store import Store
 from inspector.records.tallies import Tally, TallyFilter, tallies
 
@@ -164,14 +164,36 @@ def test_filters_of_what_people_said(shift: Store, where: dict[str, Any], expect
     assert [one.sequence for one in looked_at(shift.database, TallyFilter(**where), lot_of)] == expected
 
 
+@pytest.mark.parametrize(
+    "where", [{}, {"station": "side"}, {"recipe": "tiles-a"}, {"lot": "L2"}, {"start_time": START + 5 * MINUTE}]
+)
+def test_what_people_agree_on_is_counted_as_the_looks_say(shift: Store, where: dict[str, Any]) -> None:
+    said(
+        shift,
+        *((n, "dent", "anna", False) for n in (1, 3, 4, 6, 7, 8)),
+        *((n, "good", "anna", True) for n in (3, 4)),
+        *((n, what, "ben", False) for n, what in ((3, "good"), (5, "unsure"), (6, "unsure"), (7, "good"), (8, "dent"))),
+        (8, "withdrawn", "anna", False),
+    )
+    expected: Counter[tuple[str, Verdict, str, int]] = Counter()
+    for one in looked_at(shift.database, TallyFilter(**where), lot_of):
+        if one.agreed:
+            expected[one.recipe, one.verdict, one.agreed, int(one.time.timestamp()) // 900] += 1
+    counted: Counter[tuple[str, Verdict, str, int]] = Counter()
+    for some in agreed(shift.database, TallyFilter(**where), lot_of):
+        counted[some.recipe, some.verdict, some.what, int(some.time.timestamp()) // 900] += some.count
+    assert counted == expected
+    assert counted
+
+
 def test_what_people_said_is_read_from_the_labels(shift: Store, url: str) -> None:
     """SQLite would else walk through all inspections of the line."""
     if not url.startswith("sqlite"):
         pytest.skip("PostgreSQL chooses by statistics")
-    from inspector.records.looks import _query
+    from inspector.records.looks import _SEEN, _query
 
     with shift.database.reading() as connection:
-        query = _query(connection, TallyFilter(line=LINE, start_time=START, end_time=datetime.now(START.tzinfo)))
+        query = _query(connection, TallyFilter(line=LINE, start_time=START, end_time=datetime.now(START.tzinfo)), _SEEN)
         text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
         plan = "\n".join(str(row[-1]) for row in connection.execute(sa.text("EXPLAIN QUERY PLAN " + text)))
     assert "SEARCH inspections USING PRIMARY KEY (line_id=? AND sequence=?)" in plan, plan

@@ -16,7 +16,7 @@ from inspector.part import Reason, Verdict
 from inspector.quality.costs import Prices
 from inspector.quality.periods import Calendar
 from inspector.records.labels import Label
-from inspector.records.looks import LookedAt
+from inspector.records.looks import Agreed, LookedAt
 from inspector.records.tallies import Tally
 from inspector.web.reporting.agreeing import make_agreement
 from inspector.web.reporting.charts import p_chart_svg, pareto_svg
@@ -117,7 +117,8 @@ def looked(
 
 def made(tallies: Sequence[Tally], looks: Sequence[LookedAt] = (), **params: str) -> Report:
     prices = {"tiles-a": Prices(2.0, 50.0, "EUR")}
-    return make_report(asked(**params), "line tiles", NOW, CALENDAR, tallies, looks, prices)
+    said = [Agreed(one.time, one.recipe, one.verdict, one.agreed, 1) for one in looks if one.agreed]
+    return make_report(asked(**params), "line tiles", NOW, CALENDAR, tallies, said, prices)
 
 
 SHIFTS = [

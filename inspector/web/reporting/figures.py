@@ -15,7 +15,7 @@ from inspector.quality.periods import By, Calendar
 from inspector.quality.rates import Rate, percent, rate
 from inspector.quality.run_rules import RULE_SETS
 from inspector.quality.yields import Bar, pareto, vital_few
-from inspector.records.looks import LookedAt
+from inspector.records.looks import Agreed
 from inspector.records.tallies import Tally
 from inspector.web.reporting.question import Question
 
@@ -97,7 +97,7 @@ def make_report(
     made: datetime,
     calendar: Calendar,
     tallies: Iterable[Tally],
-    looked_at: Iterable[LookedAt],
+    reviewed: Iterable[Agreed],
     prices: Mapping[str, Prices],
 ) -> Report:
     """Add up what the records say."""
@@ -125,9 +125,12 @@ def make_report(
         RULE_SETS[question.rules],
         widen=question.wide,
     )
-    looked = [one for one in looked_at if in_shift(one.time)]
+    said = Counter[tuple[str, Verdict, str]]()
+    for one in reviewed:
+        if in_shift(one.time):
+            said[one.recipe, one.verdict, one.what] += one.count
     recipes = sorted({recipe for recipe, _ in verdicts})
-    costs = tuple(_costs(recipe, verdicts, [o for o in looked if o.recipe == recipe], prices) for recipe in recipes)
+    costs = tuple(_costs(recipe, verdicts, said, prices) for recipe in recipes)
     return Report(
         question, about, made, total, stations, ordered, pareto(causes), chart, costs, _notes(total, chart, costs)
     )
@@ -171,19 +174,25 @@ def _group_name(by: By, calendar: Calendar) -> Callable[[Tally], tuple[datetime,
 
 
 def _costs(
-    recipe: str, verdicts: Counter[tuple[str, Verdict]], looked: Sequence[LookedAt], prices: Mapping[str, Prices]
+    recipe: str,
+    verdicts: Counter[tuple[str, Verdict]],
+    said: Counter[tuple[str, Verdict, str]],
+    prices: Mapping[str, Prices],
 ) -> Costs:
     """What people who agree say of what the line rejected and passed."""
-    rejected = [one.agreed for one in looked if one.verdict is Verdict.REJECT and one.agreed]
-    passed = [one.agreed for one in looked if one.verdict is Verdict.PASS and one.agreed]
     price = prices.get(recipe, Prices(0.0, 0.0))
-    # A label may have come since the inspections were counted.
-    rejects = max(verdicts[recipe, Verdict.REJECT], len(rejected))
-    passes = max(verdicts[recipe, Verdict.PASS], len(passed))
+
+    def wrong(verdict: Verdict, *, good_is_wrong: bool, price_each: float) -> Wrong:
+        reviewed = sum(count for (of, on, _), count in said.items() if (of, on) == (recipe, verdict))
+        good = said[recipe, verdict, GOOD]
+        # A label may have come since the inspections were counted.
+        parts = max(verdicts[recipe, verdict], reviewed)
+        return wrong_verdicts(parts, reviewed, good if good_is_wrong else reviewed - good, price_each)
+
     return Costs(
         recipe,
-        wrong_verdicts(rejects, len(rejected), rejected.count(GOOD), price.false_reject),
-        wrong_verdicts(passes, len(passed), len(passed) - passed.count(GOOD), price.escape),
+        wrong(Verdict.REJECT, good_is_wrong=True, price_each=price.false_reject),
+        wrong(Verdict.PASS, good_is_wrong=False, price_each=price.escape),
         prices.get(recipe),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspector.errors import InvalidRequest
 from inspector.quality.costs import Prices
 from inspector.quality.periods import By, Calendar
-from inspector.records.looks import looked_at
+from inspector.records.looks import agreed, looked_at
 from inspector.records.lots import LotOf
 from inspector.records.recipe_costs import recipe_costs
 from inspector.records.tallies import tallies
@@ -35,7 +35,7 @@ def report(desk: Desk, question: Question) -> Report:
     calendar = calendar_of(desk)
     lot_of = _lot_of(desk) if question.by is By.LOT or question.where.lot else None
     figures = tallies(desk.database, question.where, lot_of)
-    said = looked_at(desk.database, question.where, lot_of)
+    said = agreed(desk.database, question.where, lot_of)
     prices = {
         name: Prices(costs.false_reject, costs.escape, costs.currency)
         for name, costs in recipe_costs(desk.database).items()
