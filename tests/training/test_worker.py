@@ -348,6 +348,22 @@ def test_a_worker_gives_way_to_all_others() -> None:
     assert "IDLE" in process.stdout
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel does not share cores out by sessions"
+)
+def test_a_session_of_its_own_gives_way_too() -> None:
+    """Where cores are shared out between sessions, a job that is merely nice would take as much as the line."""
+    told = "import os; os.nice(7); from training.worker.quiet import quiet_session; quiet_session(); "
+    command = [sys.executable, "-c", told + "print(open('/proc/self/autogroup').read().split()[-1])"]
+    mine = Path("/proc/self/autogroup").read_text()
+    own, shared = (
+        subprocess.run(command, capture_output=True, text=True, check=True, start_new_session=new).stdout.strip()
+        for new in (True, False)
+    )
+    assert (own, shared) == (str(7 + os.nice(0)), mine.split()[-1])
+    assert Path("/proc/self/autogroup").read_text() == mine
+
+
 def test_the_desk_names_every_kind_that_there_is() -> None:
     assert set(KINDS) == set(REGISTRY)
     assert next(kind.words for kind in KINDS.values()) == "only good parts"

@@ -15,6 +15,7 @@ from typing import Any
 from inspector.errors import InspectorError
 from inspector.records.place import RecordsPlace
 from training.worker.messages import Teller
+from training.worker.quiet import quiet_session
 from training.worker.tasks import Task, run_task
 
 CANCELLED = 130
@@ -64,6 +65,7 @@ def main() -> None:
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    quiet_session()
     tell = Teller(messages)
     kind, task = read_order(sys.stdin.readline())
     threading.Thread(target=_end_with_the_worker, name="worker watch", daemon=True).start()

@@ -6,11 +6,13 @@ import contextlib
 import ctypes
 import os
 import platform
+from pathlib import Path
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 """Number of the system call, which the C library has no function for (linux/include/uapi/asm-generic/unistd.h)."""
 _WHO_PROCESS, _IDLE_CLASS, _CLASS_SHIFT = 1, 3, 13
 NICE = 19
+_AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def be_quiet(nice: int = NICE) -> None:
@@ -22,3 +24,13 @@ def be_quiet(nice: int = NICE) -> None:
     if number is not None:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).syscall(number, _WHO_PROCESS, 0, _IDLE_CLASS << _CLASS_SHIFT)
+    quiet_session()
+
+
+def quiet_session() -> None:
+    """Give a session of our own the niceness of this process, where Linux shares the cores out between sessions first: there
+    niceness alone counts only among processes of one session (sched(7), "The autogroup feature").
+    """
+    if os.name == "posix" and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            _AUTOGROUP.write_text(str(os.nice(0)), "ascii")
