@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from inspector.errors import FrameError
@@ -78,8 +78,9 @@ class FrameSharing:
         """Hand out no more; memory that streams have stays theirs."""
         self._stopping.set()
         if self._socket is not None:
-            # Wakes the thread, which closes it.
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # Wakes the thread, which closes it, and has done so already if somebody came just then.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def offer(self) -> Iterator[FrameOffer]:

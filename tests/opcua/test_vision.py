@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from loops import run_apart
 from rpc_twin import TwinRecords, inspection
 
 from inspector.opcua.book import Records
@@ -80,7 +81,7 @@ def test_a_halt_holds_although_a_report_from_before_it_comes_late() -> None:
         await bench.hear(STOPPED)
         assert bench.passed[-1] is Vision.READY
 
-    asyncio.run(run())
+    run_apart(run())
 
 
 def test_a_single_job_is_stopped_once_and_never_shown_as_a_continuous_one() -> None:
@@ -100,4 +101,4 @@ def test_a_single_job_is_stopped_once_and_never_shown_as_a_continuous_one() -> N
         await bench.hear(READY)
         assert bench.passed[-1] is Vision.CONTINUOUS_EXECUTION
 
-    asyncio.run(run())
+    run_apart(run())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from loops import run_apart
 from web_desk import LINE, prepare
 
 from inspector.errors import ImageStoreError, Overloaded
@@ -55,4 +55,4 @@ def test_a_file_of_labels_is_taken_while_there_is_room(
 
     request: Any = SimpleNamespace(headers=headers, stream=stream)
     with pytest.raises(ImageStoreError, match=TOLD):
-        asyncio.run(label_files._receive(request, tmp_path / "labels.zip"))
+        run_apart(label_files._receive(request, tmp_path / "labels.zip"))
