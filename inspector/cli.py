@@ -237,8 +237,8 @@ def show(
 ) -> None:
     """Tell everything about a part: verdict, reason, score, limit, findings, bundle and pictures."""
     from inspector import reports
+    from inspector.line_records import open_image_store
     from inspector.records.parts import find_part
-    from inspector.service import open_image_store
 
     with _store(line_file) as (settings, store):
         found = find_part(store, settings.file.line.name, part)

@@ -122,8 +122,8 @@ def _desk(line_file: Path) -> Iterator[Labelling]:
     """Where the labels of a line are given; closed afterwards."""
     from inspector.imaging.decode import DecodeLimits
     from inspector.labelling import Labelling
+    from inspector.line_records import open_image_store
     from inspector.records.store import Store
-    from inspector.service import open_image_store
 
     settings = load_line_file(line_file)
     grpc, store = settings.file.grpc, Store(settings.database_url)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 import logging
-import platform
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 
 import cv2
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -20,29 +18,18 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from inspector import __version__
 from inspector.access.tls import TlsFiles
 from inspector.control import REMEMBERED_FILE, ControlDesk, read_memory
-from inspector.errors import (
-    AuditError,
-    InspectorError,
-    StoreUnavailable,
-)
+from inspector.errors import InspectorError
 from inspector.imaging.decode import DecodeLimits
 from inspector.inference.batching import Batcher
-from inspector.models import Model, load_models, queue_models, setup_of, station_of
+from inspector.line_records import DRAIN_S, LineRecords, forward, open_records
+from inspector.model_record import ModelRecord, together
+from inspector.models import Loaded, load_models, queue_models, setup_of, station_of
 from inspector.pipeline import Pipeline
 from inspector.promoting import Promoter, promoted_for, promotions_of
-from inspector.promotions import Promotion
-from inspector.records.audit import AUDIT_FILE, AuditLog
+from inspector.promotions import Promotion, ViewKey
 from inspector.records.auditing import AuditWriter
-from inspector.records.entries import StationMark
-from inspector.records.evidence import EvidenceWriter, record_missing_evidence
-from inspector.records.forwarding import Forwarder
-from inspector.records.health import RecordsHealth
-from inspector.records.images import ImageStore
-from inspector.records.journal import Journal
-from inspector.records.model_history import GoldenResult, PromotionRecord
-from inspector.records.place import image_folder
+from inspector.records.evidence import EvidenceWriter
 from inspector.records.retention import RetentionKeeper
-from inspector.records.store import Store
 from inspector.references import known_of, with_scales
 from inspector.registrar import Registrar
 from inspector.rpc.door import Door
@@ -57,7 +44,6 @@ from inspector.watching import CameraWatch, Care
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 5.0
 HANG_UP_S = 0.5
 # A thread that computes gives way to one that answers a camera after this long (CPython's default is 5 ms).
 SWITCH_INTERVAL_S = 0.0005
@@ -69,116 +55,62 @@ class Service:
     def __init__(self, settings: LineSettings, stack: ExitStack) -> None:
         settings = with_scales(settings)
         file = settings.file
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        # Frames are small work in many threads; OpenCV's own pool would only take the cores from the model.
-        cv2.setNumThreads(1)
+        _tune_process()
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        open_store = functools.partial(Store, settings.database_url)
-        store = open_store()
-        stack.callback(store.close)
-        self.database = store.name
-        journal = open_journal(settings, store)
-        stack.callback(journal.close)
-        record_missing_evidence(journal)
-        audit = AuditWriter(_open_audit_log(settings))
-        stack.callback(audit.close)
-        tls = None if settings.tls_paths is None else TlsFiles(settings.tls_paths)
-        if tls is not None:
-            tls.watch()
-            stack.callback(tls.close)
-        try:
-            promoted = promoted_for(settings)
-            loaded = load_models(settings, promoted)
-        except InspectorError as error:
-            audit.note("did not start the line", file.line.name, {"why": str(error)})
-            raise
-        listen = settings.modbus_listen
+        records = open_records(settings, stack)
+        self.database = records.store.name
+        tls = _open_tls(settings, stack)
+        promoted, loaded = _load(settings, records.audit)
         plc = _Plc()
-        units = {station.name: station.unit for station in file.station}
-        modbus = ModbusSignal(
-            listen.host,
-            listen.port,
-            units,
-            heartbeat_ms=file.modbus.heartbeat_ms,
-            start_history=journal.state.recent,
-            allow=file.modbus.allow,
-            on_refused=lambda host: audit.refuse(
-                host, "Modbus connection", "", "modbus.allow does not name this address"
-            ),
-            control=plc.control(file.modbus, audit) if file.modbus.write_allow else None,
-        )
-        images = open_image_store(settings)
-        images.discard_unfinished()
-        evidence = EvidenceWriter(images, journal)
+        modbus = _modbus(settings, records, plc)
+        evidence = EvidenceWriter(records.images, records.journal)
         # Every station may fill its own bound; the model's queue is never the tighter one.
         waiting = sum(station.max_in_flight * len(station.by_view) for station in file.station)
         queues = queue_models(loaded, settings.inference, waiting)
-        registrar = _Registrar(file.line.name)
-        promoter = Promoter(settings, loaded, queues, waiting, promoted, audit.note, registrar.tell)
+        model_record = ModelRecord(file.line.name)
+        promoter = Promoter(settings, loaded, queues, waiting, promoted, records.audit.note, model_record.tell)
         setups = {name: setup_of(name, table, loaded, queues) for name, table in file.recipe.items() if name in loaded}
-        memory = read_memory(settings.data_dir / REMEMBERED_FILE)
+        remembered = settings.data_dir / REMEMBERED_FILE
+        memory = read_memory(remembered)
         stations = [station_of(table, setups, loaded, memory.get(table.name)) for table in file.station]
-        decode_limits = DecodeLimits(file.grpc.max_frame_mib << 20, file.grpc.max_pixels)
-        watch = CameraWatch(open_store, file.line.name, _cares(settings), lambda *about: audit.note(*about))
+        watch = CameraWatch(records.open_store, file.line.name, _cares(settings), records.audit.note)
         stack.callback(watch.close)
         self.pipeline = Pipeline(
             file.line.name,
             stations,
-            journal,
+            records.journal,
             [modbus],
             evidence,
-            decode_limits=decode_limits,
+            decode_limits=_decode_limits(settings),
             pass_sampling=file.records.pass_sampling,
             on_image=watch.look,
         )
         by_station = {station.name: station.setups for station in stations}
-        remembered = settings.data_dir / REMEMBERED_FILE
-        plc.desk = ControlDesk(self.pipeline, by_station, promoter.check, modbus, audit.note, remembered)
-        stack.callback(plc.desk.close)
+        desk = ControlDesk(self.pipeline, by_station, promoter.check, modbus, records.audit.note, remembered)
+        plc.desk = desk
+        stack.callback(desk.close)
         modbus.start(self.pipeline.alive)
         stack.callback(modbus.close)
-        forwarder = Forwarder(journal, open_store, file.line.name)
-        stack.callback(RecordsHealth(journal, forwarder, evidence).stop)
-        stack.callback(_stop_forwarder, forwarder)
-        stack.callback(_stop_evidence, evidence)
+        forwarder = forward(records, evidence, file.line.name, stack)
         stack.callback(promoter.close)
-        self.server = RpcServer(
-            self.pipeline,
-            store,
-            images,
-            host=settings.grpc_listen.host,
-            port=settings.grpc_listen.port,
-            max_frame_bytes=decode_limits.max_frame_bytes,
-            max_streams=file.grpc.max_streams,
-            tls=tls,
-            door=Door(tls, file.grpc.max_calls_per_s, audit.refuse),
-            frames_hz=file.grpc.max_frames_per_s,
-            shared_bytes=file.grpc.shared_frames_mib << 20,
-            control=plc.desk,
-            promotions=promoter,
-        )
+        self.server = _server(settings, self.pipeline, records, tls, desk, promoter)
         stack.callback(self.server.stop, HANG_UP_S)
-        running = functools.partial(_running, promoter)
-        sources = Sources(file.line.name, self.pipeline, running, modbus, journal, forwarder, evidence, images, watch)
-        recipes = {name: table.model_dump(mode="json") for name, table in file.recipe.items()}
-        together = {label: labels for setup in setups.values() for label, labels in _together(setup).items()}
-        recorder = Registrar(open_store, loaded.bundles, together, recipes)
-        registrar.begin(recorder, loaded.models.values(), promotions_of(settings))
+        recorder = _registrar(settings, records, loaded, setups)
+        model_record.begin(recorder, loaded.models.values(), promotions_of(settings))
         stack.callback(recorder.stop)
-        stack.callback(RetentionKeeper(images, open_store).stop)
+        stack.callback(RetentionKeeper(records.images, records.open_store).stop)
         # First of all at the stop: cameras still get the verdicts of what is in flight, and UNKNOWN for what comes then.
         stack.callback(self.pipeline.stop, DRAIN_S)
         spare_the_collector()
         self.pipeline.start()
-        promoter.serve(plc.desk.take_over)
+        promoter.serve(desk.take_over)
         self.server.start()
-        self._serve_metrics(settings, stack, tls, audit, sources)
-        judging = {key: model for key, model in loaded.models.items() if key[0] not in loaded.faults}
-        used = {"/".join(filter(None, key)): model.bundle.label for key, model in judging.items()}
-        told = {"/".join(filter(None, key)): f"{one.bundle.label}, {one.told}" for key, one in promoted.items()}
-        about = {"version": __version__, "bundles": used, "refused": dict(loaded.faults), "promoted": told}
-        audit.note("started the line", file.line.name, about)
-        stack.callback(audit.note, "stopped the line", file.line.name)
+        running = functools.partial(_running, promoter)
+        kept = (records.journal, forwarder, evidence, records.images)
+        sources = Sources(file.line.name, self.pipeline, running, modbus, *kept, watch)
+        self._serve_metrics(settings, stack, tls, records.audit, sources)
+        _note_start(file.line.name, loaded, promoted, records.audit)
+        stack.callback(records.audit.note, "stopped the line", file.line.name)
 
     def _serve_metrics(
         self, settings: LineSettings, stack: ExitStack, tls: TlsFiles | None, audit: AuditWriter, sources: Sources
@@ -195,28 +127,6 @@ class Service:
         server.start()
         stack.callback(server.stop)
         log.info("metrics for Prometheus on %s", address)
-
-
-class _Registrar:
-    """Stands between the promoter, which is made first, and the registrar that puts its promotions on record."""
-
-    registrar: Registrar
-
-    def __init__(self, line: str) -> None:
-        self._line = line
-
-    def begin(self, registrar: Registrar, models: Iterable[Model], promoted: Iterable[Promotion]) -> None:
-        """What the line starts with; a promotion that was not on record when the service died is now."""
-        self.registrar = registrar
-        registrar.add_golden(self._line, [_golden(model) for model in models])
-        for promotion in promoted:
-            registrar.add_promotion(self._line, _promotion_record(promotion))
-
-    def tell(self, promotion: Promotion, model: Model, setup: Setup) -> None:
-        """A bundle judges from now on."""
-        self.registrar.add([model.bundle], _together(setup))
-        self.registrar.add_golden(self._line, [_golden(model)])
-        self.registrar.add_promotion(self._line, _promotion_record(promotion))
 
 
 class _Plc:
@@ -237,35 +147,93 @@ class _Plc:
         )
 
 
-def _golden(model: Model) -> GoldenResult:
-    """How a model proved itself here just now."""
-    test = model.test
-    about = (len(test.checks), sum(not check.holds for check in test.checks), test.largest_difference)
-    return GoldenResult(model.bundle.label, platform.node(), model.engine.provider, *about, datetime.now(UTC))
+def _tune_process() -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # Frames are small work in many threads; OpenCV's own pool would only take the cores from the model.
+    cv2.setNumThreads(1)
 
 
-def _promotion_record(one: Promotion) -> PromotionRecord:
-    return PromotionRecord(
-        recipe=one.recipe,
-        view=one.view,
-        label=one.bundle.label,
-        digest=one.bundle.digest,
-        folder=one.bundle.folder,
-        label_before="" if one.before is None else one.before.label,
-        digest_before="" if one.before is None else one.before.digest,
-        promoted_by=one.by,
-        proposed_by=one.proposed_by,
-        reason=one.reason,
-        time=one.time,
-        is_rollback=one.is_rollback,
+def _open_tls(settings: LineSettings, stack: ExitStack) -> TlsFiles | None:
+    """The line's certificates, looked at again and again for renewed ones."""
+    if settings.tls_paths is None:
+        return None
+    tls = TlsFiles(settings.tls_paths)
+    tls.watch()
+    stack.callback(tls.close)
+    return tls
+
+
+def _load(settings: LineSettings, audit: AuditWriter) -> tuple[Mapping[ViewKey, Promotion], Loaded]:
+    """The promotions that hold and all models, each proved by its golden images. A start that fails here is on record."""
+    try:
+        promoted = promoted_for(settings)
+        return promoted, load_models(settings, promoted)
+    except InspectorError as error:
+        audit.note("did not start the line", settings.file.line.name, {"why": str(error)})
+        raise
+
+
+def _modbus(settings: LineSettings, records: LineRecords, plc: _Plc) -> ModbusSignal:
+    """The registers that the PLC reads, with the last results of before in their ring."""
+    listen, table, audit = settings.modbus_listen, settings.file.modbus, records.audit
+    return ModbusSignal(
+        listen.host,
+        listen.port,
+        {station.name: station.unit for station in settings.file.station},
+        heartbeat_ms=table.heartbeat_ms,
+        start_history=records.journal.state.recent,
+        allow=table.allow,
+        on_refused=lambda host: audit.refuse(host, "Modbus connection", "", "modbus.allow does not name this address"),
+        control=plc.control(table, audit) if table.write_allow else None,
     )
 
 
-def _together(setup: Setup) -> dict[str, list[str]]:
-    """The bundles that judge together by a recipe with several views, under the label that inspections name for them."""
-    if not setup.is_usable or len(setup.recipe.views) == 1:
-        return {}
-    return {setup.recipe.bundle: [view.bundle for view in setup.recipe.views]}
+def _decode_limits(settings: LineSettings) -> DecodeLimits:
+    table = settings.file.grpc
+    return DecodeLimits(table.max_frame_mib << 20, table.max_pixels)
+
+
+def _server(
+    settings: LineSettings,
+    pipeline: Pipeline,
+    records: LineRecords,
+    tls: TlsFiles | None,
+    desk: ControlDesk,
+    promoter: Promoter,
+) -> RpcServer:
+    """The gRPC server, not started yet."""
+    table, listen = settings.file.grpc, settings.grpc_listen
+    return RpcServer(
+        pipeline,
+        records.store,
+        records.images,
+        host=listen.host,
+        port=listen.port,
+        max_frame_bytes=_decode_limits(settings).max_frame_bytes,
+        max_streams=table.max_streams,
+        tls=tls,
+        door=Door(tls, table.max_calls_per_s, records.audit.refuse),
+        frames_hz=table.max_frames_per_s,
+        shared_bytes=table.shared_frames_mib << 20,
+        control=desk,
+        promotions=promoter,
+    )
+
+
+def _registrar(settings: LineSettings, records: LineRecords, loaded: Loaded, setups: Mapping[str, Setup]) -> Registrar:
+    """Puts the bundles and recipes in use on record."""
+    recipes = {name: table.model_dump(mode="json") for name, table in settings.file.recipe.items()}
+    all_together = {label: labels for setup in setups.values() for label, labels in together(setup).items()}
+    return Registrar(records.open_store, loaded.bundles, all_together, recipes)
+
+
+def _note_start(line: str, loaded: Loaded, promoted: Mapping[ViewKey, Promotion], audit: AuditWriter) -> None:
+    """What judges from now on, in the audit log."""
+    judging = {key: model for key, model in loaded.models.items() if key[0] not in loaded.faults}
+    used = {"/".join(filter(None, key)): model.bundle.label for key, model in judging.items()}
+    told = {"/".join(filter(None, key)): f"{one.bundle.label}, {one.told}" for key, one in promoted.items()}
+    about = {"version": __version__, "bundles": used, "refused": dict(loaded.faults), "promoted": told}
+    audit.note("started the line", line, about)
 
 
 def _running(promoter: Promoter) -> dict[str, tuple[Batcher, str, str]]:
@@ -289,30 +257,6 @@ def _cares(settings: LineSettings) -> dict[str, Care]:
     return {camera: one.care for camera, one in known.items()}
 
 
-def _open_audit_log(settings: LineSettings) -> AuditLog:
-    """The line's audit log. A broken one is set aside and told: the line must run all the same."""
-    audit_log = AuditLog(settings.data_dir / AUDIT_FILE)
-    try:
-        log.info("audit log: newest entry %s", audit_log.verify())
-    except AuditError as error:
-        log.error("%s; it is kept as %s, a new log begins", error, audit_log.set_aside(error))
-    return audit_log
-
-
-def _stop_forwarder(forwarder: Forwarder) -> None:
-    if forwarder.stop(DRAIN_S) or not forwarder.lag:
-        log.info("every verdict is in the quality database")
-    else:
-        log.warning(
-            "%d verdicts wait in the journal and are stored at the next start: %s", forwarder.lag, forwarder.error
-        )
-
-
-def _stop_evidence(evidence: EvidenceWriter) -> None:
-    if lost := evidence.stop(DRAIN_S):
-        log.warning("the pictures of %d verdicts could not be stored in time: they are on record as lost", lost)
-
-
 @contextmanager
 def run_service(settings: LineSettings) -> Iterator[Service]:
     """Start the line; leaving the context judges what is in flight and stops it.
@@ -321,36 +265,3 @@ def run_service(settings: LineSettings) -> Iterator[Service]:
     """
     with ExitStack() as stack:
         yield Service(settings, stack)
-
-
-def open_image_store(settings: LineSettings) -> ImageStore:
-    """The pictures of a line."""
-    records = settings.file.records
-    return ImageStore(
-        image_folder(settings.data_dir),
-        max_age_days=records.image_max_age_days,
-        quota_bytes=records.image_quota_mib << 20,
-    )
-
-
-def open_journal(settings: LineSettings, store: Store) -> Journal:
-    """The line's journal, which goes on counting where the quality database stands.
-
-    The database may be away if the journal is there; a new journal needs it once, or numbers would be given twice. An empty
-    database gets its tables here. Raises SchemaOutdated, JournalError or StoreUnavailable.
-    """
-    line, folder = settings.file.line.name, settings.data_dir / "journal"
-    first_sequence, marks = 1, dict[str, StationMark]()
-    try:
-        store.create()
-        store.check_schema()
-        first_sequence, marks = store.last_sequence(line) + 1, store.station_marks(line)
-    except StoreUnavailable as error:
-        if not Journal.exists(folder):
-            raise StoreUnavailable(
-                f"{error}; a new journal must once ask the database where the line's numbers stand: start it first"
-            ) from error
-        log.warning(
-            "the line starts without its quality database, the journal keeps the records until it answers: %s", error
-        )
-    return Journal.open(folder, line, first_sequence=first_sequence, stations=marks)

@@ -22,10 +22,11 @@ from inspector.access.identity import Role
 from inspector.checkup import check_line
 from inspector.cli import app
 from inspector.errors import BundleError, InspectorError, StoreUnavailable
+from inspector.line_records import open_journal
 from inspector.part import Frame, PixelFormat
 from inspector.records.store import Store
 from inspector.reports import inspection_table, not_passed
-from inspector.service import open_journal, run_service
+from inspector.service import run_service
 from inspector.settings import LineSettings, load_line_file, read_line_file
 from inspector.signalling.registers import STATION_BLOCK_SIZE, unpack_block
 from inspector.v1 import inspection_pb2 as values
