@@ -1,6 +1,6 @@
 """Two cameras at 70 % of what the machine can do: from a part being due to its result in the PLC's registers.
 
-First alone, then while the quality database is read, a model is trained at low priority and PostgreSQL is restarted, and
+First alone, then while ten people use the desk, a model is trained at low priority and PostgreSQL is restarted, and
 while the stations change their recipe every second. The PLC is a process that polls both stations every few milliseconds,
 so that its own interval is part of every time.
 """
@@ -19,21 +19,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import pytest
 from pymodbus.client import ModbusTcpClient
 
 from inspector.control import recipe_code
 from inspector.part import Verdict
+from inspector.records.store import Store
 from inspector.signalling.commands import Command
 from inspector.signalling.registers import CONTROL_ADDRESS
 from inspector.sim.demo.outputs import count_lines, read_plc
-from inspector.v1 import inspection_service_pb2 as api
-from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
-from tests.benchmarks.line import LINE, Camera, Service, service
+from inspector.sim.demo.processes import free_ports
+from tests.benchmarks.line import Camera, Service, service
 from tests.benchmarks.load import Outcome, Stream, capacity, offer
 from tests.benchmarks.model import BenchModel
 from tests.benchmarks.rows import Row, below, percentile
+from tests.benchmarks.web_data import add_users
+from tests.benchmarks.web_desk import desk, users
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers import each other by plain names
 
@@ -70,16 +71,10 @@ def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
     yield Row(f"{name}: budget, five medians", budget_ms, "ms", samples=len(pilot.registers_ms))
     with service(folder / "alone", model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms) as line:
         yield from _rows(f"{name}, alone", _run(line, rate_hz, ALONE_S * shorter))
-    try:
-        with postgres_server() as server:
-            database = server.create()
-            about = {"cameras": CAMERAS, "deadline_ms": budget_ms, "database": database}
-            with service(folder / "disturbed", model.bundle.path, **about) as line, disturbed(line, folder, server):  # type: ignore[arg-type]
-                yield from _rows(
-                    f"{name}, database read and restarted, a model trained", _run(line, rate_hz, DISTURBED_S * shorter)
-                )
-    except pytest.skip.Exception as missing:
-        raise RuntimeError(f"cannot be measured here: {missing}") from None
+    yield from _rows(
+        f"{name}, desk used, a model trained, database restarted",
+        _beside_others(model, folder, rate_hz, budget_ms, shorter),
+    )
     with service(folder / "changing", model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms) as line:
         with _changing_recipes(line) as changes:
             run = _run(line, rate_hz, CHANGING_S * shorter)
@@ -142,12 +137,42 @@ def _plc(port: int, unit: int, results: Path) -> Iterator[None]:
         process.wait()
 
 
+def _beside_others(model: BenchModel, folder: Path, rate_hz: float, budget_ms: int, shorter: float) -> Run:
+    """Ten people at the desk, a fit at the lowest priority after another, and a crash of PostgreSQL every 30 s."""
+    (port,) = free_ports(1)
+    extra = f'[web]\nlisten = "127.0.0.1:{port}"\n'
+    where = folder / "disturbed"
+    try:
+        with postgres_server() as server:
+            database = server.create()
+            _add_people(database)
+            with (
+                service(
+                    where, model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms, database=database, extra=extra
+                ) as line,
+                desk(where, port) as address,
+                users(address) as browse,
+            ):
+                runs: list[Run] = []
+                with disturbed(folder, server):
+                    browse(lambda: runs.append(_run(line, rate_hz, DISTURBED_S * shorter)))
+    except pytest.skip.Exception as missing:
+        raise RuntimeError(f"cannot be measured here: {missing}") from None
+    return runs[0]
+
+
+def _add_people(database: str) -> None:
+    store = Store(database)
+    store.upgrade()
+    add_users(store)
+    store.close()
+
+
 @contextmanager
-def disturbed(line: Service, folder: Path, server: PostgresServer) -> Iterator[None]:
-    """Readers of the quality database, a fit at the lowest priority after another, and a crash of PostgreSQL every 30 s."""
+def disturbed(folder: Path, server: PostgresServer) -> Iterator[None]:
+    """A fit at the lowest priority after another, and a crash of PostgreSQL every 30 s."""
     ending = threading.Event()
     threads = [
-        threading.Thread(target=_read, args=(line.target, ending), daemon=True),
         threading.Thread(target=_train, args=(folder, ending), daemon=True),
         threading.Thread(target=_restart, args=(server, ending), daemon=True),
     ]
@@ -159,17 +184,6 @@ def disturbed(line: Service, folder: Path, server: PostgresServer) -> Iterator[N
         ending.set()
         for thread in threads:
             thread.join()
-
-
-def _read(target: str, ending: threading.Event) -> None:
-    """What a page asks for: twenty lists of fifty inspections a second."""
-    with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        stub = InspectionServiceStub(channel)
-        while not ending.wait(0.05):
-            try:
-                stub.ListInspections(api.ListInspectionsRequest(line=LINE, page_size=50), timeout=5)
-            except grpc.RpcError:  # the database is being restarted
-                continue
 
 
 def _train(folder: Path, ending: threading.Event) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +22,13 @@ from tests.benchmarks.line import Camera, service
 from tests.benchmarks.model import BenchModel, jpeg_tile
 from tests.benchmarks.rows import Row, below, percentile
 from tests.benchmarks.web_data import PASSWORD, USERS, fill, image_folder
+from tests.benchmarks.web_desk import desk, users
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers import each other by plain names
 
 from postgres import postgres_server
 from requires import require_tool
 
-_START_S, _STOP_S = 60.0, 20.0
 _LOOKS, _SEARCHES, _REVIEWS = 5, 20, 60
 _PART_S = 0.05
 """A part every 50 ms, as on a line that the machine carries easily."""
@@ -62,36 +59,11 @@ def _on(name: str, database: str, model: BenchModel, folder: Path, quick: bool) 
     (port,) = free_ports(1)
     web = f'[web]\nlisten = "127.0.0.1:{port}"\nlot_pattern = "^L[0-9]+"\n'
     with service(folder, model.bundle.path, cameras=1, database=url, extra=web) as line:
-        with _desk(folder, port) as address:
+        with desk(folder, port) as address:
             yield from _pages(rows, address)
             yield from _similar(rows, address, store_ids)
             yield from _review(rows, address)
         yield from _line_and_users(rows, folder, port, line.target, quick)
-
-
-@contextmanager
-def _desk(folder: Path, port: int) -> Iterator[str]:
-    """`inspector web` as a process."""
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "inspector", "web", str(folder / "line.toml")]
-    with (folder / "web.log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        _wait_answering(address, process, folder / "web.log")
-        yield address
-    finally:
-        process.terminate()
-        process.wait(_STOP_S)
-
-
-def _wait_answering(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/healthz", trust_env=False).status_code == 200:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"the desk did not answer:\n{log.read_text()[-3000:]}")
 
 
 def _client(address: str, name: str = USERS[0]) -> httpx.Client:
@@ -187,7 +159,7 @@ def _line_and_users(rows: str, folder: Path, port: int, target: str, quick: bool
     _stream(camera, tiles, 40)
     for _ in range(2 if quick else 6):
         alone += _stream(camera, tiles, parts)
-        with _desk(folder, port) as address, _users(address) as browse:
+        with desk(folder, port) as address, users(address) as browse:
             asked += browse(lambda: used.extend(_stream(camera, tiles, parts)))
     camera.close()
     failed = [path for path, _, status in asked if status != 200]
@@ -215,32 +187,3 @@ def _stream(camera: Camera, tiles: Sequence[bytes], parts: int) -> list[float]:
         camera.receive()
         times.append((time.perf_counter() - begin) * 1000)
     return times
-
-
-Browse = Callable[[Callable[[], None]], list[tuple[str, float, int]]]
-
-
-@contextmanager
-def _users(address: str) -> Iterator[Browse]:
-    """`browse(work)` lets ten people use the desk while `work` goes on, and gives what each page took."""
-    from inspector.web.pages import PAGES
-
-    paths = [one.path for one in PAGES if one.in_menu and one.role.value <= 3]
-    command = [sys.executable, "-m", "tests.benchmarks.web_users", address, *paths]
-    users = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert users.stdin is not None
-    assert users.stdout is not None
-    assert users.stdout.readline() == "ready\n"
-    stdin, stdout = users.stdin, users.stdout
-
-    def browse(work: Callable[[], None]) -> list[tuple[str, float, int]]:
-        print("go", file=stdin, flush=True)
-        work()
-        print("stop", file=stdin, flush=True)
-        return [(path, took, status) for path, took, status in json.loads(stdout.readline())]
-
-    try:
-        yield browse
-    finally:
-        stdin.close()
-        users.wait(_STOP_S)

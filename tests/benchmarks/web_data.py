@@ -51,11 +51,16 @@ def fill(store: Store, images: ImageStore, count: int, pictured: int) -> None:
                 entries.append(Evidence(number, _pictures(images, seen), seen.receive_time))
         store.apply(LINE, entries)
     store.add_labels(_labels(shown, draw))
+    add_users(store)
+    while describe_missing(descriptors_of(store.database), images, 500):
+        pass
+
+
+def add_users(store: Store) -> None:
+    """`USERS`, all engineers."""
     accounts = Accounts(Users(store.database), 12)
     for name in USERS:
         accounts.add(name, Role.ENGINEER, PASSWORD)
-    while describe_missing(descriptors_of(store.database), images, 500):
-        pass
 
 
 def _inspection(number: int, at: datetime, draw: random.Random) -> Inspection:
