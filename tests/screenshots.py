@@ -1,4 +1,4 @@
-"""Pictures of the web desk for the README: `python -m tests.screenshots [OUT]`, a few minutes.
+"""Pictures of the web desk for the README: `python -m tests.screenshots [OUT] [--all]`, a few minutes.
 
 Simulated parts go past a real line with a model fitted on good ones; people label them, a snapshot is taken, a second model is
 fitted, compared and proposed. Nothing on the pictures is made for them but ten days of earlier parts, which have no pictures.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -47,15 +47,15 @@ BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
 CLASSES = ("scratch", "dent", "stain", "crack", "missing-feature")
 
 
-def main(out: Path) -> None:
-    """Run the line and take all pictures."""
+def main(out: Path, *, every: bool) -> None:
+    """Run the line and take the README's pictures, or those of `every` page."""
     folder = Path(tempfile.mkdtemp(prefix="inspector-screenshots-"))
     try:
         with ExitStack() as stack:
             desk = Scene(folder)
             desk.start(stack)
             desk.play()
-            take(desk, out)
+            take(desk, out, (*PAGES, *MORE) if every else PAGES)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -259,28 +259,41 @@ PAGES = (
     ("line", "/", "anna", ".reject"),
     ("review", "/review", "olga", ".review-verdict"),
     ("label", "/label", "erik", ".label-stage"),
-    ("data", "/data", "erik", "#desk-main .panel"),
+    ("data", "/data", "erik", ".tile"),
     ("train", "/train", "erik", ".job-detail"),
     ("models", "/models", "anna", ".bundle"),
     ("compare", "/models/compare?id=1", "anna", ".plot"),
     ("reports", "/reports?by=day", "anna", "svg.chart"),
     ("agreement", "/agreement", "anna", ".report-table"),
 )
+MORE = (
+    ("label-part", "/label?part={part}", "erik", ".label-stage"),
+    ("alike", "/data?tab=alike", "erik", "#desk-main .muted"),
+    ("doubts", "/data?tab=doubts", "erik", "#desk-main"),
+    ("sets", "/data?tab=sets", "erik", ".panel"),
+    ("snapshots", "/data?tab=snapshots", "erik", ".table"),
+    ("trace", "/trace?part={part}", "anna", ".panel"),
+    ("recipes", "/recipes", "erik", "#desk-main .panel"),
+    ("audit", "/audit", "erik", "#desk-main table"),
+    ("admin", "/admin", "ada", "#desk-main .panel"),
+    ("account", "/account", "ada", "#desk-main .panel"),
+)
+"""Looked at by whoever changes a page; not shown in the README."""
 SETTLE_S = 1.5
 """For pictures and charts to be drawn after their frame is there."""
 
 
-def take(scene: Scene, out: Path) -> None:
-    """Every page in both themes."""
+def take(scene: Scene, out: Path, pages: Sequence[tuple[str, str, str, str]]) -> None:
+    """Pages in both themes."""
     from playwright.sync_api import sync_playwright
 
     out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
         for theme in ("light", "dark"):
-            people = {who: _page(started, scene, who, theme) for who in {page[2] for page in PAGES}}
-            for name, path, who, there in PAGES:
-                people[who].goto(path)
+            people = {who: _page(started, scene, who, theme) for who in {page[2] for page in pages}}
+            for name, path, who, there in pages:
+                people[who].goto(path.format(part=next(iter(scene.truth))))
                 people[who].locator(there).first.wait_for()
                 time.sleep(SETTLE_S)
                 (out / f"{name}-{theme}.png").write_bytes(_small(people[who].screenshot()))
@@ -305,4 +318,5 @@ def _small(png: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs/desk"))
+    asked = [word for word in sys.argv[1:] if word != "--all"]
+    main(Path(asked[0]) if asked else Path("docs/desk"), every="--all" in sys.argv)

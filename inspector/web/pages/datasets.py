@@ -208,7 +208,8 @@ async def _show_groups(desk: Desk) -> None:
 
 async def _show_found(desk: Desk, groups: Sequence[Sequence[int]]) -> None:
     told(
-        f"{len(groups)} groups of pictures that look the same; one physical part belongs on one side of a split only."
+        f"{len(groups)} group{'s' * (len(groups) != 1)} of pictures that look the same; one physical part belongs on one side "
+        "of a split only."
         if groups
         else "No two pictures are so alike."
     )
