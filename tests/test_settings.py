@@ -76,19 +76,20 @@ def test_a_station_has_a_camera_for_each_view(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "given", "expected"),
     [
-        pytest.param(GOOD, "", (1, 2), id="one camera has both cores"),
-        pytest.param(SEEN, "", (2, 1), id="two cameras share them"),
-        pytest.param(SEEN, "workers = 1", (1, 2), id="as told"),
-        pytest.param(SEEN, 'provider = "CUDA"', (1, 2), id="a graphics processor shares itself out"),
-        pytest.param(SEEN, 'oip = "127.0.0.1:8001"', (1, 2), id="so does an inference server"),
+        pytest.param(GOOD, "", (1, 2, 2), id="one camera has both cores"),
+        pytest.param(SEEN, "", (2, 1, 1), id="two cameras share them"),
+        pytest.param(SEEN, "workers = 1", (1, 2, 2), id="as told"),
+        pytest.param(SEEN, "max_batch = 8", (2, 1, 8), id="batches as told"),
+        pytest.param(SEEN, 'provider = "CUDA"', (1, 2, 2), id="a graphics processor shares itself out"),
+        pytest.param(SEEN, 'oip = "127.0.0.1:8001"', (1, 2, 2), id="so does an inference server"),
     ],
 )
 def test_what_runs_at_once_follows_from_cameras_and_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, given: str, expected: tuple[int, int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, given: str, expected: tuple[int, int, int]
 ) -> None:
     monkeypatch.setattr("inspector.inference.cores.usable_cores", lambda: 2)
     inference = load_line_file(written(tmp_path, f"[inference]\n{given}\n{text}")).inference
-    assert (inference.workers, inference.threads) == expected
+    assert (inference.workers, inference.threads, inference.max_batch) == expected
 
 
 MANY = "".join(f'[recipe.r.view.v{n}]\nbundle = "b"\n' for n in range(20))

@@ -142,7 +142,7 @@ class InferenceTable(Table):
     oip: Annotated[str, AfterValidator(address_or_none)] = ""
     threads: int = Field(default=0, ge=0, le=256)
     workers: int = Field(default=0, ge=0, le=64)
-    max_batch: int = Field(default=2, ge=1, le=256)
+    max_batch: int = Field(default=0, ge=0, le=256)
     trust: list[str] = Field(default=[], max_length=16)
 
 
