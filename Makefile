@@ -24,7 +24,7 @@ DATA ?= data
 PEER ?= build/peer
 # What GenICam cameras need is compiled: only where its headers are (deploy/install-test-tools.sh).
 GENICAM := $(shell pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null && echo genicam,)
-.PHONY: install demo test bench bench-training peer chaos soak lint proto constraints clean
+.PHONY: install demo test story bench bench-training peer chaos soak lint proto constraints clean
 
 install: $(DEMO)
 
@@ -32,7 +32,10 @@ demo: $(DEMO)
 	$(BIN)/inspector demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not story" $(PYTEST_ARGS)
+
+story: $(DEV)
+	$(BIN)/python -m pytest tests/web/test_story.py
 
 bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
