@@ -24,9 +24,7 @@ NEW, SNAPSHOT = "blots", "november"
 PATIENCE_MS, FIT_MS = 180_000, 400_000
 
 
-@pytest.fixture(
-    params=["SQLite, simulated parts", pytest.param("PostgreSQL, magnetic tiles", marks=pytest.mark.story)]
-)
+@pytest.fixture(params=["SQLite, simulated parts", pytest.param("PostgreSQL, magnetic tiles", marks=pytest.mark.story)])
 def line(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoryLine]:
     """Without the tiles beside the checkout simulated parts take their place."""
     database, pictures = "", []
