@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from inspector.settings import (
     parse_address,
     read_line_file,
 )
+from inspector.settings.cameras import V4l2Table
 
 MIN_FREE_BYTES = 1 << 30
 RENEW_DAYS = 60
@@ -71,6 +72,7 @@ def check_line(path: Path) -> Checkup:
         _check_database,
         _check_recipes,
         _check_health,
+        _check_cameras,
     ):
         problems.extend(step(reading, reading.draft, notes))
     return Checkup(tuple(problems), tuple(notes))
@@ -86,6 +88,23 @@ def _check_health(reading: LineReading, settings: LineSettings, notes: list[str]
             yield Problem(settings.path, f"health.{camera}.reference", known.fault, "the line would run without it")
         else:
             notes.append(f"camera {camera}: reference {known.reference_set.label} by {known.reference_set.by}")
+
+
+def _check_cameras(reading: LineReading, settings: LineSettings, notes: list[str]) -> Sequence[Problem]:
+    """Where tables [camera.NAME] get frames from. What is missing is a warning: camera programs may run on other machines."""
+    for camera, table in settings.file.camera.items():
+        if not reading.is_sound("camera", camera):
+            continue
+        paths = {key: settings.resolve(getattr(table, key)) for key in table.PATHS}
+        if isinstance(table, V4l2Table):
+            paths["device"] = Path(table.device)
+        missing = [f"{key} {path}" for key, path in paths.items() if key != "memory" and not path.exists()]
+        if missing:
+            step = "fine if its program runs on another machine, else correct it in the line file"
+            notes.append(f"warning: camera {camera}: {', '.join(missing)} is not here: {step}")
+        else:
+            notes.append(f"camera {camera}: frames by {table.source}")
+    return ()
 
 
 def _check_data_dir(reading: LineReading, settings: LineSettings, notes: list[str]) -> Iterator[Problem]:

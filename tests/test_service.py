@@ -329,6 +329,25 @@ def test_an_empty_server_database_is_no_problem(line_file: Path, postgres: Postg
 
 
 @pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ('source = "folder"\nfolder = "shots"', "camera {}: frames by folder"),
+        ('source = "video"\nfile = "gone.mp4"', "warning: camera {}: file {}/gone.mp4 is not here"),
+        ('source = "v4l2"\ndevice = "/dev/video99"', "warning: camera {}: device /dev/video99 is not here"),
+        ('source = "watched"\nfolder = "shots"\nmemory = "new.jsonl"', "camera {}: frames by watched"),
+    ],
+    ids=["here", "no file", "no device", "a memory to be made"],
+)
+def test_check_tells_where_frames_come_from(line_file: Path, source: str, told: str) -> None:
+    (line_file.parent / "shots").mkdir()
+    camera = next(iter(load_line_file(line_file).file.station[0].by_view.values()))
+    line_file.write_text(f"{line_file.read_text()}\n[camera.{camera}]\n{source}\n")
+    checkup = check_line(line_file)
+    assert not checkup.problems
+    assert any(note.startswith(told.format(camera, line_file.parent)) for note in checkup.notes), checkup.notes
+
+
+@pytest.mark.parametrize(
     ("role", "fact"),
     [
         pytest.param(Role.ENGINEER, "the role engineer, too low to promote bundles", id="promotes nothing"),

@@ -90,10 +90,17 @@ def _gentl_cameras() -> list[Found]:
     return discover(producers) if producers else []
 
 
+def _v4l2_cameras() -> list[Found]:
+    from inspector.cameras.sources.v4l2 import discover
+
+    return discover()
+
+
 # Each raises SourceError if its library is missing or cannot look.
 DISCOVERERS: dict[str, Callable[[], list[Found]]] = {
     "genicam": _genicam_cameras,
     "gentl": _gentl_cameras,
+    "v4l2": _v4l2_cameras,
 }
 
 
