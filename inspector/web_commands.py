@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 out = Console()
 
+NICE = 10
+"""Ten people at the desk must not take the line's time: against a service at 0 the desk gets a tenth of a core that both want."""
+
 
 def web(
     line_file: Annotated[Path, typer.Argument(help="The line file; its table [web] says how.", show_default=False)],
@@ -32,9 +35,11 @@ def web(
     ] = "text",
 ) -> None:
     """Serve the desk of a line to browsers, beside its service and as long as it is not told to stop (Ctrl-C or SIGTERM)."""
+    from inspector.quiet import give_way
     from inspector.telemetry.systemd import ServiceManager
     from inspector.web.program import run_web
 
+    give_way(NICE)
     settings = load_line_file(line_file)
     log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
     if not verbose:

@@ -35,11 +35,11 @@ def worker_command(
     """
     # The database's libraries take a while to import.
     from inspector.likeness import describe_missing, descriptors_of
+    from inspector.quiet import be_quiet
     from inspector.records.images import ImageStore
     from inspector.records.jobs import Jobs
     from inspector.records.store import Store
     from training.worker.loop import WorkerLoop, WorkerOptions
-    from training.worker.quiet import be_quiet
 
     place = read_place(line_file)
     store = Store(place.database_url)

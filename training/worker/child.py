@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from inspector.errors import InspectorError
+from inspector.quiet import quiet_session
 from inspector.records.place import RecordsPlace
 from training.worker.messages import Teller
-from training.worker.quiet import quiet_session
 from training.worker.tasks import Task, run_task
 
 CANCELLED = 130

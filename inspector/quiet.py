@@ -1,4 +1,4 @@
-"""Being the last to be served: processor time and disk that nobody else wants."""
+"""Giving way to the line: processor time, and the disk, that nobody else wants."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from pathlib import Path
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 """Number of the system call, which the C library has no function for (linux/include/uapi/asm-generic/unistd.h)."""
 _WHO_PROCESS, _IDLE_CLASS, _CLASS_SHIFT = 1, 3, 13
-NICE = 19
 _AUTOGROUP = Path("/proc/self/autogroup")
+LAST = 19
 
 
-def be_quiet(nice: int = NICE) -> None:
+def be_quiet(nice: int = LAST) -> None:
     """Give way to all others, in this process and those it starts: `nice` for the processor (19: only what is left over), and
     the disk only when it is idle; on a machine that cannot, as far as it can.
     """
-    os.nice(max(0, nice - os.nice(0)))
+    give_way(nice)
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).syscall(number, _WHO_PROCESS, 0, _IDLE_CLASS << _CLASS_SHIFT)
+
+
+def give_way(nice: int) -> None:
+    """Leave processor time to others; one who was told to give way more already stays so."""
+    os.nice(max(0, nice - os.nice(0)))
     quiet_session()
 
 
