@@ -74,13 +74,14 @@ def ratio(service_times: Timed, bare: Timed) -> float:
 
 
 def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
-    """All rows against one service, which is then asked for its memory."""
+    """A line of one camera, which has all cores for each part, and one of several, which is then asked for its memory."""
     bare = BareLoop(model)
-    with service(folder / "latency", model.bundle.path, cameras=_CAMERAS) as line:
+    with service(folder / "lone", model.bundle.path, cameras=1) as line:
         camera = Camera(line.target)
         yield from _jpeg(bare, BareLoop(model, spinning=True), camera, rounds=4 if quick else 40)
         yield from _mono8(bare, camera, rounds=4 if quick else 30)
         camera.close()
+    with service(folder / "latency", model.bundle.path, cameras=_CAMERAS) as line:
         yield from _saturated(bare, line.target, rounds=2 if quick else 8, window_s=1.0 if quick else 3.0)
         yield below("service resident memory after the runs above", line.resident_mib, "MiB", 350, 1)
     yield from _ready(model, folder, starts=1 if quick else 5)
