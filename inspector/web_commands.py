@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 out = Console()
 
 NICE = 10
-"""Ten people at the desk must not take the line's time: against a service at 0 the desk gets a tenth of a core that both want."""
+"""Many people at the desk must not take the line's time: beside a service at 0 it gets a tenth of a core that both want."""
 
 
 def web(
