@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 out = Console()
 
-NICE = 10
-"""Many people at the desk must not take the line's time: beside a service at 0 it gets a tenth of a core that both want."""
+NICE = 15
+"""Many people at the desk must not take the line's time: beside a service at 0 it gets a thirtieth of a core that both want."""
 
 
 def web(

@@ -26,7 +26,7 @@ JudgeUntil = Callable[[NDArray[np.uint8], Callable[[], bool]], Scores]
 
 FOR_EVER = float("inf")
 
-_NICENESS = 5
+_NICENESS = 3
 
 
 class InferringEngine(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -149,7 +149,7 @@ class Workroom:
     def estimate(self, kind: str, images: int) -> Estimate:
         """How long a fit of a kind on so many pictures takes: from fits that were done here, else by a rule."""
         done = [
-            (job.seconds, sum((job.result.get("images") or {}).values()))
+            (job.seconds, _pictures(job.result.get("images")))
             for job in self.jobs.list((JobState.DONE,), FIT)
             if job.model_kind == kind and job.seconds
         ][:5]
@@ -202,3 +202,10 @@ class Workroom:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _pictures(counts: object) -> int:
+    """How many pictures a fit says that it used: by role and label, as bundles have it."""
+    if isinstance(counts, Mapping):
+        return sum(map(_pictures, counts.values()))
+    return counts if isinstance(counts, int) and not isinstance(counts, bool) else 0

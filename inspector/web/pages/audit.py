@@ -53,7 +53,8 @@ async def build(desk: Desk, user: User) -> None:
         if not entries:
             ui.label("No entry like that.").classes("muted")
         else:
-            table(("Number", "Time (UTC)", "Who", "What", "Of", "Details"), [audit_row(entry) for entry in entries])
+            names = ("Number", "Time (UTC)", "Who", "What", "Of", "Details")
+            table(names, [audit_row(entry) for entry in entries]).classes("entries")
         if len(entries) == ROWS:
             older = ui.element("a").classes("desk-button second")
             older.props["href"] = f"/audit?{urlencode({**asked, **days, 'before': entries[-1].number})}"

@@ -368,4 +368,4 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
                             ui.label(cell)
 
 
-PAGE = Page(path="/models", title="Models", icon="model_training", role=Role.VIEWER, build=build)
+PAGE = Page(path="/models", title="Models", icon="inventory_2", role=Role.VIEWER, build=build)
