@@ -267,11 +267,11 @@ PAGES = (
 )
 MORE = (
     ("label-part", "/label?part={part}", "erik", ".label-stage"),
-    ("alike", "/data?tab=alike", "erik", "#desk-main .muted"),
+    ("alike", "/data?tab=alike", "erik", ".panel-title"),
     ("doubts", "/data?tab=doubts", "erik", "#desk-main"),
     ("sets", "/data?tab=sets", "erik", ".panel"),
     ("snapshots", "/data?tab=snapshots", "erik", ".table"),
-    ("trace", "/trace?part={part}", "anna", ".panel"),
+    ("trace", "/trace?part={part}", "anna", "table"),
     ("recipes", "/recipes", "erik", "#desk-main .panel"),
     ("audit", "/audit", "erik", "#desk-main table"),
     ("admin", "/admin", "ada", "#desk-main .panel"),
