@@ -164,7 +164,8 @@ class Workroom:
         fixed = words.seconds
         each = sum(max(0.0, seconds - fixed) / count for seconds, count in counted) / len(counted)
         least = min(fixed, *(seconds for seconds, _ in counted))
-        return Estimate(max(least, fixed + each * images), f"the last {len(counted)} fit(s) of this kind here")
+        basis = f"the last {len(counted)} fits of this kind here" if len(counted) > 1 else "the last fit of this kind here"
+        return Estimate(max(least, fixed + each * images), basis)
 
     def _is_asked_for(self, kind: str, key: str, name: str) -> bool:
         return any(job.spec.get(key) == name for job in self.jobs.list((JobState.QUEUED, JobState.RUNNING), kind))
