@@ -98,7 +98,7 @@ def _check_cameras(reading: LineReading, settings: LineSettings, notes: list[str
         paths = {key: settings.resolve(getattr(table, key)) for key in table.PATHS}
         if isinstance(table, V4l2Table):
             paths["device"] = Path(table.device)
-        missing = [f"{key} {path}" for key, path in paths.items() if key != "memory" and not path.exists()]
+        missing = [f"{key} {path}" for key, path in paths.items() if key != "memory" and not os.path.exists(path)]
         if missing:
             step = "fine if its program runs on another machine, else correct it in the line file"
             notes.append(f"warning: camera {camera}: {', '.join(missing)} is not here: {step}")

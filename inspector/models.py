@@ -269,7 +269,8 @@ def queue_model(engine: Engine, inference: InferenceTable, waiting: int, devices
     """A queue before one model, on its device among `devices`, which is made if it is not there."""
     name = _device_of(engine)
     if name not in devices:
-        devices[name] = Device(inference.workers)
+        # Where a run has several threads, the library's own would not give way with the one that waits for them.
+        devices[name] = Device(inference.workers, gives_way=inference.workers > 1 and inference.threads == 1)
     judge_until = None if engine.tiles is None else engine.judge_until
     return Batcher(engine, inference.max_batch, waiting, judge_until=judge_until, device=devices[name])
 

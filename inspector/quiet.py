@@ -6,12 +6,14 @@ import contextlib
 import ctypes
 import os
 import platform
+import time
 from pathlib import Path
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 """Number of the system call, which the C library has no function for (linux/include/uapi/asm-generic/unistd.h)."""
 _WHO_PROCESS, _IDLE_CLASS, _CLASS_SHIFT = 1, 3, 13
 _AUTOGROUP = Path("/proc/self/autogroup")
+_TRIES, _PAUSE_S = 10, 0.15
 LAST = 19
 
 
@@ -28,14 +30,24 @@ def be_quiet(nice: int = LAST) -> None:
 
 def give_way(nice: int) -> None:
     """Leave processor time to others; one who was told to give way more already stays so."""
-    os.nice(max(0, nice - os.nice(0)))
-    quiet_session()
+    if hasattr(os, "nice"):
+        os.nice(max(0, nice - os.nice(0)))
+        quiet_session()
 
 
 def quiet_session() -> None:
     """Give a session of our own the niceness of this process, where Linux shares the cores out between sessions first: there
-    niceness alone counts only among processes of one session (sched(7), "The autogroup feature").
+    niceness alone counts only among processes of one session (sched(7), "The autogroup feature"). A process that others share
+    its session with, as at a terminal, leaves that alone.
     """
-    if os.name == "posix" and os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):
+    if os.name != "posix" or os.getsid(0) != os.getpid():
+        return
+    for _ in range(_TRIES):
+        try:
             _AUTOGROUP.write_text(str(os.nice(0)), "ascii")
+        except BlockingIOError:  # the kernel takes one such wish a tenth of a second from all users but root
+            time.sleep(_PAUSE_S)
+        except OSError:  # no such kernel
+            return
+        else:
+            return

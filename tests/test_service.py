@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -345,6 +348,21 @@ def test_check_tells_where_frames_come_from(line_file: Path, source: str, told: 
     checkup = check_line(line_file)
     assert not checkup.problems
     assert any(note.startswith(told.format(camera, line_file.parent)) for note in checkup.notes), checkup.notes
+
+
+def test_check_goes_on_where_a_share_cannot_be_looked_at(line_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = next(iter(load_line_file(line_file).file.station[0].by_view.values()))
+    share = 'source = "watched"\nfolder = "share/parts"\nmemory = "new.jsonl"'
+    line_file.write_text(f"{line_file.read_text()}\n[camera.{camera}]\n{share}\n")
+    real = os.stat
+
+    def down(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if str(path).endswith("share/parts"):
+            raise OSError(errno.EHOSTDOWN, "Host is down")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", down)
+    assert any("share/parts is not here" in note for note in check_line(line_file).notes)
 
 
 @pytest.mark.parametrize(

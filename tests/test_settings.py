@@ -81,6 +81,7 @@ def test_a_station_has_a_camera_for_each_view(tmp_path: Path) -> None:
         pytest.param(SEEN, "workers = 1", (1, 2, 2), id="as told"),
         pytest.param(SEEN, "max_batch = 8", (2, 1, 8), id="batches as told"),
         pytest.param(SEEN, 'provider = "CUDA"', (1, 2, 2), id="a graphics processor shares itself out"),
+        pytest.param(SEEN, 'provider = "CUDA"\nworkers = 2', (2, 1, 2), id="and gains by batches"),
         pytest.param(SEEN, 'oip = "127.0.0.1:8001"', (1, 2, 2), id="so does an inference server"),
     ],
 )

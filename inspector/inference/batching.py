@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,8 @@ JudgeUntil = Callable[[NDArray[np.uint8], Callable[[], bool]], Scores]
 
 FOR_EVER = float("inf")
 
-_NICENESS = 3
+NICENESS = 3
+"""Of a thread that runs models beside another; DECISIONS.md says what was measured."""
 
 
 class InferringEngine(Protocol):
@@ -265,12 +267,13 @@ class Device:
     """The processor before which models take turns: each of its workers runs one batch at a time, the most urgent first.
 
     A batch is not stopped once it runs (but see `Batcher`, pictures that are judged by tiles): a recipe's budget must cover
-    the longest run of any model beside its own.
+    the longest run of any model beside its own. With `gives_way` its workers let the process's other threads go first.
     """
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, *, gives_way: bool = False) -> None:
         if workers < 1:
             raise ValueError(f"got {workers} workers, expected at least 1")
+        self._gives_way = gives_way
         self.changed = threading.Condition(threading.Lock())
         self.schedule: Schedule[Batcher, _Item] = Schedule()
         self._closing = False
@@ -301,7 +304,7 @@ class Device:
                 worker.thread.join()
 
     def _work(self, worker: _Worker) -> None:
-        if len(self._workers) > 1:
+        if self._gives_way:
             _let_others_first()
         others = [one for one in self._workers if one is not worker]
         while True:
@@ -384,8 +387,9 @@ class _Way:
 
 
 def _let_others_first() -> None:
-    """Runs on every core leave none for the threads that take frames in and tell verdicts: these go first, for the fraction
+    """Runs on every core leave none for the threads that take frames in and keep deadlines: these go first, for the fraction
     of a millisecond that they take. On Linux a thread has a priority of its own.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -149,8 +150,9 @@ class EvidenceWriter:
             return self._condition.wait_for(lambda: not self._queue and not self._busy, timeout_s)
 
     def _run(self) -> None:
-        # On Linux a thread has a priority of its own; the threads that judge keep theirs.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        # On Linux a thread has a priority of its own; those that judge and tell go before this one.
+        with contextlib.suppress(OSError):  # a service that was made nicer than this may not come back
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         self._measure()
         while (waiting := self._take()) is not None:
             images = [self._store(*job) for job in waiting.jobs]

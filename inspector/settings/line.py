@@ -80,7 +80,7 @@ class LineSettings:
         cameras = 1 if shares_itself else sum(len(station.by_view) for station in self.file.station)
         workers, threads = share_cores(cameras, table.workers, table.threads)
         # Runs side by side have a core each: a part that joined another's run would wait for it and make it wait.
-        max_batch = table.max_batch or (1 if workers > 1 else 2)
+        max_batch = table.max_batch or (1 if workers > 1 and not shares_itself else 2)
         return table.model_copy(update={"workers": workers, "threads": threads, "max_batch": max_batch})
 
     @property

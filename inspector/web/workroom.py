@@ -164,7 +164,9 @@ class Workroom:
         fixed = words.seconds
         each = sum(max(0.0, seconds - fixed) / count for seconds, count in counted) / len(counted)
         least = min(fixed, *(seconds for seconds, _ in counted))
-        basis = f"the last {len(counted)} fits of this kind here" if len(counted) > 1 else "the last fit of this kind here"
+        basis = (
+            f"the last {len(counted)} fits of this kind here" if len(counted) > 1 else "the last fit of this kind here"
+        )
         return Estimate(max(least, fixed + each * images), basis)
 
     def _is_asked_for(self, kind: str, key: str, name: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import failing_model
+from numpy.typing import NDArray
 from toys import toy_bundle
 
 from inspector.errors import EngineError, TooLate
-from inspector.inference.batching import BatchCounts, Batcher, Device
+from inspector.inference.batching import NICENESS, BatchCounts, Batcher, Device
 from inspector.inference.bundle import InputSpec
 from inspector.inference.engine import Engine, Model
 from inspector.part import Scores
@@ -429,3 +432,29 @@ def test_a_picture_judged_in_many_runs_lets_the_urgent_go_first() -> None:
     device.close()
     assert order == ["tile 0", "urgent", "tile 1", "tile 2"]
     assert quick.batches == [[7], [8]]
+
+
+class Prioritised:
+    """An engine that notes the priority of the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.priorities: list[int] = []
+
+    def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
+        self.priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return [Scores(0.0)] * len(batch)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+@pytest.mark.parametrize("gives_way", [True, False])
+def test_workers_that_leave_no_core_free_let_others_go_first(gives_way: bool) -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    engine, scored = Prioritised(), threading.Event()
+    device = Device(2, gives_way=gives_way)
+    batcher = Batcher(engine, 1, 4, device=device)
+    batcher.submit(np.zeros((2, 2, 1), np.uint8), lambda _: scored.set(), lambda: False)
+    assert scored.wait(10)
+    batcher.close()
+    device.close()
+    assert engine.priorities == [min(19, mine + NICENESS * gives_way)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine, "nobody else is slowed"

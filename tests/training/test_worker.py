@@ -364,6 +364,14 @@ def test_a_session_of_its_own_gives_way_too() -> None:
     assert Path("/proc/self/autogroup").read_text() == mine
 
 
+@pytest.mark.parametrize(("before", "wish", "after"), [(0, 15, 15), (19, 15, 19)])
+def test_who_gives_way_more_already_stays_so(before: int, wish: int, after: int) -> None:
+    told = f"import os; os.nice(max(0, {before} - os.nice(0))); "
+    told += f"from inspector.quiet import give_way; give_way({wish}); print(os.nice(0))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(max(after, os.nice(0)))
+
+
 def test_the_desk_names_every_kind_that_there_is() -> None:
     assert set(KINDS) == set(REGISTRY)
     assert next(kind.words for kind in KINDS.values()) == "only good parts"

@@ -42,7 +42,10 @@ def test_pictures_that_are_alike_are_looked_for_once_and_by_one_at_a_time(
 @pytest.mark.parametrize(
     ("images", "told"),
     [
-        ({"fit": {"good": 60}, "validation": {}, "calibration": {"good": 40, "dent": 20}}, "the last fit of this kind here"),
+        (
+            {"fit": {"good": 60}, "validation": {}, "calibration": {"good": 40, "dent": 20}},
+            "the last fit of this kind here",
+        ),
         ({"fit": {}}, "a rule for two cores"),
         (None, "a rule for two cores"),
         ({"fit": "many"}, "a rule for two cores"),
