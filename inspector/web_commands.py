@@ -33,13 +33,16 @@ def web(
     log_format: Annotated[
         Literal["text", "json"], typer.Option(help="One line or one JSON object per event, on standard error.")
     ] = "text",
+    nice: Annotated[
+        int, typer.Option(min=0, max=19, help="How far to give way to other programs, above all the line.")
+    ] = NICE,
 ) -> None:
     """Serve the desk of a line to browsers, beside its service and as long as it is not told to stop (Ctrl-C or SIGTERM)."""
     from inspector.quiet import give_way
     from inspector.telemetry.systemd import ServiceManager
     from inspector.web.program import run_web
 
-    give_way(NICE)
+    give_way(nice)
     settings = load_line_file(line_file)
     log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
     if not verbose:

@@ -192,7 +192,8 @@ def serving(desk: WebDesk) -> Iterator[WebDesk]:
     desk.log = desk.folder / "web.log"
     with desk.log.open("wb") as log:
         desk.process = subprocess.Popen(
-            [sys.executable, "-m", "inspector", "web", str(desk.line_file)],
+            # Beside as many busy tests as there are cores a desk that gives way would stand still.
+            [sys.executable, "-m", "inspector", "web", str(desk.line_file), "--nice", "0"],
             stdout=log,
             stderr=log,
             cwd=desk.folder,

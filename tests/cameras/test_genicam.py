@@ -156,6 +156,6 @@ def test_a_counter_in_the_frame_numbers_the_parts(gige: FakeCamera) -> None:
         camera._options = GenicamSource(device=DEVICE, trigger_number="chunk:CounterValue", **SMALL)._options
         grabs = first(5, camera.grabs())
         camera._chunks = None
-    assert [grab.count for grab in grabs if isinstance(grab, Lost) and not torn(grab)] == [1, 3], (
-        "the first: opened anew"
-    )
+    first_one, *losses = [grab.count for grab in grabs if isinstance(grab, Lost) and not torn(grab)]
+    assert first_one >= 1, "opened anew, after as long as this machine took"
+    assert losses == [3]

@@ -78,7 +78,7 @@ class StoryLine:
         accounts = Accounts(Users(self.store.database), 12)
         for name, role in PEOPLE.items():
             accounts.add(name, role, PASSWORD)
-        self._start("web", "inspector", "web", self.line_file)
+        self._start("web", "inspector", "web", self.line_file, "--nice", "0")
         self._start("worker", "training.cli", "worker", self.line_file)
         self._start("serve", "inspector", "serve", self.line_file)
         # A camera program gives up where nobody answers for ten seconds.
