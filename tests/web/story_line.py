@@ -79,7 +79,7 @@ class StoryLine:
         for name, role in PEOPLE.items():
             accounts.add(name, role, PASSWORD)
         self._start("web", "inspector", "web", self.line_file, "--nice", "0")
-        self._start("worker", "training.cli", "worker", self.line_file)
+        self._start("worker", "training.cli", "worker", self.line_file, "--nice", "0")
         self._start("serve", "inspector", "serve", self.line_file)
         # A camera program gives up where nobody answers for ten seconds.
         wait_until(self._serves, "the service")
