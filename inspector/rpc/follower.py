@@ -89,9 +89,8 @@ class _Following:
                 self._on_state(str(error))
                 if self._gives_up:
                     return
-            except (
-                Exception
-            ) as error:  # the thread's outermost edge: whoever watches must not take silence for a quiet line
+            # The thread's outermost edge: whoever watches must not take silence for a quiet line.
+            except Exception as error:
                 log.exception("following failed")
                 self._on_state(f"following failed: {error!r}")
                 if self._gives_up:

@@ -147,7 +147,7 @@ def test_who_logs_in_rightly_may_do_so_as_often_as_they_like(users: Path, monkey
     monkeypatch.setattr("inspector.access.logins.is_password", lambda password, _: password == PASSWORD)
     logins = Logins(read_logins(users), lambda: 0.0)
     for _ in range(10 * FAILURES):
-        logins.check("anna", PASSWORD, "10.0.0.1")
+        assert logins.check("anna", PASSWORD, "10.0.0.1").name == "anna"
 
 
 def test_an_unknown_name_costs_as_much_as_a_wrong_password(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,8 +182,12 @@ class _Sampler:
         try:
             while not self._ending.wait(self._poll_s):
                 last = self._read(last)
-        except Exception as error:  # noqa: BLE001 the sampler's outermost edge: told to whoever asks next
-            fault = error if isinstance(error, SourceError) else SourceError(f"asking the PLC failed ({error!r})")
+        except Exception as error:  # the sampler's outermost edge: told to whoever asks next
+            if isinstance(error, SourceError):
+                fault = error
+            else:
+                log.exception("asking the PLC failed")
+                fault = SourceError(f"asking the PLC failed ({error!r}): the log has the fault")
             with self._changed:
                 self._fault = fault
                 self._changed.notify_all()
