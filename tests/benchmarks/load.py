@@ -33,10 +33,14 @@ PICTURE = Path("build/load.svg")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one part: ms from when it was due to its verdict, whether it was judged, whether that came too late."""
+    """What became of one part: when it was due (perf_counter), ms from then to its verdict, whether it was judged, why or why
+    not, and whether the verdict came too late.
+    """
 
+    due_s: float
     latency_ms: float
     judged: bool
+    reason: str
     late: bool
 
 
@@ -144,9 +148,11 @@ class Stream:
         for inspection in self._camera.told():
             now_s = time.perf_counter()
             with self._changed:
-                latency_ms = (now_s - self._due_s.pop(inspection.trigger)) * 1000
+                due_s = self._due_s.pop(inspection.trigger)
                 judged = inspection.verdict != inspection_pb2.VERDICT_UNKNOWN
-                self._outcomes.append(Outcome(latency_ms, judged, inspection.latency_ms > BUDGET_MS + 1))
+                reason = inspection_pb2.Reason.Name(inspection.reason).removeprefix("REASON_")
+                late = inspection.latency_ms > BUDGET_MS + 1
+                self._outcomes.append(Outcome(due_s, (now_s - due_s) * 1000, judged, reason, late))
                 self._changed.notify_all()
 
 

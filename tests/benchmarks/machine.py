@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 
 import psutil
@@ -27,3 +29,39 @@ class OthersUse:
         machine, own = psutil.cpu_times(), os.times()
         idle_s = machine.idle + getattr(machine, "iowait", 0.0)
         return time.monotonic(), sum(machine) - idle_s, sum(own[:4])
+
+
+class Stalls:
+    """The moments in which the machine ran nothing of ours at all, as a virtual machine does that must wait for its host.
+
+    A process of its own sleeps for a few milliseconds again and again, ahead of all others if this user may say so
+    (SCHED_FIFO), and tells each time that it was woken much too late.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _WATCH, str(_STALL_S)], stdout=subprocess.PIPE, text=True
+        )
+
+    def end(self) -> list[tuple[float, float]]:
+        """Begin and end of each stall (time.perf_counter, s)."""
+        self._process.terminate()
+        told, _ = self._process.communicate()
+        return [(float(begin), float(end)) for begin, end in (line.split() for line in told.splitlines())]
+
+
+_STALL_S = 0.02
+_WATCH = """
+import os, sys, time
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+except (AttributeError, OSError):
+    pass
+before = time.perf_counter()
+while True:
+    time.sleep(0.004)
+    now = time.perf_counter()
+    if now - before > float(sys.argv[1]):
+        print(before, now, flush=True)
+    before = now
+"""

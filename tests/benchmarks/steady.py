@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from inspector.sim.demo.outputs import count_lines, read_plc
 from inspector.sim.demo.processes import free_ports
 from tests.benchmarks.line import Camera, Service, service
 from tests.benchmarks.load import Outcome, Stream, capacity, offer
+from tests.benchmarks.machine import Stalls
 from tests.benchmarks.model import BenchModel
 from tests.benchmarks.rows import Row, below, percentile
 from tests.benchmarks.web_data import add_users
@@ -52,11 +54,18 @@ class Run:
 
     registers_ms: Sequence[float]
     outcomes: Sequence[Outcome]
+    stalls: Sequence[tuple[float, float]]
+    """Begin and end (perf_counter, s) of the moments in which the machine stood still."""
 
     @property
-    def not_judged(self) -> int:
+    def not_judged(self) -> Sequence[Outcome]:
         """Parts without a verdict in time."""
-        return sum(not one.judged for one in self.outcomes)
+        return [one for one in self.outcomes if not one.judged]
+
+    def stood_still(self, part: Outcome) -> bool:
+        """Whether the machine did, while the part was under way or a second before (the queue it left is not gone at once)."""
+        end_s = part.due_s + part.latency_ms / 1000
+        return any(begin_s < end_s and part.due_s - 1.0 < over_s for begin_s, over_s in self.stalls)
 
 
 def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
@@ -89,7 +98,12 @@ def _rows(name: str, run: Run) -> Iterator[Row]:
     yield Row(f"{name}: due to register, p99", p99, "ms", samples=count)
     yield Row(f"{name}: due to register, p99.9", tail, "ms", samples=count)
     yield below(f"{name}: p99.9 / p50", tail / p50, "×", TAIL, count)
-    yield below(f"{name}: parts not judged in time", run.not_judged, "parts", 0, len(run.outcomes))
+    parts = len(run.outcomes)
+    why = ", ".join(f"{number} {reason}" for reason, number in Counter(one.reason for one in run.not_judged).items())
+    yield below(f"{name}: parts not judged in time", len(run.not_judged), "parts", 0, parts, note=why)
+    yield Row(f"{name}: of them when the machine stood still", sum(map(run.stood_still, run.not_judged)), "parts")
+    longest_ms = max((end_s - begin_s for begin_s, end_s in run.stalls), default=0.0) * 1000
+    yield Row(f"{name}: longest time the machine stood still", longest_ms, "ms", samples=len(run.stalls))
 
 
 def _run(line: Service, rate_hz: float, seconds: float) -> Run:
@@ -99,7 +113,9 @@ def _run(line: Service, rate_hz: float, seconds: float) -> Run:
     with ExitStack() as stack:
         for number, path in enumerate(results, start=1):
             stack.enter_context(_plc(line.modbus_port, number, path))
+        watch = Stalls()
         outcomes = offer(streams, rate_hz, seconds)
+        stalls = watch.end()
         _wait(lambda: all(_has_all(*pair) for pair in zip(results, streams, strict=True)), "the PLCs to read all")
     for stream in streams:
         stream.close()
@@ -109,7 +125,7 @@ def _run(line: Service, rate_hz: float, seconds: float) -> Run:
         for told in read_plc(path).told
         if told.verdict is not Verdict.UNKNOWN
     ]
-    return Run(times_ms, outcomes)
+    return Run(times_ms, outcomes, stalls)
 
 
 def _has_all(path: Path, stream: Stream) -> bool:
