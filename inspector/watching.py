@@ -32,6 +32,8 @@ from inspector.records.store import Store
 log = logging.getLogger(__name__)
 
 WINDOW_S = 60.0
+CLOSING_EVERY_S = 0.5
+"""One window at a time: summing up takes some hundredths of a second of a core, and all begin at the same time."""
 WAITING_FRAMES = 2
 """Frames of one camera that may wait to be measured."""
 MAX_WAITING_ROWS = 20_000
@@ -121,7 +123,7 @@ class CameraWatch:
         self._store: Store | None = None
         self._rows: deque[HealthRow] = deque(maxlen=MAX_WAITING_ROWS)
         self._alarms: deque[AlarmRow] = deque(maxlen=MAX_WAITING_ROWS)
-        self._thin_s = self._retry_s = clock()
+        self._thin_s = self._retry_s = self._next_close_s = clock()
         self._restored = False
         self._faults = 0
         self._changed = threading.Condition(threading.Lock())
@@ -162,6 +164,8 @@ class CameraWatch:
     def _work(self) -> None:
         try:
             while True:
+                # Soon, and not when the first window is summed up: both at once would be felt by the parts of that moment.
+                self._guarded(self._restore)
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping or any(c.queue for c in self._cameras.values()), 1.0)
                     stopping = self._stopping
@@ -170,8 +174,10 @@ class CameraWatch:
                     # No name here outlives it: the picture may hold all of a camera's shared memory.
                     self._guarded(self._measure, *taken.pop(0))
                 for one in self._cameras.values():
-                    if one.window is not None and (self._clock() >= one.window_end_s or stopping):
+                    due = self._clock() >= max(one.window_end_s, self._next_close_s)
+                    if one.window is not None and (due or stopping):
                         self._guarded(self._close_window, one)
+                        self._next_close_s = self._clock() + CLOSING_EVERY_S
                 self._keep()
                 if stopping:
                     return
@@ -234,7 +240,6 @@ class CameraWatch:
     def _close_window(self, one: _Camera) -> None:
         """Sum the window up, unless it holds too few frames and may go on."""
         assert one.window is not None
-        self._restore()
         if one.window.frames < LEAST_FRAMES:
             if self._stopping:
                 one.window = None

@@ -64,13 +64,17 @@ class RunTimes:
         return min(bounds, default=0.0)
 
     def part_s(self, now_s: float) -> float:
-        """What one of many waiting parts adds: the least that a part took in any size of run."""
-        return min((self._once_s(size, now_s) / size for size in self._by_size), default=0.0)
+        """What one of many waiting parts adds: the least that a part took in any size of run, in the mean.
 
-    def _once_s(self, size: int, now_s: float) -> float:
+        Not with deviations: runs that last longer and shorter make up for each other. Those of the run at hand and of the last
+        one are enough for four in a row, as deviations of sums grow with the square root of their number.
+        """
+        return min((self._once_s(size, now_s, 0.0) / size for size in self._by_size), default=0.0)
+
+    def _once_s(self, size: int, now_s: float, deviations: float = _DEVIATIONS) -> float:
         known = self._by_size[size]
         faded: float = 0.5 ** max(0.0, (now_s - known.last_s) / FADE_S - 1)
-        return (known.mean_s + _DEVIATIONS * known.deviation_s) * faded
+        return (known.mean_s + deviations * known.deviation_s) * faded
 
 
 class Judge(Protocol):

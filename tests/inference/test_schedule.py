@@ -57,6 +57,21 @@ def test_what_a_part_adds_is_its_share_of_the_cheapest_run() -> None:
     assert RunTimes().part_s(0.0) == 0.0
 
 
+def test_parts_that_wait_count_by_the_mean_so_that_doubt_is_not_added_up() -> None:
+    times = RunTimes()
+    for seconds in (0.010, 0.030) * 40:
+        times.note(1, seconds, 0.0)
+    assert times.part_s(0.0) == pytest.approx(0.020, rel=0.1)
+    assert times.expect_s(1, 0.0) > 0.035
+    schedule: Schedule[Toy, str] = Schedule()
+    model = Toy(times)
+    for number in range(4):
+        schedule.add(model, 0.1, str(number))
+    # A worker is free after 40 ms; four before it take 80 ms in all likelihood, and it 40 at most.
+    assert schedule.has_time(model, 0.175, 0.0, [0.040])
+    assert not schedule.has_time(model, 0.150, 0.0, [0.040])
+
+
 def test_a_model_that_became_fast_again_is_believed_soon() -> None:
     times = steady(0.010)
     times.note(1, 0.500, 0.0)
