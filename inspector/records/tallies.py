@@ -6,6 +6,7 @@ yield is about first passes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -147,15 +148,48 @@ _COLUMNS = (
     _i.c.class_id,
 )
 _PART = len(_COLUMNS)
+_SLOTS = 1 << 23
+"""More than there are until the year 2200."""
 
 
-def _rows(connection: Connection, terms: Terms, by_part: bool) -> Iterable[Row[Any]]:
+def _rows(connection: Connection, terms: Terms, by_part: bool) -> Iterable[Row[Any] | tuple[Any, ...]]:
     """Keys with a part id or empty text, and their count."""
     if by_part:
         parts = sa.func.coalesce(_i.c.part_id, "").label("part")
         return connection.execute(sa.select(*_COLUMNS, parts, sa.literal(1).label("number")).where(*terms))
+    if (sizes := _sizes(connection)) is not None:
+        return _packed_rows(connection, terms, sizes)
     query = sa.select(*_COLUMNS, sa.literal("").label("part"), sa.func.count().label("number"))
     return connection.execute(query.where(*terms).group_by(*_COLUMNS))
+
+
+def _sizes(connection: Connection) -> tuple[int, ...] | None:
+    """How many values each of `_COLUMNS` behind the first may have, if all together fit into one integer of SQLite.
+
+    Only there one transaction sees one state of the tables throughout, so that no id can come that is larger than these.
+    """
+    if connection.dialect.name != "sqlite":
+        return None
+    tables = (schema.lines, schema.stations, schema.recipes, schema.bundles)
+    of_tables = [(connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0) + 1 for table in tables]
+    classes = (connection.execute(sa.select(sa.func.max(schema.classes.c.id))).scalar() or 0) + 2
+    sizes = (*of_tables, max(Verdict) + 1, max(Reason) + 1, classes)
+    return sizes if _SLOTS * math.prod(sizes) < 2**63 else None
+
+
+def _packed_rows(connection: Connection, terms: Terms, sizes: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+    """As grouped by all columns, by one number made of them: SQLite sorts numbers in half the time."""
+    packed: sa.ColumnElement[int] = _SLOT.element
+    for column, size in zip(_COLUMNS[1:-1], sizes, strict=False):
+        packed = packed * size + column
+    packed = (packed * sizes[-1] + sa.func.coalesce(_i.c.class_id, -1) + 1).label("packed")
+    for number, count in connection.execute(sa.select(packed, sa.func.count()).where(*terms).group_by(packed)):
+        key: list[int | None] = []
+        for size in reversed(sizes):
+            number, digit = divmod(number, size)
+            key.append(digit)
+        key[0] = None if key[0] == 0 else (key[0] or 0) - 1
+        yield (number, *reversed(key), "", count)
 
 
 def _again(connection: Connection, terms: Terms, by_part: bool) -> Iterable[Row[Any]]:
@@ -189,7 +223,7 @@ def _again(connection: Connection, terms: Terms, by_part: bool) -> Iterable[Row[
     return connection.execute(query.where(seen, *terms[1:]))
 
 
-def _counted(rows: Iterable[Row[Any]], lot_of: LotOf | None, wanted: str) -> Counter[Key]:
+def _counted(rows: Iterable[Row[Any] | tuple[Any, ...]], lot_of: LotOf | None, wanted: str) -> Counter[Key]:
     counts: Counter[Key] = Counter()
     lots = _Lots(lot_of)
     for row in rows:

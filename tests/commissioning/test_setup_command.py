@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from commissioning.scene import BOARD, CAMERA, FLATS, PLANE, boards, flats, parts, write
@@ -20,17 +23,26 @@ from inspector.errors import ConfigError
 from inspector.imaging.reference_set import open_reference_set
 from inspector.part import Frame, PixelFormat
 from inspector.references import correction_of, known_of, with_scales
+from inspector.service import run_service
 from inspector.settings import load_line_file, read_line_file
+from inspector.sim.demo.processes import free_ports
 
 LIMITS = '[[recipe.toy.dimensions.limit]]\ndefect_class = "scratch"\nmax_length_mm = 2.0\n'
 
 
-def line_file(folder: Path, more: str = "", dimensions: str = "") -> Path:
+def line_file(
+    folder: Path, more: str = "", dimensions: str = "", source: str = 'source = "folder"\nfolder = "frames"'
+) -> Path:
+    grpc_port, modbus_port = free_ports(2)
     path = folder / "line.toml"
     path.write_text(
         f"""
 [line]
 name = "line1"
+[grpc]
+listen = "127.0.0.1:{grpc_port}"
+[modbus]
+listen = "127.0.0.1:{modbus_port}"
 [[station]]
 name = "s1"
 camera = "cam1"
@@ -40,8 +52,7 @@ recipe = "toy"
 bundle = "toy"
 {dimensions}
 [camera.cam1]
-source = "folder"
-folder = "frames"
+{source}
 {more}
 """
     )
@@ -76,6 +87,51 @@ def test_the_scale_of_the_recipe_is_that_of_the_reference_with_its_uncertainty(f
     assert np.abs(truth / dimensions.mm_per_px - 1).max() <= dimensions.uncertainty < 0.05
     notes = check_line(path).notes
     assert any(f"{dimensions.mm_per_px:.6g} mm per pixel" in note for note in notes)
+
+
+def test_what_is_too_long_by_the_scale_of_the_commissioning_is_rejected(folder: Path, tmp_path: Path) -> None:
+    lengths_px = (60, 150)  # of a scratch; the limit is between
+    for length_px in lengths_px:
+        picture = np.zeros((CAMERA.height_px, CAMERA.width_px), np.uint8)
+        picture[180:204, 150 : 150 + length_px] = 255
+        write(tmp_path / "scratched" / str(length_px), [picture])
+    dimensions = f"deadline_ms = 20000\n[recipe.toy.check]\nmin_mean = 0.0\n{LIMITS.replace('2.0', '40.0')}"
+    told = []
+    for length_px in lengths_px:
+        source = f'source = "folder"\nfolder = "{tmp_path / "scratched" / str(length_px)}"'
+        path = line_file(folder, '[health.cam1]\nreference = "ref"', dimensions, source)
+        results = tmp_path / f"{length_px}.jsonl"
+        with run_service(load_line_file(path)):
+            done = CliRunner().invoke(app, ["camera", "run", str(path), "--seconds", "2", "--results", str(results)])
+            assert done.exit_code == 0, done.output
+            logging.getLogger().handlers.clear()  # of the command's own output
+            told.append(json.loads(results.read_text()))
+    shown = CliRunner().invoke(app, ["show", f"#{told[-1]['trigger']}", "--line", str(path)]).output.replace("│", " ")
+    assert [(one["verdict"], one["reason"]) for one in told] == [
+        ("PASS", "WITHIN_LIMITS"),
+        ("REJECT", "DIMENSION_ABOVE_LIMIT"),
+    ]
+    (length_mm,) = re.findall(r"scratch is ([0-9.]+) mm long, the limit is 40 mm", " ".join(shown.split()))
+    truth_mm = 150 * true_scales(CAMERA, PLANE, BOARD).mean()
+    cell_mm = CAMERA.width_px / 32 * 0.4
+    assert float(length_mm) == pytest.approx(truth_mm, abs=cell_mm)
+
+
+def test_a_camera_that_is_a_video_is_commissioned_too(tmp_path: Path) -> None:
+    frames = [*flats(), *boards(), *parts(24)]
+    with av.open(str(tmp_path / "v.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=100)
+        stream.width, stream.height, stream.pix_fmt = CAMERA.width_px, CAMERA.height_px, "gray"
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="gray")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    toy_bundle(tmp_path / "toy")
+    code, told = setup(line_file(tmp_path, source='source = "video"\nfile = "v.mkv"'), "--out", str(tmp_path / "ref"))
+    assert code == 0, told
+    assert "scale 0.39" in told
+    assert open_reference_set(tmp_path / "ref").by == "anna"
 
 
 def test_a_straightened_picture_has_its_own_scale(folder: Path) -> None:

@@ -51,15 +51,25 @@ LogIn = Callable[..., object]
 
 @pytest.fixture
 def log_in(browser: object) -> Iterator[LogIn]:
-    """`log_in(desk, "erna", "/path", width=1366, theme="dark")` gives a page, logged in; `page.faults` is its console."""
+    """`log_in(desk, "erna", "/path", width=1366, theme="dark")` gives a page, logged in; `page.faults` is its console.
+
+    With `touch` it is that of a tablet.
+    """
     contexts = []
 
     def make(
-        desk: WebDesk, name: str, path: str = "/", width: int = 1366, height: int = 768, theme: str = "light"
+        desk: WebDesk,
+        name: str,
+        path: str = "/",
+        width: int = 1366,
+        height: int = 768,
+        theme: str = "light",
+        touch: bool = False,
     ) -> object:
         context = browser.new_context(  # type: ignore[attr-defined]
             viewport={"width": width, "height": height},
             color_scheme=theme,
+            has_touch=touch,
             base_url=desk.url,
             ignore_https_errors=True,
         )

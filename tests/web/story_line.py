@@ -78,7 +78,7 @@ class StoryLine:
         accounts = Accounts(Users(self.store.database), 12)
         for name, role in PEOPLE.items():
             accounts.add(name, role, PASSWORD)
-        self._start("web", "inspector", "web", self.line_file, "--nice", "0")
+        self._web = self._start_web()
         self._start("worker", "training.cli", "worker", self.line_file, "--nice", "0")
         self._start("serve", "inspector", "serve", self.line_file)
         # A camera program gives up where nobody answers for ten seconds.
@@ -93,6 +93,13 @@ class StoryLine:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def kill_the_desk(self) -> None:
+        """kill -9, and start it anew."""
+        self._web.kill()
+        self._web.wait()
+        self._web = self._start_web()
+        wait_until(self._answers, "the desk")
 
     def log(self, name: str) -> str:
         """What a process has said last."""
@@ -157,8 +164,11 @@ class StoryLine:
         except httpx.TransportError:
             return False
 
+    def _start_web(self) -> subprocess.Popen[bytes]:
+        return self._start("web", "inspector", "web", self.line_file, "--nice", "0")
+
     def _start(self, name: str, module: str, *arguments: object) -> subprocess.Popen[bytes]:
-        log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
+        log = self._stack.enter_context((self.folder / f"{name}.log").open("ab"))
         process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
             stdin=subprocess.DEVNULL,

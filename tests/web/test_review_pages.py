@@ -137,18 +137,44 @@ def test_text_from_cameras_and_people_stays_text(own: WebDesk, log_in: LogIn) ->
     assert page.faults == []
 
 
-def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """From one place of the picture to another."""
-    places = page.evaluate(
-        """([a, b]) => {
+Place = tuple[float, float]
+
+
+def on_screen(page: Any, *places: Place) -> list[Place]:
+    """Where places of the picture are on the screen."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """(places) => {
         const s = labelling.state(), box = document.querySelector(".label-stage").getBoundingClientRect();
-        return [a, b].map(([x, y]) => [box.left + s.left + x * s.scale, box.top + s.top + y * s.scale]); }""",
-        [start, end],
+        return places.map(([x, y]) => [box.left + s.left + x * s.scale, box.top + s.top + y * s.scale]); }""",
+        places,
     )
+
+
+def drag(page: Any, start: Place, end: Place) -> None:
+    """From one place of the picture to another."""
+    places = on_screen(page, start, end)
     page.mouse.move(*places[0])
     page.mouse.down()
     page.mouse.move(*places[1], steps=4)
     page.mouse.up()
+
+
+def fingers(page: Any, *paths: tuple[Place, Place]) -> None:
+    """A finger for each path, from one place of the picture to another."""
+    screen = page.context.new_cdp_session(page)
+    ways = [on_screen(page, *path) for path in paths]
+
+    def touch(kind: str, share: float) -> None:
+        points = [
+            {"id": n, "x": a[0] + (b[0] - a[0]) * share, "y": a[1] + (b[1] - a[1]) * share}
+            for n, (a, b) in enumerate(ways)
+        ]
+        screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [] if kind == "touchEnd" else points})
+
+    touch("touchStart", 0)
+    for step in range(1, 6):
+        touch("touchMove", step / 5)
+    touch("touchEnd", 1)
 
 
 def areas(page: Any) -> list[dict[str, Any]]:
@@ -183,6 +209,29 @@ def test_drawing_by_hand(own: WebDesk, log_in: LogIn) -> None:
     wait_for(page, "!labelling.state().dirty")
     (label,) = own.store.labels(LINE, 32).current
     assert (label.what, label.author, len(label.areas)) == ("crack", "erna", 2)
+    assert page.faults == []
+
+
+def test_a_tablet_without_keys_reviews_draws_and_pinches(own: WebDesk, log_in: LogIn) -> None:
+    page = log_in(own, "erna", "/label?part=52", width=1024, touch=True)
+    wait_for(page, "window.labelling?.state && labelling.state().part === 52 && labelling.state().cls === 'crack'")
+    page.locator(".label-tool", has_text="Box").tap()
+    fingers(page, ((10, 10), (30, 24)))
+    assert areas(page) == [{"class": "crack", "box": pytest.approx([10, 10, 20, 14], abs=0.5)}]
+    before = page.evaluate("labelling.state().scale")
+    fingers(page, ((48, 48), (30, 30)), ((52, 52), (70, 70)))
+    wait_for(page, f"labelling.state().scale > {before} * 2")
+    assert len(areas(page)) == 1, "two fingers draw nothing"
+    page.locator(".label-tool", has_text="Save").tap()
+    wait_for(page, "!labelling.state().dirty")
+    assert len(own.store.labels(LINE, 52).current[0].areas) == 1
+
+    page.goto("/review")
+    wait_for(page, "window.review?.state && review.state().loaded")
+    state = page.evaluate("review.state()")
+    page.get_by_role("button", name="good (false reject)").tap()
+    wait_for(page, f"review.state().at > {state['at']} && review.state().unsent === 0")
+    assert [(one.what, one.author) for one in own.store.labels(LINE, state["shown"]).current] == [("good", "erna")]
     assert page.faults == []
 
 

@@ -1,5 +1,5 @@
 """The whole loop in a real browser: rejects are reviewed and labelled, a model is trained, proved and promoted, and the line
-that runs meanwhile judges by it from the next part on, loses no trigger, and goes back.
+that runs meanwhile judges by it from the next part on, loses no trigger, and goes back. The desk is killed while it trains.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ def train(page: Any, line: StoryLine) -> None:
     page.get_by_label("Good parts it may reject, %").fill("10")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url("**/train?job=*")
+    line.kill_the_desk()  # the fit goes on, and the page finds its way back
     page.locator(".job-detail .pill", has_text="done").wait_for(timeout=FIT_MS)
     assert (line.folder / "bundles" / NEW / "model.onnx").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,11 +164,12 @@ def _in_shift(question: Question, calendar: Calendar) -> Callable[[datetime], bo
 
 def _group_name(by: By, calendar: Calendar) -> Callable[[Tally], tuple[datetime, str]]:
     """Where a tally's group stands, and its name."""
+    period_of = functools.cache(lambda time: calendar.period(time, by))
 
     def name(tally: Tally) -> tuple[datetime, str]:
         if by is By.LOT:
             return calendar.local(tally.time), tally.lot or NO_LOT
-        period = calendar.period(tally.time, by)
+        period = period_of(tally.time)
         return period.begin, period.name
 
     return name

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from inspector.quality.periods import By, Calendar
 from inspector.quality.run_rules import RULE_SETS
 from inspector.records.tallies import Known
-from inspector.web.reporting.markup import Markup, element, text
+from inspector.web.reporting.markup import Markup, element
 from inspector.web.reporting.question import Question
 
 _RULE_NAMES = {"western-electric": "Western Electric (4 rules)", "nelson": "Nelson (8 rules)"}
@@ -107,12 +107,12 @@ def _select(title: str, name: str, values: Sequence[tuple[str, str]], chosen: st
 
 
 def _input(title: str, name: str, kind: str, value: str) -> Markup:
-    return element("label", title, Markup(f'<input type="{kind}" name="{name}" value="{text(value)}">'))
+    return element("label", title, element("input", type=kind, name=name, value=value))
 
 
 def _check(title: str, name: str, on: bool) -> Markup:
-    checked = " checked" if on else ""
-    return element("label", Markup(f'<input type="checkbox" name="{name}" value="1"{checked}>'), title, class_="check")
+    box = element("input", type="checkbox", name=name, value="1", checked="" if on else None)
+    return element("label", box, title, class_="check")
 
 
 def as_query(values: Mapping[str, object]) -> dict[str, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+_EMPTY = frozenset({"img", "input"})
+"""Elements that hold nothing and have no end."""
+
 
 class Markup(str):
     """HTML that is safe to put into a page."""
@@ -24,6 +27,8 @@ def element(tag: str, *inner: object, **attributes: object) -> Markup:
         for name, value in attributes.items()
         if value is not None
     )
+    if tag in _EMPTY:
+        return Markup(f"<{tag}{written}>")
     return Markup(f"<{tag}{written}>{''.join(text(one) for one in inner)}</{tag}>")
 
 
