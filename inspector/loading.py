@@ -14,7 +14,7 @@ from inspector.inference.choice import AUTO
 from inspector.inference.engine import Engine
 from inspector.inference.memory import memory_left_bytes
 from inspector.inference.queued import QueuedEngine
-from inspector.models import prove_remote
+from inspector.models import TIMED_RUNS, prove_remote
 from inspector.part import Scores
 from inspector.settings import LineSettings
 
@@ -22,7 +22,6 @@ RESERVE_BYTES = 256 << 20
 """Memory that is left to the line whatever is loaded beside it."""
 _GRAPHS = 3
 """What loading a graph takes, in sizes of its file: the file, what the runtime makes of it, and its memory for runs."""
-_TIMED_RUNS = 6
 
 
 def load_beside(settings: LineSettings, bundle: Bundle, deadline_ms: int, running: str) -> Engine:
@@ -71,7 +70,7 @@ class _Steps:
         return [Scores(0.0) for _ in batch]
 
 
-def time_runs(queued: QueuedEngine, engine: Engine, runs: int) -> None:
+def run_on(queued: QueuedEngine, engine: Engine, runs: int) -> None:
     """Run a model that ran `runs` times some more, so that its queue knows how long it takes before the first part comes."""
-    for _ in range(_TIMED_RUNS - runs):
+    for _ in range(TIMED_RUNS - runs):
         queued.infer(np.zeros((1, *engine.image_shape), np.uint8))

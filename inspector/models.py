@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,14 @@ from numpy.typing import NDArray
 
 from inspector.control import StationMemory
 from inspector.decision.dimensions import check_dimensions
-from inspector.errors import BundleError, BundleTampered, ConfigError, EngineError, FrameError, InspectorError
+from inspector.errors import (
+    BundleError,
+    BundleTampered,
+    ConfigError,
+    EngineError,
+    FrameError,
+    InspectorError,
+)
 from inspector.imaging.archive import unarchive
 from inspector.imaging.check import CheckSpec
 from inspector.imaging.decode import DecodeLimits, decode
@@ -38,6 +47,7 @@ log = logging.getLogger(__name__)
 MAX_HELD_BYTES = 512 << 20
 """Of pictures that are judged by tiles, by the parts in flight of one station: 10 grey ones of 25 megapixels, 3 in colour."""
 PROVIDER_CHOICES = "provider-choices.json"
+TIMED_RUNS, _TIMED_S = 6, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +263,14 @@ class Queues:
 
 
 def queue_models(loaded: Loaded, inference: InferenceTable, waiting: int) -> Queues:
-    """A queue of at most `waiting` parts before each model. Views with the same model share it."""
+    """A queue of at most `waiting` parts before each model, whose times it knows. Views with the same model share it."""
     devices: dict[str, Device] = {}
     queues: dict[int, Batcher] = {}
     for model in loaded.models.values():
         if id(model.engine) not in queues:
-            queues[id(model.engine)] = queue_model(model.engine, inference, waiting, devices)
+            queue = queues[id(model.engine)] = queue_model(model.engine, inference, waiting, devices)
+            with contextlib.suppress(EngineError):  # the first part will tell
+                time_runs(queue, model.engine)
     at_once = "models take turns, %d at a time by %d threads each, on: %s"
     log.info(at_once, inference.workers, inference.threads, ", ".join(devices))
     batchers = {key: queues[id(model.engine)] for key, model in loaded.models.items()}
@@ -273,6 +285,22 @@ def queue_model(engine: Engine, inference: InferenceTable, waiting: int, devices
         devices[name] = Device(inference.workers, gives_way=inference.workers > 1 and inference.threads == 1)
     judge_until = None if engine.tiles is None else engine.judge_until
     return Batcher(engine, inference.max_batch, waiting, judge_until=judge_until, device=devices[name])
+
+
+def time_runs(batcher: Batcher, engine: Engine) -> None:
+    """Run a model on nothing a few times, so that its queue knows how long it takes before the first part comes.
+
+    From its first run alone, which is slow, the queue would expect the next ones to be late. EngineError.
+    """
+    nothing = np.zeros((1, *engine.image_shape), np.uint8)
+    end_s = time.monotonic() + _TIMED_S
+    for _ in range(TIMED_RUNS):
+        begin_s = time.monotonic()
+        engine.infer(nothing)
+        now_s = time.monotonic()
+        batcher.times.note(1, now_s - begin_s, now_s)
+        if now_s > end_s:
+            break
 
 
 def _device_of(engine: Engine) -> str:

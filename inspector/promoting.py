@@ -32,7 +32,7 @@ from inspector.inference.bundle import Bundle
 from inspector.inference.engine import Engine
 from inspector.inference.memory import memory_left_bytes
 from inspector.inference.queued import QueuedEngine
-from inspector.loading import RESERVE_BYTES, WarmUp, load_beside, time_runs
+from inspector.loading import RESERVE_BYTES, WarmUp, load_beside, run_on
 from inspector.models import (
     Loaded,
     Model,
@@ -302,7 +302,7 @@ class Promoter:
             engine, batcher = warm
         queued = QueuedEngine(batcher, bundle, engine.provider)
         test = golden_test(queued, golden_preparation(bundle))
-        time_runs(queued, engine, len(test.checks))
+        run_on(queued, engine, len(test.checks))
         return Model(bundle, location, engine, test), batcher
 
     def _warm(self, bundle: Bundle) -> tuple[Engine, Batcher] | None:

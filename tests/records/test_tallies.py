@@ -62,6 +62,13 @@ def test_quarters_of_an_hour_hold_what_came_out_alike(shift: Store) -> None:
     assert found == sorted(found, key=lambda tally: tally.time)
 
 
+def test_more_names_than_fit_into_one_number_are_counted_alike(shift: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Counter(tallies(shift.database, TallyFilter()))
+    monkeypatch.setattr("inspector.records.tallies._SLOTS", 1 << 62)
+    assert Counter(tallies(shift.database, TallyFilter())) == found
+    assert total(list(found)) == (9, 1)
+
+
 def test_only_the_same_station_sees_a_part_again(shift: Store) -> None:
     again = [t for t in tallies(shift.database, TallyFilter(line=LINE)) if t.again]
     assert [(t.station, t.verdict, t.again) for t in again] == [("top", Verdict.PASS, 1)]
