@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import time
@@ -48,6 +47,7 @@ MAX_HELD_BYTES = 512 << 20
 """Of pictures that are judged by tiles, by the parts in flight of one station: 10 grey ones of 25 megapixels, 3 in colour."""
 PROVIDER_CHOICES = "provider-choices.json"
 TIMED_RUNS, _TIMED_S = 6, 1.0
+"""Runs from which a queue learns how long a model takes, and after how many seconds they are enough for a slow one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,14 +263,16 @@ class Queues:
 
 
 def queue_models(loaded: Loaded, inference: InferenceTable, waiting: int) -> Queues:
-    """A queue of at most `waiting` parts before each model, whose times it knows. Views with the same model share it."""
+    """A queue of at most `waiting` parts before each model, timed once. Views with the same model share it."""
     devices: dict[str, Device] = {}
     queues: dict[int, Batcher] = {}
     for model in loaded.models.values():
         if id(model.engine) not in queues:
             queue = queues[id(model.engine)] = queue_model(model.engine, inference, waiting, devices)
-            with contextlib.suppress(EngineError):  # the first part will tell
+            try:
                 time_runs(queue, model.engine)
+            except EngineError as error:
+                log.warning("%s proved itself and now fails, its parts will tell: %s", model.bundle.label, error)
     at_once = "models take turns, %d at a time by %d threads each, on: %s"
     log.info(at_once, inference.workers, inference.threads, ", ".join(devices))
     batchers = {key: queues[id(model.engine)] for key, model in loaded.models.items()}
@@ -290,7 +292,8 @@ def queue_model(engine: Engine, inference: InferenceTable, waiting: int, devices
 def time_runs(batcher: Batcher, engine: Engine) -> None:
     """Run a model on nothing a few times, so that its queue knows how long it takes before the first part comes.
 
-    From its first run alone, which is slow, the queue would expect the next ones to be late. EngineError.
+    From the first run alone, which is slow, the queue would expect the next ones to be late. What it learns here fades while
+    nothing is run, but the first part then counts as one run of several. EngineError.
     """
     nothing = np.zeros((1, *engine.image_shape), np.uint8)
     end_s = time.monotonic() + _TIMED_S

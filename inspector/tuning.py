@@ -1,4 +1,4 @@
-"""What gRPC, the C allocator and the collector are told in processes that carry frames. Measured; neither changes a result."""
+"""What gRPC, the C allocator and the collector are told in processes that must not pause. Measured; none changes a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEPT_BYTES = 32 << 20
 
 
 def spare_the_collector() -> None:
-    """Call once a process that judges parts has all that it keeps: modules, models, settings are not looked through any more.
+    """Call once a process has all that it keeps: modules, models, settings are not looked through any more.
 
     CPython's cycle collector stops all threads while it looks through what lives: 56 ms for all of a service, at some moment of
     its first minutes, which a part then waits. Frozen, the same collection takes 2 ms (measured with gc.callbacks).

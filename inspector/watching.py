@@ -123,7 +123,7 @@ class CameraWatch:
         self._store: Store | None = None
         self._rows: deque[HealthRow] = deque(maxlen=MAX_WAITING_ROWS)
         self._alarms: deque[AlarmRow] = deque(maxlen=MAX_WAITING_ROWS)
-        self._thin_s = self._retry_s = self._next_close_s = clock()
+        self._thin_s = self._retry_s = self._restore_s = self._next_close_s = clock()
         self._restored = False
         self._faults = 0
         self._changed = threading.Condition(threading.Lock())
@@ -177,7 +177,8 @@ class CameraWatch:
                     due = self._clock() >= max(one.window_end_s, self._next_close_s)
                     if one.window is not None and (due or stopping):
                         self._guarded(self._close_window, one)
-                        self._next_close_s = self._clock() + CLOSING_EVERY_S
+                        if one.window is None:  # one with too few frames goes on, and keeps nobody waiting
+                            self._next_close_s = self._clock() + CLOSING_EVERY_S
                 self._keep()
                 if stopping:
                     return
@@ -211,8 +212,10 @@ class CameraWatch:
 
     def _restore(self) -> None:
         """Alarms that lasted when the service was stopped go on; those against another reference are over."""
-        if self._restored or self._clock() < self._retry_s:
+        if self._restored or self._clock() < self._restore_s:
             return
+        self._restore_s = self._clock() + RETRY_S
+        over: list[AlarmRow] = []
         try:
             store = self._opened()
             for one in self._cameras.values():
@@ -224,12 +227,12 @@ class CameraWatch:
                         kind = Kind(row.kind)
                         going_on[kind] = Alarm(Change(kind, row.value), row.limit, row.raised)
                     else:
-                        self._alarms.append(replace(row, cleared=self._now()))
+                        over.append(replace(row, cleared=self._now()))
                 one.watch = replace(one.watch, alarms=going_on)
         except InspectorError as error:
-            self._retry_s = self._clock() + RETRY_S
             log.debug("alarms of cameras are not restored yet: %s", error)
             return
+        self._alarms.extend(over)
         self._restored = True
 
     def _opened(self) -> Store:
@@ -244,7 +247,8 @@ class CameraWatch:
             if self._stopping:
                 one.window = None
             return
-        summary, one.window = one.window.summary(), None
+        window, one.window = one.window, None
+        summary = window.summary()
         self._rows.extend(_rows(one.name, summary))
         one.level, one.saturated = summary.level().median, summary.saturation().median
         reference = one.care.reference

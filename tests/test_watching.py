@@ -141,6 +141,25 @@ def test_without_a_reference_it_is_measured_and_nothing_is_told(tmp_path: Path) 
         assert store.camera_alarms("line1", "cam1") == []
 
 
+def test_a_camera_that_shows_hardly_anything_keeps_no_other_from_being_summed_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'quality.db'}"
+    clock = Clock()
+    with closing(Store(url)) as store:
+        store.create()
+        cameras = {"idle": Care(), "busy": Care()}
+        watch = CameraWatch(lambda: Store(url), "line1", cameras, print, window_s=WINDOW_S, clock=clock, now=clock.now)
+        idle, busy = cameras
+        measured = lambda name: {one.camera: one.measured for one in watch.readings}[name]  # noqa: E731
+        for number in range(140):
+            clock.s += 1.0
+            for name in (idle, busy) if number < 5 else (busy,):
+                before = measured(name)
+                watch.look(name, frame(number))
+                until(lambda name=name, before=before: measured(name) > before)
+        until(lambda: len([row for row in store.camera_health("line1", busy, START) if row.measure == LEVEL]) == 2)
+        watch.close()
+
+
 def test_an_alarm_that_lasts_goes_on_after_a_restart(tmp_path: Path, reference: Reference) -> None:
     care = Care(reference, "cam1@0123")
     with watching(tmp_path, care) as (desk, store):

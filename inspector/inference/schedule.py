@@ -66,8 +66,8 @@ class RunTimes:
     def part_s(self, now_s: float) -> float:
         """What one of many waiting parts adds: the least that a part took in any size of run, in the mean.
 
-        Not with deviations: runs that last longer and shorter make up for each other. Those of the run at hand and of the last
-        one are enough for four in a row, as deviations of sums grow with the square root of their number.
+        Not with deviations: runs that last longer and shorter make up for each other, and deviations of sums grow with the root
+        of their number. A part that waits behind others is asked with deviations when it is the first.
         """
         return min((self._once_s(size, now_s, 0.0) / size for size in self._by_size), default=0.0)
 

@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 GOODBYE_S, STUCK_S = 3, 5.0
 """How long open requests may take when the desk is told to stop."""
 KEPT_S = 75
-"""How long an idle connection is kept: longer than people look at a page, so that the next one needs no new connection, and no
-request meets one that is just being closed."""
+"""How long an idle connection is kept: longer than people mostly look at a page, so that the next needs no new connection, and
+hardly ever meets one that is just being closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import psutil
@@ -35,19 +36,25 @@ class Stalls:
     """The moments in which the machine ran nothing of ours at all, as a virtual machine does that must wait for its host.
 
     A process of its own sleeps for a few milliseconds again and again, ahead of all others if this user may say so
-    (SCHED_FIFO), and tells each time that it was woken much too late.
+    (SCHED_FIFO, root may), and tells each time that it was woken much too late. Where it may not, it also counts when
+    others were in its way.
     """
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _WATCH, str(_STALL_S)], stdout=subprocess.PIPE, text=True
-        )
+    def __enter__(self) -> Stalls:
+        self._told = tempfile.TemporaryFile("w+")
+        command = [sys.executable, "-c", _WATCH, str(_STALL_S)]
+        self._process = subprocess.Popen(command, stdout=self._told, text=True)
+        return self
 
-    def end(self) -> list[tuple[float, float]]:
-        """Begin and end of each stall (time.perf_counter, s)."""
-        self._process.terminate()
-        told, _ = self._process.communicate()
-        return [(float(begin), float(end)) for begin, end in (line.split() for line in told.splitlines())]
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._told.close()
+
+    def seen(self) -> list[tuple[float, float]]:
+        """Begin and end of each stall so far (time.perf_counter, s)."""
+        self._told.seek(0)
+        return [(float(begin), float(end)) for begin, end in (line.split() for line in self._told.readlines())]
 
 
 _STALL_S = 0.02

@@ -113,9 +113,9 @@ def _run(line: Service, rate_hz: float, seconds: float) -> Run:
     with ExitStack() as stack:
         for number, path in enumerate(results, start=1):
             stack.enter_context(_plc(line.modbus_port, number, path))
-        watch = Stalls()
+        watch = stack.enter_context(Stalls())
         outcomes = offer(streams, rate_hz, seconds)
-        stalls = watch.end()
+        stalls = watch.seen()
         _wait(lambda: all(_has_all(*pair) for pair in zip(results, streams, strict=True)), "the PLCs to read all")
     for stream in streams:
         stream.close()

@@ -136,6 +136,7 @@ def train(page: Any, line: StoryLine) -> None:
     page.get_by_label("Good parts it may reject, %").fill("10")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url("**/train?job=*")
+    page.locator(".job-detail .pill", has_text="runs").wait_for()
     line.kill_the_desk()  # the fit goes on, and the page finds its way back
     page.locator(".job-detail .pill", has_text="done").wait_for(timeout=FIT_MS)
     assert (line.folder / "bundles" / NEW / "model.onnx").exists()
