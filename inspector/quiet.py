@@ -20,8 +20,14 @@ LAST = 19
 def be_quiet(nice: int = LAST) -> None:
     """Give way to all others, in this process and those it starts: `nice` for the processor (19: only what is left over), and
     the disk only when it is idle; on a machine that cannot, as far as it can.
+
+    What is left over is SCHED_IDLE on Linux: a thread of the line that wakes up has the processor at once, where one that is
+    merely nice may end its turn of some milliseconds first (sched(7)).
     """
     give_way(nice)
+    if nice >= LAST and hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None:
         with contextlib.suppress(OSError, AttributeError):

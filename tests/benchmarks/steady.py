@@ -45,6 +45,7 @@ from postgres import PostgresServer, postgres_server
 CAMERAS, SHARE, POLL_MS = 2, 0.70, 4
 # The budget is so many medians, and p99.9 may be so many.
 BUDGET, TAIL = 5, 3
+_AS_A_WORKER = "from inspector.quiet import be_quiet; be_quiet(); from training.cli import main; main()"
 ALONE_S, DISTURBED_S, CHANGING_S = 600.0, 180.0, 60.0
 
 
@@ -203,22 +204,13 @@ def disturbed(folder: Path, server: PostgresServer) -> Iterator[None]:
 
 
 def _train(folder: Path, ending: threading.Event) -> None:
-    """A memory bank on the benchmark's own tiles, again and again, as a service unit of low priority runs it."""
+    """A memory bank on the benchmark's own tiles, again and again, at the priority of a worker."""
     tiles = Path("build/bench/tiles")
     for number in itertools.count():
         if ending.is_set():
             return
         out = folder / f"retrained{number}"
-        command = [
-            "nice",
-            "-n",
-            "19",
-            str(Path(sys.executable).parent / "inspector-train"),
-            "fit",
-            str(tiles),
-            "--out",
-            str(out),
-        ]
+        command = [sys.executable, "-c", _AS_A_WORKER, "fit", str(tiles), "--out", str(out)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not ending.wait(0.2):
             pass

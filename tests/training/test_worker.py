@@ -342,10 +342,11 @@ def test_folders_of_jobs_that_have_ended_are_removed_and_those_that_go_on_are_ke
 
 def test_a_worker_gives_way_to_all_others() -> None:
     told = "import os; from inspector.quiet import be_quiet; be_quiet(); print(os.nice(0))"
-    process = subprocess.run([sys.executable, "-c", told + "; import psutil; print(psutil.Process().ionice())"],
-                             capture_output=True, text=True, check=True)  # fmt: skip
-    assert process.stdout.splitlines()[0] == "19"
-    assert "IDLE" in process.stdout
+    told += "; import psutil; print(psutil.Process().ionice()); print(os.sched_getscheduler(0) == os.SCHED_IDLE)"
+    process = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    nice, disk, processor = process.stdout.splitlines()
+    assert (nice, processor) == ("19", "True")
+    assert "IDLE" in disk
 
 
 @pytest.mark.skipif(
