@@ -31,7 +31,7 @@ def otto(own: WebDesk) -> Iterator[httpx.Client]:
 
 
 def wait_for(page: Any, script: str) -> None:
-    page.wait_for_function(script, timeout=15_000)
+    page.wait_for_function(script, timeout=30_000)
 
 
 def review_page(own: WebDesk, log_in: LogIn, name: str) -> Any:

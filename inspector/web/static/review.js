@@ -108,6 +108,17 @@ viewer.whenThere("review", (root, about) => {
     return goldens.get(part.golden);
   };
 
+  const take = (answer, count) => {
+    exhausted = count > 0 && answer.parts.length === 0;
+    classes = answer.classes;
+    parts.push(...answer.parts.filter((part) => !parts.slice(at).some((one) => one.sequence === part.sequence)));
+    waiting = answer.waiting;
+    drawKeys();
+    parts.slice(at, at + AT_HAND).forEach(prepare);
+    if (parts[at] && shown !== parts[at]) show();
+    else if (!parts[at]) show();
+  };
+
   const refill = async (holds = false) => {
     if (halted || away || fetching || (!holds && (exhausted || parts.length - at > AHEAD))) return;
     fetching = true;
@@ -119,15 +130,7 @@ viewer.whenThere("review", (root, about) => {
       const answer = await ask("POST", `${API}/claims`, {
         window: window_, ...wish, count, besides: [...besides, ...outbox.map((one) => one.part.sequence)],
       });
-      if (mine !== round) return;
-      exhausted = count > 0 && answer.parts.length === 0;
-      classes = answer.classes;
-      parts.push(...answer.parts.filter((part) => !parts.slice(at).some((one) => one.sequence === part.sequence)));
-      waiting = answer.waiting;
-      drawKeys();
-      parts.slice(at, at + AT_HAND).forEach(prepare);
-      if (parts[at] && shown !== parts[at]) show();
-      else if (!parts[at]) show();
+      if (mine === round) take(answer, count);
     } catch (error) {
       if (isShut(error)) return halt(error);
       tell(error.message);
@@ -135,7 +138,7 @@ viewer.whenThere("review", (root, about) => {
     } finally {
       fetching = false;
     }
-    if (mine !== round) refill();
+    if (mine !== round) refill();  // what was asked for meanwhile had to wait
   };
   let waiting = null;
 
