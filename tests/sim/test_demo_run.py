@@ -21,6 +21,7 @@ from inspector.sim.demo import DemoOptions, run_demo
 from inspector.sim.demo import run as demo_run
 from inspector.sim.demo.images import TestImage, check_folder, lay_out, order_stream, read_split
 from inspector.sim.demo.processes import (
+    Child,
     Children,
     DemoFailed,
     free_ports,
@@ -320,6 +321,28 @@ def test_children_are_stopped_when_the_demo_is_interrupted(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         demo()
     assert not started[0].running
+
+
+def test_nobody_is_left_behind_when_ctrl_c_is_pressed_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop, impatient = Child.stop, iter([True, False, False])
+
+    def stop_or_be_interrupted(child: Child, timeout_s: float) -> None:
+        if next(impatient):
+            raise KeyboardInterrupt
+        stop(child, timeout_s)
+
+    monkeypatch.setattr(Child, "stop", stop_or_be_interrupted)
+    with Children() as children:
+        started = [
+            children.start("sleeper", SLEEP, tmp_path / "sleeper"),
+            children.start("deaf", DEAF, tmp_path / "deaf"),
+        ]
+        for name in ("sleeper", "deaf"):
+            _up(tmp_path / name)
+    assert not any(child.running for child in started)
+    assert "deaf did not stop within 1 s" in capsys.readouterr().err
 
 
 def test_child_that_ignores_the_request_is_killed_and_told_of(tmp_path: Path) -> None:

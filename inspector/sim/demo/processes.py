@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inspector.errors import InspectorError
 
-_STOP_S = 20.0
+_STOP_S, _HURRY_S = 20.0, 1.0
 _LOOK_S = 0.05
 
 
@@ -81,12 +81,16 @@ class Children:
         return self
 
     def __exit__(self, *_: object) -> None:
+        patience_s = _STOP_S
         while self._all:
-            child = self._all.pop()
             try:
-                child.stop()
+                self._all[-1].stop(patience_s)
+            except KeyboardInterrupt:  # once more: somebody is in a hurry, and still nothing is left behind
+                patience_s = _HURRY_S
+                continue
             except DemoFailed as error:
                 print(error, file=sys.stderr)
+            self._all.pop()
 
     def start(self, name: str, command: Sequence[str], log: Path) -> Child:
         """Start a process; raises DemoFailed if it cannot be started at all."""

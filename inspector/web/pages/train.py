@@ -52,7 +52,7 @@ async def _ask(desk: Desk, user: User, rows: Sequence[SnapshotRow]) -> None:
         if not rows:
             told("There is no snapshot to learn from yet. Take one under Data sets, Snapshots.")
             return
-        names = {row.name: f"{row.name} · {row.images} pictures" for row in rows}
+        names = {row.name: f"{row.name} · {row.images} picture{'s' * (row.images != 1)}" for row in rows}
         wanted = query("snapshot")
         snapshot = ui.select(names, value=wanted if wanted in names else rows[0].name, label="Learn from snapshot")
         snapshot.props("outlined dense")
@@ -305,7 +305,8 @@ def _result(job: Job) -> None:
         with link:
             ui.label("Compare it and ask for its promotion: Models")
     elif "snapshot" in result:
-        ui.label(f"Snapshot {result['snapshot']}: {result['images']} pictures, digest {result['digest'][7:19]}")
+        pictures = f"{result['images']} picture{'s' * (result['images'] != 1)}"
+        ui.label(f"Snapshot {result['snapshot']}: {pictures}, digest {result['digest'][7:19]}")
 
 
 PAGE = Page(
