@@ -145,6 +145,8 @@ class GenicamSource:
                 self._check_silence()
             else:
                 self._heard_s = self._away_since_s = time.monotonic()
+                # What the driver left out were late packets of frames given up, and no numbers of before.
+                self._ignored_looks = 0
                 yield from self._take(library, buffer)
                 del buffer
             if time.monotonic() - self._latched_s > LATCH_EVERY_S:
