@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 
 import grpc
@@ -119,9 +120,14 @@ class CameraStreams:
                 if not taken:
                     return
             outbox.finish()
-        except grpc.RpcError:  # the call is over
+        except grpc.RpcError as error:  # the call is over
+            # gRPC keeps it with the call, and its traceback would keep what this thread knows, the call too: a cycle, which
+            # stays until the garbage collector looks. On a service that has nothing to do that may be never.
+            error.with_traceback(None)
             outbox.abandon()
         except Exception as error:  # noqa: BLE001 the reader's outermost edge: the call tells client and log
+            # The frame that it came with is not kept with it.
+            traceback.clear_frames(error.__traceback__)
             outbox.finish(error)
 
     def _take(self, message: bytes, camera: str, outbox: Outbox, offer: FrameOffer) -> bool:

@@ -39,12 +39,13 @@ class FrameOffer:
 
     def lend(self, shared: inspection_pb2.SharedPixels) -> tuple[memoryview, Lease]:
         """The pixels of a frame that says they are here. Errors: FrameError."""
-        if self.memory is None:
+        memory = self.memory
+        if memory is None:
             raise FrameError(
                 Reason.FRAME_INVALID,
                 "the frame says that its pixels are in shared memory, and this stream has fetched none: send them as data",
             )
-        return self.memory.lend(shared.name, shared.offset, shared.length, shared.generation)
+        return memory.lend(shared.name, shared.offset, shared.length, shared.generation)
 
 
 class FrameSharing:
@@ -99,6 +100,8 @@ class FrameSharing:
         finally:
             with self._lock:
                 self._offers.pop(token, None)
+                # Mapped from here on for as long as a frame in it is held, whoever still knows the stream.
+                offer.memory = None
 
     def _serve(self, listener: socket.socket) -> None:
         with listener:
@@ -128,13 +131,12 @@ class FrameSharing:
         with self._lock:
             # Once: the second who comes with the same token is not the camera program.
             offer = self._offers.pop(token, None)
-        if offer is None or offer.message is None:
-            log.warning("memory for frames was asked for without an offer that is open")
-            return
-        memory = FrameMemory(offer.message.name, self._size_bytes)
-        try:
+            if offer is None or offer.message is None:
+                log.warning("memory for frames was asked for without an offer that is open")
+                return
             # In place before the other side knows: its first frame may come at once.
-            offer.memory = memory
+            memory = offer.memory = FrameMemory(offer.message.name, self._size_bytes)
+        try:
             socket.send_fds(client, [b"\1"], [memory.descriptor])
         finally:
             memory.hand_over()

@@ -39,6 +39,8 @@ def process(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         run.send_signal(signal.SIGCONT)
         run.terminate()
         run.wait(30)
+        # Shown if the test fails.
+        print(f"{log.name}, its end:\n{log.read_text()[-8000:]}")
 
 
 def line_file(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -9,13 +10,14 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from requires import require
-from rpc_line import Lines, wait_for
+from rpc_line import Camera, Line, Lines, wait_for
 from test_client import Told, connect
 from test_client import told as told  # a fixture
 from toys import toy_bundle
@@ -224,6 +226,54 @@ def test_a_hostile_writer_gets_unknown_and_the_stream_lives(
     assert camera.inspection().reason == 1, "the next frame is judged"
 
 
+def hang_up(line: Line, camera: Camera) -> None:
+    camera.call.cancel()
+
+
+def break_the_protocol(line: Line, camera: Camera) -> None:
+    camera.hello()
+    assert camera.failure()[0] == grpc.StatusCode.FAILED_PRECONDITION
+
+
+def end_well(line: Line, camera: Camera) -> None:
+    camera.half_close()
+    assert camera.rest() == []
+
+
+def meet_a_fault_of_the_service(line: Line, camera: Camera) -> None:
+    line.pipeline.fault = RuntimeError("made up")
+    sharer = FrameSharer()
+    sharer.accept(camera.session.frame_memory)
+    place = sharer.put(shot(), MIB)
+    assert place is not None
+    where = {"name": camera.session.frame_memory.name, "offset": place.offset, "length": PIXELS, "generation": 1}
+    camera.frame(2, b"", width=SIDE, height=SIDE, shared=where)
+    # The error that comes knows this frame.
+    del place, sharer
+    assert camera.failure()[0] == grpc.StatusCode.INTERNAL
+
+
+@pytest.mark.parametrize("end", [hang_up, break_the_protocol, end_well, meet_a_fault_of_the_service])
+def test_memory_is_given_back_with_the_stream_however_it_ends(
+    lines: Lines, end: Callable[[Line, Camera], None]
+) -> None:
+    """At once, not when the garbage collector comes by: a service whose camera is gone has nothing to do that would call it."""
+    line = lines.make(shared_bytes=MIB)
+    gc.collect()
+    gc.disable()
+    try:
+        camera = line.camera()
+        name = camera.session.frame_memory.name
+        if end is not meet_a_fault_of_the_service:
+            FrameSharer().accept(camera.session.frame_memory)
+        camera.frame(1, b"\0")
+        camera.inspection()
+        end(line, camera)
+        wait_for(lambda: name not in memories_of(os.getpid()), "the memory to be given back")
+    finally:
+        gc.enable()
+
+
 # Processes
 
 
@@ -269,9 +319,9 @@ with CameraClient(sys.argv[1], "a", "cam1", lambda answer: None) as client:
 """
 
 
-def memories_of(process: subprocess.Popen[bytes]) -> set[str]:
+def memories_of(process: int) -> set[str]:
     """Shared memories that a process has mapped."""
-    return set(re.findall(r"memfd:(frames-\w+)", Path(f"/proc/{process.pid}/maps").read_text()))
+    return set(re.findall(r"memfd:(frames-\w+)", Path(f"/proc/{process}/maps").read_text()))
 
 
 @pytest.mark.chaos
@@ -286,10 +336,10 @@ def test_either_side_gets_over_the_death_of_the_other(tmp_path: Path, told: Told
             assert camera.stdout is not None
             for _ in range(8):
                 camera.stdout.readline()
-            assert memories_of(serving), "the camera sends through memory"
+            assert memories_of(serving.pid), "the camera sends through memory"
             camera.send_signal(signal.SIGKILL)
             camera.wait()
-            wait_for(lambda: not memories_of(serving), "the service to give the dead camera's memory back", 30)
+            wait_for(lambda: not memories_of(serving.pid), "the service to give the dead camera's memory back", 30)
             with connect(target, told, connect_timeout_s=60, max_in_flight=8) as client:
                 assert isinstance(client, CameraClient)
                 for _ in range(8):

@@ -32,9 +32,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDesk]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Debian's chromium."""
+    """Debian's chromium.
+
+    Not for the session: as long as Playwright is open its event loop counts as running in this thread, and tests of other
+    folders that run their own could not.
+    """
     path = require_tool("chromium")
     try:
         from playwright.sync_api import sync_playwright
