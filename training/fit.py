@@ -20,6 +20,8 @@ from training.calibration.costs import Costs, cost_limit
 from training.calibration.limits import (
     check_promise,
     good_limit,
+    lots_differ,
+    of_pictures_with_areas_to_ignore,
     part_count,
     parts_needed,
     region_limit,
@@ -176,8 +178,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     tested = [index for index in _indices(split, Role.TEST) if images.shows_what_counts(index)]
     test_scores = score_images(network, images, tested, stage(progress, "Testing", len(tested))).scores
     test_parts = worst_images(split, dict(zip(tested, test_scores.tolist(), strict=True)), dataset)
-    limits, basis, outlook = _set_limit(plan, parts, test_parts)
-    basis = _of_what_the_line_sees(basis, parts, split, seen.dataset)
+    limits, basis, outlook = _set_limit(plan, parts, test_parts, _without_areas(parts, split, seen.dataset))
     test = _test_result([split.entries[i] for i in tested], test_scores, limits.score)
     scored = list(zip(tested, test_scores, strict=True))
     scored += list(zip(parts.images, parts.scores, strict=True))
@@ -227,18 +228,14 @@ def _shares(plan: FitPlan, learns_from: LearnsFrom, defects_to_fit: float) -> Sp
     return shares
 
 
-def _of_what_the_line_sees(basis: LimitBasis, parts: ScoredParts, split: Split, dataset: Dataset) -> LimitBasis:
-    """No guarantee if some pictures were scored without areas to ignore: the line has no such areas and scores them whole."""
+def _without_areas(parts: ScoredParts, split: Split, dataset: Dataset) -> tuple[int, int]:
+    """Of the pictures that set the limit those that were scored without areas to ignore, and how many there are."""
     good = [index for index in parts.images if split.entries[index].label == GOOD]
-    filled = sum(has_ignored(dataset.sample(split.entries[index].path)) for index in good)
-    if not filled:
-        return basis
-    told = f"{filled} of {len(good)} pictures that set the limit were scored without areas to ignore, which the line judges."
-    return replace(basis, guaranteed=False, assumes=f"{basis.assumes} {told}".strip())
+    return sum(has_ignored(dataset.sample(split.entries[index].path)) for index in good), len(good)
 
 
 def _set_limit(
-    plan: FitPlan, parts: ScoredParts, test_parts: Sequence[PartScore]
+    plan: FitPlan, parts: ScoredParts, test_parts: Sequence[PartScore], without_areas: tuple[int, int]
 ) -> tuple[Limits, LimitBasis, Outlook]:
     """The limit by promise or by cost, what the test parts say of it, and what else there is to choose."""
     test_good = [part for part in test_parts if part.label == GOOD]
@@ -259,11 +256,15 @@ def _set_limit(
     limit, basis = limit_of(parts.good)
     rejected = part_count(sum(part.score > limit for part in test_good), len(test_good), plan.confidence)
     passed = part_count(sum(part.score <= limit for part in defects), len(defects), plan.confidence)
-    basis = with_counts(basis, rejected if test_good else None, passed if defects else None, parts.fold_shift)
+    differing = lots_differ([part.score for part in parts.good], lots_of(parts.good))
+    basis = of_pictures_with_areas_to_ignore(basis, *without_areas)
+    counts = (rejected if test_good else None, passed if defects else None)
+    basis = with_counts(basis, *counts, parts.fold_shift, of_differing_lots=differing)
     if parts.of_spoilt_parts:
         basis = replace(basis, assumes=f"{basis.assumes} {_OF_SPOILT_PARTS}")
     chosen = (limit, plan.false_reject_rate, plan.confidence)
-    outlook = look_out(parts.good, defects, chosen, limit_of, cross_fitted=parts.cross_fitted)
+    whole = not without_areas[0]
+    outlook = look_out(parts.good, defects, chosen, limit_of, cross_fitted=parts.cross_fitted, as_the_line_sees=whole)
     return Limits(limit, region_limit(parts.maps, limit)), basis, outlook
 
 

@@ -103,7 +103,10 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class PartCount:
-    """`count` of `parts` that did not fit the model; with the confidence of the basis the true share is at most `bound`."""
+    """`count` of `parts`, each scored by a model that was not fitted on it.
+
+    With the confidence of the basis the true share is at most `bound`.
+    """
 
     count: Annotated[int, Field(ge=0)]
     parts: Annotated[int, Field(ge=0)]
@@ -135,9 +138,10 @@ class LimitBasis:
     """Why the limit is where it is, and what it promises.
 
     `guaranteed` says whether `good_parts` were enough for `false_reject_rate` at `confidence`; if not,
-    `good_parts_needed` says how many would be. `statement` is the promise in words for the quality engineer, `assumes`
-    what it takes for granted. `tested` counts rejects of good parts that did not set the limit either, `escapes` passes
-    of defective parts; None without such parts. `cost` is there if costs chose the limit: the rate is then an outcome.
+    `good_parts_needed` says how many would be that the model was not fitted on. `statement` is the promise in words for the
+    quality engineer, `assumes` what it takes for granted. `tested` counts rejects of good parts that did not set the limit
+    either, `escapes` passes of defective parts; None without such parts. `cost` is there if costs chose the limit: the rate
+    is then an outcome.
     """
 
     method: Annotated[str, Field(min_length=1, max_length=128)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from training.calibration.limits import (
     DISTRIBUTION_FREE,
     TAIL,
     good_limit,
+    lots_differ,
+    of_pictures_with_areas_to_ignore,
     part_count,
     parts_needed,
     region_limit,
@@ -128,6 +131,49 @@ def test_cross_fitted_scores_are_never_called_a_guarantee() -> None:
     assert "no higher than the models of the folds" in basis.assumes
 
 
+@pytest.mark.parametrize("parts", [100, 400])
+def test_parts_that_also_fitted_the_model_prove_nothing_however_many_there_are(parts: int) -> None:
+    """So no number of more parts is told that would only be cross-fitted as well."""
+    _, basis = good_limit([float(i) for i in range(parts)], cross_fitted=True)
+    assert basis.good_parts_needed == 299
+    assert "more good parts" not in basis.statement
+    assert "299 good parts that the model was not fitted on would prove it" in basis.statement
+
+
+@pytest.mark.parametrize("name", ["normal", "lognormal", "Student t, 3 (heavy tails)"])
+def test_an_estimate_says_what_is_proven_at_its_limit(name: str) -> None:
+    """Whatever the tail: the share that the statement calls proven is kept, also where the estimate is not."""
+    random = np.random.default_rng(3)
+    kept = 0
+    for _ in range(300):
+        limit, basis = good_limit(_draw(name, 200, random).tolist(), 0.01, 0.95)
+        told = re.search(r"at most ([\d.]+) with 0.95 confidence", basis.statement)
+        assert told is not None
+        kept += _share_above(name, limit) <= float(told[1])
+    assert kept >= 300 * (0.95 - 3 * math.sqrt(0.95 * 0.05 / 300))
+
+
+def test_bounds_on_parts_of_lots_that_differ_are_no_claim() -> None:
+    _, basis = good_limit(_of_lots(0.5), lots=LOTS)
+    tested = part_count(2, 300, 0.95)
+    assert lots_differ(_of_lots(0.5), LOTS)
+    assert not lots_differ(_of_lots(0.0), LOTS)
+    assert "for any distribution" in with_counts(basis, tested, None).statement
+    said = with_counts(basis, tested, None, of_differing_lots=True).statement
+    assert "if lots did not differ, which they do" in said
+    assert "for any distribution" not in said
+
+
+def test_pictures_scored_without_their_areas_to_ignore_guarantee_nothing() -> None:
+    _, basis = good_limit([float(i) for i in range(400)])
+    assert of_pictures_with_areas_to_ignore(basis, 0, 400) == basis
+    weaker = of_pictures_with_areas_to_ignore(basis, 40, 400)
+    assert not weaker.guaranteed
+    assert "An estimate, not a promise: at most" in weaker.statement
+    assert "any distribution" not in weaker.statement
+    assert "40 of 400 pictures" in weaker.assumes
+
+
 def test_tied_scores_count_only_those_above_the_limit() -> None:
     limit, basis = good_limit([1.0] * 470 + [2.0] * 30, 0.01, 0.95)
     assert limit == 2.0
@@ -169,7 +215,7 @@ def test_parts_that_did_not_set_the_limit_are_counted_in_the_statement() -> None
     _, basis = good_limit([float(i) for i in range(30)])
     counted_on = with_counts(basis, part_count(1, 85, 0.95), part_count(40, 50, 0.95), -0.25)
     assert "85 good parts that neither fitted the model nor set the limit it rejects 1" in counted_on.statement
-    assert "Of 50 defective parts that the model was not fitted on, 40 pass" in counted_on.statement
+    assert "Of 50 defective parts, each scored by a model that was not fitted on it, 40 pass" in counted_on.statement
     assert "-0.25" in counted_on.assumes
     assert counted_on.tested is not None
     assert counted_on.tested.bound == pytest.approx(stats.beta.ppf(0.95, 2, 84))

@@ -195,6 +195,17 @@ def test_nor_does_it_set_a_new_limit(tmp_path: Path, fitted_line: Line) -> None:
     assert result.basis.escapes.parts == 1
 
 
+def test_parts_enough_to_prove_a_limit_do_not_if_some_have_ignored_areas(tmp_path: Path, fitted_line: Line) -> None:
+    """The line judges those areas too; neither the words nor the table of promises may claim more."""
+    dataset = write(tmp_path / "data", good=24, ignored=1, defects=1)
+    promise = {"false_reject_rate": 0.1, "confidence": 0.9}
+    result = recalibrate(fitted_line.bundle, dataset, tmp_path / "new", "new", accept="test", **promise)  # type: ignore[arg-type]
+    assert not result.basis.guaranteed
+    assert result.basis.statement.startswith("An estimate, not a promise")
+    assert "1 of 24 pictures" in result.basis.assumes
+    assert not any(option.guaranteed for option in result.outlook.options)
+
+
 def test_an_area_that_does_not_fit_its_picture_is_not_believed(tmp_path: Path, fitted_line: Line) -> None:
     dataset = write(tmp_path, good=2, ignored=1, defects=1)
     save(tmp_path / "areas" / "area.png", np.full((10, 10), 255, np.uint8))

@@ -65,7 +65,18 @@ def good_limit(
     drawn = _draws(np.asarray(scores, np.float64), lots)
     enough = int(drawn.effective) >= parts_needed(false_reject_rate, confidence)
     limit, basis = (_proven_limit if enough else _tail_limit)(values, false_reject_rate, confidence, drawn)
-    return limit, _as_cross_fitted(basis) if cross_fitted else basis
+    if cross_fitted:
+        return limit, _as_cross_fitted(basis)
+    if not enough:
+        needed = basis.good_parts_needed
+        more = f" {needed - len(values)} more good parts ({needed} to set the limit) would prove it."
+        basis = replace(basis, statement=basis.statement + more)
+    return limit, basis
+
+
+def lots_differ(scores: Sequence[float], lots: Sequence[object]) -> bool:
+    """Whether parts of several lots score too differently to count as drawn one by one (Kruskal and Wallis 1952, 5 %)."""
+    return len(set(lots)) > 1 and _differ(np.asarray(scores, np.float64), lots)
 
 
 def region_limit(maps: NDArray[np.float32], score_limit: float) -> float:
@@ -83,28 +94,46 @@ def part_count(count: int, parts: int, confidence: float) -> PartCount:
 
 
 def with_counts(
-    basis: LimitBasis, tested: PartCount | None, escapes: PartCount | None, fold_shift: float | None = None
+    basis: LimitBasis,
+    tested: PartCount | None,
+    escapes: PartCount | None,
+    fold_shift: float | None = None,
+    *,
+    of_differing_lots: bool = False,
 ) -> LimitBasis:
     """The basis with what the limit did on parts that did not set it; None where there are none.
 
-    `fold_shift` is how much higher the final model scores good test images than the models of the folds, as a median.
+    `fold_shift` is how much higher the final model scores good test images than the models of the folds, as a median. Of
+    lots that differ the bounds are too low, as parts of one lot are alike, and are no claim.
     """
     statement, assumes = basis.statement, basis.assumes
     if fold_shift is not None:
         assumes += f" On good test images the final model's scores differ from theirs by {fold_shift:+.3g} (median)."
     if tested is not None:
+        claim = ", if lots did not differ, which they do" if of_differing_lots else ", for any distribution of scores"
         statement += (
             f" Of {tested.parts} good parts that neither fitted the model nor set the limit it rejects {tested.count}: at "
-            f"most {tested.bound:.2g} of good parts with {basis.confidence:.3g} confidence, for any distribution of scores."
+            f"most {tested.bound:.2g} of good parts with {basis.confidence:.3g} confidence{claim}."
         )
     if escapes is None:
         statement += " How many defective parts pass is not known: no defective parts were there to count."
     else:
         statement += (
-            f" Of {escapes.parts} defective parts that the model was not fitted on, {escapes.count} pass: at most "
-            f"{escapes.bound:.2g} of such defects with {basis.confidence:.3g} confidence."
+            f" Of {escapes.parts} defective parts, each scored by a model that was not fitted on it, {escapes.count} pass: at "
+            f"most {escapes.bound:.2g} of such defects with {basis.confidence:.3g} confidence."
         )
     return replace(basis, statement=statement, assumes=assumes, tested=tested, escapes=escapes)
+
+
+def of_pictures_with_areas_to_ignore(basis: LimitBasis, filled: int, pictures: int) -> LimitBasis:
+    """The basis if `filled` of the `pictures` that set the limit were scored without areas to ignore.
+
+    The line knows no such areas and judges them too, so nothing is guaranteed then.
+    """
+    if not filled:
+        return basis
+    told = f"{filled} of {pictures} pictures that set the limit were scored without areas to ignore, which the line judges."
+    return replace(_without_guarantee(basis), assumes=f"{basis.assumes} {told}".strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,30 +243,40 @@ def _tail_limit(values: NDArray[np.float64], rate: float, confidence: float, dra
     # Of the parts that the limit comes from, too, no more than the rate may be above it.
     limit = max(bound.limit, float(values[-1 - int(rate * count)]))
     above = int((values > limit).sum())
-    needed = parts_needed(rate, confidence)
-    more = math.ceil((needed - drawn.effective) * count / drawn.effective)
+    needed = math.ceil(parts_needed(rate, confidence) * count / drawn.effective)
+    proven = part_count(
+        min(math.ceil(above * drawn.effective / count), int(drawn.effective)), int(drawn.effective), confidence
+    )
     statement = (
         f"About {rate:.3g} of good parts may be rejected: an estimate, not a promise. {count} good parts are too few to prove "
         f"it with {confidence:.3g} confidence. If the {bound.scores} highest scores fall off exponentially, {rate:.3g} of good "
         f"parts score above {min(bound.estimate, limit):.4g}; the limit is higher, at the {confidence:.3g} confidence bound of "
-        f"that figure, and {above} of {count} exceed it. Under heavier tails more are rejected. {more} more good parts "
-        f"({count + more} to set the limit) would prove it."
+        f"that figure, and {above} of {count} exceed it. Under heavier tails more are rejected; whatever the "
+        f"tail, at most {proven.bound:.2g} with {confidence:.3g} confidence."
     )
     assumes = f"Scores above the threshold fall off exponentially or faster. {drawn.assumes}"
-    return limit, LimitBasis(TAIL, rate, confidence, count, False, statement, count + more, assumes)
+    return limit, LimitBasis(TAIL, rate, confidence, count, False, statement, needed, assumes)
 
 
 def _as_cross_fitted(basis: LimitBasis) -> LimitBasis:
     """The same basis without the guarantee: the scores are of models that differ, each part's from one without it."""
-    note = " The parts also fitted the model; each was scored by one fitted without it and its fold of parts."
+    note = (
+        " The parts also fitted the model; each was scored by one fitted without it and its fold of parts. "
+        f"{basis.good_parts_needed} good parts that the model was not fitted on would prove it: collect them for "
+        "`inspector-train recalibrate`, or hold as many out with --calibration-fraction."
+    )
     assumes = "The final model scores parts it has not seen no higher than the models of the folds do. "
-    said = basis.statement
-    if basis.guaranteed:
-        said = said.replace("At most", "An estimate, not a promise: at most", 1).replace(f" {_FOR_ANY}", "")
+    basis = _without_guarantee(basis)
     return replace(
         basis,
         method=basis.method + CROSS_FITTED,
-        guaranteed=False,
-        statement=said + note,
+        statement=basis.statement + note,
         assumes=assumes + basis.assumes,
     )
+
+
+def _without_guarantee(basis: LimitBasis) -> LimitBasis:
+    said = basis.statement
+    if basis.guaranteed:
+        said = said.replace("At most", "An estimate, not a promise: at most", 1).replace(f" {_FOR_ANY}", "")
+    return replace(basis, guaranteed=False, statement=said)

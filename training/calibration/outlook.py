@@ -79,17 +79,20 @@ def look_out(
     limit_of: Callable[[Sequence[PartScore]], tuple[float, LimitBasis]],
     *,
     cross_fitted: bool,
+    as_the_line_sees: bool = True,
 ) -> Outlook:
     """What else could be promised from the same parts. `chosen` is limit, false-reject rate and confidence.
 
-    `limit_of` gives the limit that other good parts would have led to, be it by promise or by costs.
+    `limit_of` gives the limit that other good parts would have led to, be it by promise or by costs. Scores that were not
+    made `as_the_line_sees` the parts guarantee nothing.
     """
     limit, rate, confidence = chosen
     scores, lots = [part.score for part in good], lots_of(good)
     options = []
     for other in sorted({*RATES, rate}):
         its_limit, basis = good_limit(scores, other, confidence, cross_fitted=cross_fitted, lots=lots)
-        options.append(PromiseOption(other, its_limit, basis.guaranteed, escapes_at(its_limit, defects)))
+        guaranteed = basis.guaranteed and as_the_line_sees
+        options.append(PromiseOption(other, its_limit, guaranteed, escapes_at(its_limit, defects)))
     return Outlook(confidence, tuple(options), _odd_parts(good, defects, limit, limit_of))
 
 

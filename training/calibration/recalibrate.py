@@ -16,11 +16,18 @@ from inspector.inference.bundle import Bundle
 from inspector.inference.engine import Engine, self_test
 from inspector.inference.manifest import LimitBasis
 from inspector.part import Limits, Verdict
-from training.calibration.limits import good_limit, part_count, region_limit, with_counts
+from training.calibration.limits import (
+    good_limit,
+    of_pictures_with_areas_to_ignore,
+    part_count,
+    region_limit,
+    with_counts,
+)
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, lots_of, worst_images
 from training.data.duplicates import group_by_part
 from training.data.image_list import CALIBRATION, TAUGHT, TEST, ImageList, KnownImage, images_of
+from training.data.marks import has_ignored
 from training.data.reading import read_frame
 from training.data.samples import GOOD, Dataset, Sample, printable
 from training.data.splits import Role, Split, SplitEntry
@@ -61,6 +68,9 @@ class _Scored:
     good: tuple[PartScore, ...]
     defects: tuple[PartScore, ...]
     maps: NDArray[np.float32] | None
+    pictures: int
+    """Of good parts; so many of them were scored `without_areas` to ignore."""
+    without_areas: int
     digest: str
     known: ImageList | None
     """What the new bundle knows: these parts set its limit, no others do any more."""
@@ -93,10 +103,12 @@ def recalibrate(
 
     limit, basis = limit_of(scored.good)
     passed = part_count(sum(part.score <= limit for part in scored.defects), len(scored.defects), confidence)
+    basis = of_pictures_with_areas_to_ignore(basis, scored.without_areas, scored.pictures)
     basis = with_counts(basis, None, passed if scored.defects else None)
     basis = replace(basis, assumes=f"{_UNCHECKED[scored.known is not None]} {basis.assumes}")
     chosen = (limit, false_reject_rate, confidence)
-    outlook = look_out(scored.good, scored.defects, chosen, limit_of, cross_fitted=False)
+    whole = not scored.without_areas
+    outlook = look_out(scored.good, scored.defects, chosen, limit_of, cross_fitted=False, as_the_line_sees=whole)
     manifest = bundle.manifest
     old = manifest.limits
     flipped = flips(manifest.golden, limit)
@@ -184,10 +196,13 @@ def _score(bundle: Bundle, engine: Engine, dataset: Dataset, progress: Progress)
             if found.anomaly_map is not None and batch[offset].is_good:
                 maps.append(found.anomaly_map if engine.tiles is None else thinned(found.anomaly_map))
     parts = worst_images(Split(dataset.root, 0, seen.digest, entries), scores, dataset)
+    good = [samples[index] for index in scores if samples[index].is_good]
     return _Scored(
         tuple(part for part in parts if part.label == GOOD),
         tuple(part for part in parts if part.label != GOOD),
         np.stack(maps) if maps else None,
+        len(good),
+        sum(has_ignored(sample) for sample in good),
         seen.digest,
         listed,
     )
