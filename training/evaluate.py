@@ -146,9 +146,8 @@ def evaluate(
     Raises DataError if the split is of other images, BundleError or EngineError if the bundle does not run.
     """
     images = images_to_judge(dataset, split)
-    # A split may keep whole lots together: its groups are parts only where nothing better is known.
-    groups = {entry.path: entry.group for entry in split.entries} if split is not None else {}
-    known = groups if parts is None else parts
+    of_split = {entry.path: entry.part for entry in split.entries} if split is not None else {}
+    known = of_split if parts is None else parts
     alone = max(known.values(), default=-1) + 1
     part_of = {path: known.get(path, alone + number) for number, (path, _) in enumerate(images)}
     preparation = preparation_of(bundle)

@@ -30,7 +30,7 @@ from training.calibration.limits import (
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, ScoredParts, good_images, lots_of, score_parts, worst_images
 from training.data.dont_care import MOST_EXAMPLES
-from training.data.duplicates import GroupBy, group_images, label_conflicts
+from training.data.duplicates import GroupBy, group_by_part, group_images, label_conflicts
 from training.data.image_list import ImageList, KnownImage, image_list
 from training.data.input_size import MAX_SIDE_PX, InputSize, asked_size, size_for
 from training.data.marks import has_ignored
@@ -174,11 +174,13 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     settings = replace(kind.settings() if plan.settings is None else plan.settings, seed=plan.seed)
     fitter = begin(kind, taught, settings, progress)
     network = fitter.fit(range(len(taught)), progress)
-    parts = score_parts(split, images, taught, fitter, network, plan.seed, progress)
+    unlearned = [i for i in to_fit if kind.learns_from is LearnsFrom.GOOD and split.entries[i].label != GOOD]
+    parts = score_parts(split, images, taught, fitter, network, plan.seed, progress, unlearned)
     tested = [index for index in _indices(split, Role.TEST) if images.shows_what_counts(index)]
     test_scores = score_images(network, images, tested, stage(progress, "Testing", len(tested))).scores
     test_parts = worst_images(split, dict(zip(tested, test_scores.tolist(), strict=True)), dataset)
     limits, basis, outlook = _set_limit(plan, parts, test_parts, _without_areas(parts, split, seen.dataset))
+    basis = _with_published_tests(basis, split, seen.dataset)
     test = _test_result([split.entries[i] for i in tested], test_scores, limits.score)
     scored = list(zip(tested, test_scores, strict=True))
     scored += list(zip(parts.images, parts.scores, strict=True))
@@ -226,6 +228,15 @@ def _shares(plan: FitPlan, learns_from: LearnsFrom, defects_to_fit: float) -> Sp
     if plan.costs is not None and not shares.defects_to_calibrate:
         shares = replace(shares, defects_to_calibrate=_DEFECTS_TO_WEIGH)
     return shares
+
+
+def _with_published_tests(basis: LimitBasis, split: Split, dataset: Dataset) -> LimitBasis:
+    """Says how many pictures of the published test set were not left for the test."""
+    lent = sum(dataset.sample(e.path).published_split == "test" for e in split.entries if e.role is not Role.TEST)
+    if not lent:
+        return basis
+    told = f"{lent} pictures of the published test set fitted the model or set the limit: only there are defective parts."
+    return replace(basis, assumes=f"{basis.assumes} {told}".strip())
 
 
 def _without_areas(parts: ScoredParts, split: Split, dataset: Dataset) -> tuple[int, int]:
@@ -282,11 +293,12 @@ def split_survey(
             "`inspector-train check-data` lists all"
         )
     samples = [image.sample for image in seen.images]
-    groups = group_images(seen.images, by, progress)
-    roles = make_split(samples, groups, shares, seed)
+    parts = group_by_part(seen.images, progress)
+    groups = group_images(seen.images, parts, by)
+    roles = make_split(samples, groups, shares, seed, parts)
     entries = tuple(
-        SplitEntry(sample.path, sample.label, group, role)
-        for sample, group, role in zip(samples, groups, roles, strict=True)
+        SplitEntry(sample.path, sample.label, group, role, part)
+        for sample, group, role, part in zip(samples, groups, roles, parts, strict=True)
     )
     return Split(seen.dataset.root, seed, seen.digest, entries)
 
@@ -333,7 +345,7 @@ def _provenance(
         "layout": seen.dataset.layout,
         **({"snapshot": seen.dataset.snapshot} if seen.dataset.snapshot else {}),
         "images": split.counts(),
-        "parts": {role.value: len({entry.group for entry in split.of(role)}) for role in Role},
+        "parts": {role.value: len({entry.part for entry in split.of(role)}) for role in Role},
         "unreadable": len(seen.unreadable),
         "seed": plan.seed,
         "input": size.to_json(),

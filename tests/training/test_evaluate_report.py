@@ -21,6 +21,7 @@ from training import cli
 from training.cli.screen import Bars
 from training.data.layouts import open_dataset
 from training.data.splits import Role, Split, SplitEntry, write_split
+from training.evaluate import evaluate
 from training.report.build import Plan, Report, build_report
 from training.report.page import check_can_write, evaluation_page
 
@@ -251,6 +252,13 @@ def test_a_copy_of_a_fitted_part_among_the_test_parts_is_found(fitted_line: Line
     report = build_report(_unlisted(fitted_line), open_dataset(str(tmp_path)), split, replace(QUICK, latency_runs=0))
     assert report.data.shared == (("good/copy.png", "good/000.png"),)
     assert report.data.new_to_model is False
+
+
+def test_parts_of_a_split_by_lots_are_parts(fitted_line: Line) -> None:
+    split = fitted_line.outcome.split
+    lots = replace(split, entries=tuple(replace(entry, group=0) for entry in split.entries))
+    judged = evaluate(fitted_line.bundle, fitted_line.dataset, lots).judged
+    assert len({image.part for image in judged}) == len({entry.part for entry in split.of(Role.TEST)}) > 1
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

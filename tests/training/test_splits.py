@@ -170,13 +170,14 @@ def test_equal_bytes_join_parts_of_two_names(tmp_path: Path) -> None:
 def test_lots_join_their_parts(tmp_path: Path) -> None:
     rows = [("good", "a", "L1"), ("good", "b", "L1"), ("good", "b", "L2"), ("good", "c", "L3"), ("good", "d", "")]
     seen = _named(tmp_path, rows)
-    assert group_images(seen.images, GroupBy.PART) == (0, 1, 1, 2, 3)
-    assert group_images(seen.images, GroupBy.LOT) == (0, 0, 0, 1, 2)
+    parts = group_by_part(seen.images)
+    assert group_images(seen.images, parts) == (0, 1, 1, 2, 3)
+    assert group_images(seen.images, parts, GroupBy.LOT) == (0, 0, 0, 1, 2)
 
 
 def test_lots_that_nothing_names_cannot_be_kept_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the data set names none"):
-        group_images(_named(tmp_path, [("good", "a", "")]).images, GroupBy.LOT)
+        group_images(_named(tmp_path, [("good", "a", "")]).images, [0], GroupBy.LOT)
 
 
 @settings(max_examples=60, deadline=None)
@@ -199,14 +200,125 @@ def test_no_named_part_and_no_lot_ever_straddles_a_split(
         if not rows:
             continue
         samples = [image.sample for image in images]
+        parts = group_by_part(images)
+        groups = group_images(images, parts, by)
         try:
-            roles = make_split(samples, group_images(images, by), SplitShares(defects_to_fit=taught), seed)
+            roles = make_split(samples, groups, SplitShares(defects_to_fit=taught), seed, parts)
         except DataError:
             continue
         roles_of: dict[str, set[Role]] = defaultdict(set)
         for row, role in zip(rows, roles, strict=True):
             roles_of[row[column]].add(role)
         assert all(len(found) == 1 for found in roles_of.values())
+
+
+def _lots(lots: int, good: int, defective: int) -> tuple[list[Sample], list[int]]:
+    """Samples of different parts and the lot of each: `good` good parts a lot, a defective one in the first `defective`."""
+    samples = [Sample(f"{lot}-{place}", "good") for lot in range(lots) for place in range(good)]
+    samples += [Sample(f"{lot}-bad", "cut") for lot in range(defective)]
+    return samples, [int(sample.path.split("-")[0]) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("shares", "most", "reason"),
+    [
+        (SplitShares(), 60, "a fifth of the good parts, not every lot that has a defective one"),
+        (SplitShares(defects_to_fit=0.6), 120, "who learns from defects needs the others of them for the test"),
+        (SplitShares(defects_to_calibrate=0.5), 120, "and so does who sets the limit by them"),
+    ],
+)
+def test_the_good_parts_of_a_lot_with_a_defect_are_not_all_for_testing(
+    shares: SplitShares, most: int, reason: str
+) -> None:
+    samples, lots = _lots(12, good=20, defective=7)
+    for seed in range(8):
+        roles = make_split(samples, lots, shares, seed, range(len(samples)))
+        tested = [sample for sample, role in zip(samples, roles, strict=True) if role is Role.TEST]
+        assert 20 <= sum(sample.is_good for sample in tested) <= most, reason
+        assert not all(sample.is_good for sample in tested), "defective parts are there to test with"
+        assert all(len({role for role, lot in zip(roles, lots, strict=True) if lot == n}) == 1 for n in range(12))
+        # Too few to prove anything: all others fit the model and set its limit by cross-fitting.
+        assert roles.count(Role.CALIBRATION) == 0
+
+
+def test_lots_with_defects_and_others_are_tested_in_proportion() -> None:
+    samples, lots = _lots(40, good=10, defective=20)
+    roles = make_split(samples, lots, SplitShares(), 0, range(len(samples)))
+    tested = {lot for lot, role in zip(lots, roles, strict=True) if role is Role.TEST}
+    assert sum(lot < 20 for lot in tested) == sum(lot >= 20 for lot in tested) == 4
+
+
+def test_calibration_parts_of_lots_are_counted_by_part_and_come_from_several_lots() -> None:
+    for lots, good, held_out in ((12, 100, 300), (4, 400, 0)):  # 0.3 of four lots is one
+        samples, lot_of = _lots(lots, good, defective=0)
+        roles = make_split(samples, lot_of, SplitShares(0.2, 0.3, 299), 0, range(len(samples)))
+        assert roles.count(Role.CALIBRATION) == held_out
+
+
+def test_too_few_lots_are_told_as_lots() -> None:
+    samples, lots = _lots(3, good=20, defective=0)
+    with pytest.raises(DataError, match="60 good images show 3 different lots .* --group-by part"):
+        make_split(samples, lots, SplitShares(), 0, range(len(samples)))
+
+
+def _marked(rows: dict[str, int]) -> list[Sample]:
+    """Different parts by "label split", such as {"cut test": 3}."""
+    return [
+        Sample(f"{row}-{n}", row.split(" ")[0], "", row.split(" ")[1]) for row, count in rows.items() for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares", "expected", "reason"),
+    [
+        (
+            {"good train": 10, "good test": 3, "cut train": 4, "cut test": 2, "dent train": 1, "dent test": 3},
+            SplitShares(defects_to_fit=0.6),
+            {"good train": {"fit"}, "good test": {"test"}, "cut train": {"fit"}, "cut test": {"test"}}
+            | {"dent train": {"fit"}, "dent test": {"test"}},
+            "what somebody marked to test with is never fitted on, and what is marked to train on is not lost",
+        ),
+        (
+            {"good train": 10, "cut train": 4, "cut test": 2},
+            SplitShares(defects_to_fit=0.6),
+            {"good train": {"fit", "test"}, "cut train": {"fit"}, "cut test": {"test"}},
+            "so are defects where no good image is marked to test with: some are needed, and taken",
+        ),
+        (
+            {"good train": 10, "good test": 3, "cut train": 10, "cut test": 2},
+            SplitShares(defects_to_calibrate=0.5),
+            {"good train": {"fit"}, "good test": {"test"}, "cut train": {"calibration"}, "cut test": {"test"}},
+            "a limit by costs weighs those to train on",
+        ),
+        (
+            {"good train": 10, "good test": 3, "cut train": 10, "cut test": 2},
+            SplitShares(defects_to_fit=0.6, defects_to_calibrate=0.5),
+            {"good train": {"fit"}, "good test": {"test"}, "cut train": {"fit", "calibration"}, "cut test": {"test"}},
+            "or what the model leaves of them",
+        ),
+        (
+            {"good train": 10, "good test": 3, "cut test": 5},
+            SplitShares(defects_to_fit=0.6),
+            {"good train": {"fit"}, "good test": {"test"}, "cut test": {"fit", "test"}},
+            "all defects are in the test set, as in MVTec AD: some are dealt to who cannot do without",
+        ),
+        (
+            {"good train": 10, "good test": 3, "cut train": 2, "cut test": 2},
+            SplitShares(),
+            {"good train": {"fit"}, "good test": {"test"}, "cut train": {"test"}, "cut test": {"test"}},
+            "who learns from good parts alone tests with every defective one",
+        ),
+    ],
+)
+def test_a_published_split_of_defects_is_kept(
+    rows: dict[str, int], shares: SplitShares, expected: dict[str, set[str]], reason: str
+) -> None:
+    samples = _marked(rows)
+    for seed in range(4):
+        found: dict[str, set[str]] = defaultdict(set)
+        for sample, role in zip(samples, make_split(samples, range(len(samples)), shares, seed), strict=True):
+            found[sample.path.split("-")[0]].add(role.value)
+        assert found == expected, reason
 
 
 def test_a_published_test_set_stays_one() -> None:
@@ -244,11 +356,20 @@ def test_shares_that_cannot_be_are_refused(test: float, calibration: float) -> N
 
 
 def test_a_split_file_comes_back_as_it_was(tmp_path: Path) -> None:
-    entries = (SplitEntry("good/ü [x].png", "good", 0, Role.FIT), SplitEntry("cut/\udcff.png", "cut", 1, Role.TEST))
+    entries = (
+        SplitEntry("good/ü [x].png", "good", 0, Role.FIT, part=7),
+        SplitEntry("cut/\udcff.png", "cut", 1, Role.TEST),
+    )
     split = Split(tmp_path, 7, "sha256:0", entries)
     write_split(tmp_path / "new" / "split.json", split)
     assert read_split(tmp_path / "new" / "split.json") == split
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["split.json"]
+
+
+def test_a_split_file_that_knows_no_parts_has_groups_of_one_part(tmp_path: Path) -> None:
+    image = '{"path": "a.png", "label": "good", "group": 3, "role": "fit"}'
+    (tmp_path / "split.json").write_text(f'{{"root": "/", "seed": 0, "dataset_digest": "", "images": [{image}]}}')
+    assert read_split(tmp_path / "split.json").entries == (SplitEntry("a.png", "good", 3, Role.FIT, part=3),)
 
 
 @pytest.mark.parametrize(

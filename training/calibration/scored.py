@@ -27,7 +27,7 @@ class PartScore:
     `lot` is what it was made with, nothing if the data set does not say.
     """
 
-    group: int
+    part: int
     path: str
     label: str
     score: float
@@ -63,13 +63,15 @@ def score_parts(
     network: InspectionModel,
     seed: int,
     progress: Progress,
+    unlearned: Sequence[int] = (),
 ) -> ScoredParts:
-    """Score the parts that set the limit. `images` are those of the split, `taught` those of them to fit on, in order."""
-    calibration = [
-        index
-        for index, entry in enumerate(split.entries)
-        if entry.role is Role.CALIBRATION and images.shows_what_counts(index)
-    ]
+    """Score the parts that set the limit. `images` are those of the split, `taught` those of them to fit on, in order.
+
+    `unlearned` are defective images among the latter that taught the model nothing: they count as if they were held out.
+    Good parts of their lot did teach it, which can only bring them nearer to good ones.
+    """
+    free = {*unlearned, *(index for index, entry in enumerate(split.entries) if entry.role is Role.CALIBRATION)}
+    calibration = [index for index in sorted(free) if images.shows_what_counts(index)]
     scored = score_images(network, images, calibration, stage(progress, "Setting the limit", len(calibration)))
     held_out = dict(zip(calibration, scored.scores.tolist(), strict=True))
     good = good_images(split, calibration)
@@ -97,7 +99,7 @@ def good_images(split: Split, indices: Sequence[int], role: Role | None = None) 
     return [
         i
         for i in indices
-        if entries[i].label == GOOD and entries[i].group not in spoilt and role in (None, entries[i].role)
+        if entries[i].label == GOOD and entries[i].part not in spoilt and role in (None, entries[i].role)
     ]
 
 
@@ -108,13 +110,13 @@ def spoilt_parts(split: Split) -> frozenset[int]:
     model is then fitted on the good images of parts that have both (see `make_split`), and theirs are the scores there are.
     """
     defective = defective_parts(split)
-    all_good = {entry.group for entry in split.entries} - defective
+    all_good = {entry.part for entry in split.entries} - defective
     return defective if len(all_good) >= MIN_GROUPS else frozenset()
 
 
 def defective_parts(split: Split) -> frozenset[int]:
     """Parts with a defective image."""
-    return frozenset(entry.group for entry in split.entries if entry.label != GOOD)
+    return frozenset(entry.part for entry in split.entries if entry.label != GOOD)
 
 
 def lots_of(parts: Sequence[PartScore]) -> tuple[str, ...]:
@@ -134,12 +136,12 @@ def worst_images(split: Split, scores: Mapping[int, float], dataset: Dataset) ->
     for index, score in scores.items():
         entry = split.entries[index]
         is_good = entry.label == GOOD
-        if is_good and entry.group in spoilt:
+        if is_good and entry.part in spoilt:
             continue
-        known = worst.get((entry.group, is_good))
+        known = worst.get((entry.part, is_good))
         if known is None or (score > known.score if is_good else score < known.score):
-            worst[entry.group, is_good] = PartScore(
-                entry.group, entry.path, entry.label, float(score), dataset.sample(entry.path).lot
+            worst[entry.part, is_good] = PartScore(
+                entry.part, entry.path, entry.label, float(score), dataset.sample(entry.path).lot
             )
     return tuple(sorted(worst.values(), key=lambda part: -part.score))
 
@@ -163,7 +165,7 @@ def _scored(
         tuple(part for part in parts if part.label != GOOD),
         cross_fitted,
         fold_shift,
-        bool({split.entries[index].group for index in good} & defective_parts(split)),
+        bool({split.entries[index].part for index in good} & defective_parts(split)),
     )
 
 
@@ -199,14 +201,18 @@ def _cross_fit(
 
 
 def folds(taught: LabelledImages, seed: int) -> dict[int, int]:
-    """A fold for each part; parts with a defective image are dealt after the others, so that every fold has its share."""
+    """A fold for each part, or lot where lots are kept together; those with a defective image are dealt after the others,
+    so that every fold has its share."""
     defective = {taught.part(image) for image in range(len(taught)) if not taught.is_good(image)}
-    good = sorted({taught.part(image) for image in range(len(taught))} - defective)
+    teaching = {taught.part(image) for image in range(len(taught)) if taught.is_good(image)}
+    good = sorted(teaching - defective)
     random = np.random.default_rng((seed, 1))
     order = [good[index] for index in random.permutation(len(good))]
     order += [sorted(defective)[index] for index in random.permutation(len(defective))]
-    # Items that all have a bad surface still teach by their good ones: then the folds are made of those.
-    count = min(FOLDS, len(good) or len({taught.part(image) for image in range(len(taught)) if taught.is_good(image)}))
+    # Items that all have a bad surface, and lots that have a bad part, teach by their good ones: no fold may have them all.
+    if len(good) < FOLDS:
+        order.sort(key=lambda part: part not in teaching)
+    count = min(FOLDS, len(teaching))
     return {part: position % count for position, part in enumerate(order)}
 
 

@@ -53,16 +53,15 @@ class GroupBy(enum.StrEnum):
 
 
 def group_images(
-    images: Sequence[Surveyed], by: GroupBy = GroupBy.PART, progress: Progress = silent
+    images: Sequence[Surveyed], parts: Sequence[int], by: GroupBy = GroupBy.PART
 ) -> tuple[int, ...]:
-    """A group number per image, the same for what must stay together. Numbers count up in the order of first members.
+    """A group number per image, the same for what must stay together; `parts` are those of `group_by_part`.
 
-    Lots join the parts that have images in them; an image without a lot stays with its part. Raises DataError if lots are
-    wanted and none is named.
+    Lots join the parts that have images in them; an image without a lot stays with its part. Numbers count up in the order
+    of first members. Raises DataError if lots are wanted and none is named.
     """
-    parts = group_by_part(images, progress)
     if by is GroupBy.PART:
-        return parts
+        return tuple(parts)
     lots = [image.sample.lot for image in images]
     if not any(lots):
         raise DataError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ MIN_FIT_GROUPS = 3
 """Good parts that are never dealt away: a limit can be set by cross-fitting on three."""
 MIN_GROUPS = MIN_FIT_GROUPS + 1
 """Good parts needed: those, and one to test."""
+_AS_GROUP = -1
+_ALL = 1.0
 
 
 class Role(enum.StrEnum):
@@ -31,12 +34,21 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SplitEntry:
-    """One image with its label, its part (images of one part share `group`) and what it is for."""
+    """One image with its label and what it is for.
+
+    Images of one `group` are never on two sides of a split: those of one physical part, or of all that was made in one lot.
+    What is counted, once and by its worst image, is the `part`; the group, if nothing else is said.
+    """
 
     path: str
     label: str
     group: int
     role: Role
+    part: int = _AS_GROUP
+
+    def __post_init__(self) -> None:
+        if self.part == _AS_GROUP:
+            object.__setattr__(self, "part", self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,71 +98,146 @@ class SplitShares:
                 raise DataError(f"{share} of the defective parts to {purpose} leaves too few to test: give 0 to 0.9")
 
 
-def make_split(samples: Sequence[Sample], groups: Sequence[int], shares: SplitShares, seed: int) -> list[Role]:
-    """A role for each sample, the same for all of a group.
+def make_split(
+    samples: Sequence[Sample],
+    groups: Sequence[int],
+    shares: SplitShares,
+    seed: int,
+    parts: Sequence[int] | None = None,
+) -> list[Role]:
+    """A role for each sample, the same for all of a group; `parts` are the physical parts, where groups are more than that.
 
-    Groups with a defective image are for testing, but for the share to fit on, dealt by class. So are those with an image
-    of the published test set, if the data set comes with one; the test share then does not count. All are dealt out in a
+    Parts with a defective image are for testing, but for the shares of them, dealt by class. So are all with an image of the
+    published test set; the test share does not count if good ones are among them. If some defective images are marked to
+    test with and others are not, those others are all there is to fit on and to set the limit: none of the marked is. Only
+    where a published test set has every defective image there is, as in MVTec AD, its defective parts are dealt like others.
+
+    A lot goes to one side whole. One with defective parts is dealt out like the others if its good parts are all that is
+    wanted of it, about as many such lots to the test as of the others; else as a defective part is. All are dealt out in a
     seeded order.
 
-    If too few groups are all good, because every item has a bad surface or every lot a bad part, half of the groups that
-    have both kinds are for fitting as well: their good images teach, their defective ones only a model that learns from
-    defects. Raises DataError if there are too few different good parts even so.
+    If too few groups have a good part, because every item has a bad surface, half of the groups that have both kinds are for
+    fitting as well: their good images teach, their defective ones only a model that learns from defects. Raises DataError
+    if there are too few different good parts even so.
     """
-    members: dict[int, list[Sample]] = defaultdict(list)
-    for sample, group in zip(samples, groups, strict=True):
-        members[group].append(sample)
-    tests = {group for group, images in members.items() if not all(image.is_good for image in images)}
-    published = any(sample.published_split == "test" for sample in samples if sample.is_good)
-    if published:
-        tests |= {g for g, images in members.items() if any(image.published_split == "test" for image in images)}
-    taught = _deal_defects(members, shares.defects_to_fit, seed)
-    others = {group: images for group, images in members.items() if group not in taught}
-    weighed = _deal_defects(others, shares.defects_to_calibrate, seed)
+    known = _Groups.of(samples, groups, groups if parts is None else parts)
+    members = known.members
+    taught, weighed = _deal_defects(known, shares, seed)
+    tests = {*known.marked, *known.spoilt}
+    if shares.defects_to_fit or shares.defects_to_calibrate:
+        tests |= known.defective
     tests -= taught | weighed
     free = [group for group in sorted(members) if group not in tests | taught | weighed]
-    mixed = _mixed_to_fit(members, taught, weighed, seed) if len(free) < MIN_GROUPS else set()
+    mixed = _mixed_to_fit(known, set(free) | weighed, taught, seed) if len(free) < MIN_GROUPS else set()
     tests -= mixed
-    _check_enough([*free, *mixed], members, samples)
+    _check_enough([*free, *mixed], known, samples)
     order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
-    count = sum(len(members[group]) for group in order)
-    if not published:
-        tests |= _deal(order, members, shares.test * count, MIN_FIT_GROUPS)
+    count = _images(order, members)
+    if not any(sample.published_split == "test" for sample in samples if sample.is_good):
+        tests |= _deal_tests(order, known, shares.test * count)
     calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count, MIN_FIT_GROUPS)
-    if len(calibration) < shares.calibration_parts:
+    # However many parts it has, one lot says nothing of others.
+    if known.good_parts(calibration) < shares.calibration_parts or len(calibration) < min(
+        MIN_FIT_GROUPS, shares.calibration_parts
+    ):
         calibration = set()
-    calibration |= weighed
+    # Good parts that are too few to set the limit alone fit the model, and defective ones of their lots are cross-fitted.
+    calibration |= weighed if calibration else {group for group in weighed if not known.whole[group]}
     return [Role.TEST if g in tests else Role.CALIBRATION if g in calibration else Role.FIT for g in groups]
 
 
-def _deal_defects(members: Mapping[int, Sequence[Sample]], share: float, seed: int) -> set[int]:
-    """Defective groups that are not for testing: of each class the share, at least one of two or more, in a seeded order."""
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """What each group has: its images, and its parts that are good in all of theirs. `marked` have a published test image."""
+
+    members: Mapping[int, Sequence[Sample]]
+    whole: Mapping[int, AbstractSet[int]]
+    defective: AbstractSet[int]
+    marked: AbstractSet[int]
+    of_lots: bool
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], groups: Sequence[int], parts: Sequence[int]) -> _Groups:
+        bad = {part for sample, part in zip(samples, parts, strict=True) if not sample.is_good}
+        members: dict[int, list[Sample]] = {group: [] for group in groups}
+        whole: dict[int, set[int]] = {group: set() for group in groups}
+        for sample, group, part in zip(samples, groups, parts, strict=True):
+            members[group].append(sample)
+            if part not in bad:
+                whole[group].add(part)
+        defective = {group for group, images in members.items() if not all(image.is_good for image in images)}
+        marked = {g for g, images in members.items() if any(image.published_split == "test" for image in images)}
+        return cls(members, whole, defective, marked, len(set(parts)) > len(members))
+
+    @property
+    def spoilt(self) -> set[int]:
+        """Groups without a part that is good in all of its images."""
+        return {group for group, parts in self.whole.items() if not parts}
+
+    def good_parts(self, groups: AbstractSet[int]) -> int:
+        return sum(len(self.whole[group]) for group in groups)
+
+
+def _deal_defects(known: _Groups, shares: SplitShares, seed: int) -> tuple[set[int], set[int]]:
+    """Defective groups that fit the model, and others that help to set the limit, none of which are for testing."""
+    defects = [image for group in known.defective for image in known.members[group] if not image.is_good]
+    tests = sum(image.published_split == "test" for image in defects)
+    to_fit, to_calibrate = shares.defects_to_fit, shares.defects_to_calibrate
+    dealt = sorted(known.defective)
+    if tests < len(defects):
+        dealt = [group for group in dealt if group not in known.marked]
+        # With defects of its own the published test needs no others: all of them go to what comes last.
+        if tests and to_calibrate:
+            to_calibrate = _ALL
+        elif tests and to_fit:
+            to_fit = _ALL
+    taught = _deal_by_class(dealt, known.members, to_fit, seed)
+    return taught, _deal_by_class([group for group in dealt if group not in taught], known.members, to_calibrate, seed)
+
+
+def _deal_by_class(groups: Sequence[int], members: Mapping[int, Sequence[Sample]], share: float, seed: int) -> set[int]:
+    """The share of each class of defects; unless that is all, at least one of two or more is dealt and one is not."""
     by_class: dict[str, list[int]] = defaultdict(list)
-    for group in sorted(members):
-        if defects := [image.label for image in members[group] if not image.is_good]:
-            by_class[min(defects)].append(group)
+    for group in groups:
+        by_class[min(image.label for image in members[group] if not image.is_good)].append(group)
     random = np.random.default_rng((seed, 2))
     dealt: set[int] = set()
-    for _, groups in sorted(by_class.items()):
-        order = [groups[index] for index in random.permutation(len(groups))]
-        count = round(share * len(groups))
-        if share > 0 and len(groups) > 1:
-            count = min(max(count, 1), len(groups) - 1)
+    for _, same in sorted(by_class.items()):
+        order = [same[index] for index in random.permutation(len(same))]
+        count = round(share * len(same))
+        if 0 < share < _ALL and len(same) > 1:
+            count = min(max(count, 1), len(same) - 1)
         dealt.update(order[:count])
     return dealt
 
 
-def _mixed_to_fit(members: Mapping[int, Sequence[Sample]], taught: set[int], weighed: set[int], seed: int) -> set[int]:
-    """Half of the groups with good and defective images, counting those that fit the model anyway; never all of them."""
-    mixed = [
-        g for g in sorted(members) if {image.is_good for image in members[g]} == {True, False} and g not in weighed
-    ]
-    published = {g for g in mixed if any(image.published_split == "test" for image in members[g])}
+def _mixed_to_fit(known: _Groups, taken: AbstractSet[int], taught: AbstractSet[int], seed: int) -> set[int]:
+    """Half of the groups with good and defective images that are not `taken`, counting those that fit the model anyway;
+    never all of them."""
+    members = known.members
+    mixed = [g for g in sorted(known.defective - taken) if any(image.is_good for image in members[g])]
     already = [group for group in mixed if group in taught]
-    open_groups = [group for group in mixed if group not in taught and group not in published]
+    open_groups = [group for group in mixed if group not in taught and group not in known.marked]
     order = [open_groups[index] for index in np.random.default_rng((seed, 3)).permutation(len(open_groups))]
     wanted = min(max(len(mixed) // 2, MIN_GROUPS), len(mixed) - 1) - len(already)
     return set(already) | set(order[: max(wanted, 0)])
+
+
+def _deal_tests(order: Sequence[int], known: _Groups, wanted: float) -> set[int]:
+    """About `wanted` images to test: first of lots with defective parts, in proportion, so that there are some of these."""
+    members = known.members
+    bad = [group for group in order if group in known.defective]
+    rest = [group for group in order if group not in known.defective]
+    share = _images(bad, members) / max(_images(order, members), 1)
+    dealt = _deal(bad, members, wanted * share, max(MIN_FIT_GROUPS - len(rest), 0))
+    left = wanted - _images(dealt, members)
+    if dealt and left < min((len(members[group]) for group in rest), default=0) / 2:
+        return dealt
+    return dealt | _deal(rest, members, left, max(MIN_FIT_GROUPS - len(bad) + len(dealt), 0))
+
+
+def _images(groups: Iterable[int], members: Mapping[int, Sequence[Sample]]) -> int:
+    return sum(len(members[group]) for group in groups)
 
 
 def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted: float, leave: int) -> set[int]:
@@ -166,7 +253,7 @@ def _deal(order: Sequence[int], members: Mapping[int, Sequence[Sample]], wanted:
     return dealt or {min(order, key=lambda group: len(members[group]))}
 
 
-def _check_enough(free: Sequence[int], members: Mapping[int, Sequence[Sample]], samples: Sequence[Sample]) -> None:
+def _check_enough(free: Sequence[int], known: _Groups, samples: Sequence[Sample]) -> None:
     good = sum(sample.is_good for sample in samples)
     if good == 0:
         labels = ", ".join(sorted({printable(sample.label) for sample in samples})[:8])
@@ -174,10 +261,12 @@ def _check_enough(free: Sequence[int], members: Mapping[int, Sequence[Sample]], 
             f"there are no readable images of good parts, only of {labels}: put good parts into a folder {GOOD}/"
         )
     if len(free) < MIN_GROUPS:
-        images = sum(len(members[group]) for group in free)
+        what, step = "parts", "Add images of more good parts; equal or nearly equal images count as one part"
+        if known.of_lots:
+            what, step = "lots", "Add good parts of more lots, or keep parts together with --group-by part"
         raise DataError(
-            f"the {good} good images show {len(free)} different parts that are free to fit on ({images} images): at least "
-            f"{MIN_GROUPS} are needed. Add images of more good parts; equal or nearly equal images count as one part"
+            f"the {good} good images show {len(free)} different {what} that are free to fit on "
+            f"({_images(free, known.members)} images): at least {MIN_GROUPS} are needed. {step}"
         )
 
 
@@ -197,7 +286,13 @@ def read_split(path: Path) -> Split:
     try:
         document = json.loads(path.read_bytes())
         entries = tuple(
-            SplitEntry(str(image["path"]), str(image["label"]), int(image["group"]), Role(image["role"]))
+            SplitEntry(
+                str(image["path"]),
+                str(image["label"]),
+                int(image["group"]),
+                Role(image["role"]),
+                int(image.get("part", image["group"])),
+            )
             for image in document["images"]
         )
         return Split(Path(document["root"]), int(document["seed"]), str(document["dataset_digest"]), entries)

@@ -20,7 +20,6 @@ from inspector.inference.manifest import MAX_TILES, TILE_GRID_PX, TilingSpec
 from inspector.inference.tiling import Tiles, starts
 from inspector.part import Box
 from training.data.samples import GOOD
-from training.data.splits import SplitEntry
 from training.data.training_set import LabelledImages
 from training.progress import Progress, silent, track
 
@@ -105,7 +104,7 @@ class LabelledTiles(LabelledImages):
         entries = []
         for lesson in lessons:
             entry = pictures.entries[lesson.picture]
-            entries.append(SplitEntry(entry.path, lesson.labels[0], entry.group, entry.role))
+            entries.append(replace(entry, label=lesson.labels[0]))
         size = replace(
             pictures.preparation, width_px=cutter.tile_width_px, height_px=cutter.tile_height_px, tiling=None
         )

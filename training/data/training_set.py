@@ -58,7 +58,7 @@ class LabelledImages:
         return self.entries[image].label == GOOD
 
     def part(self, image: int) -> int:
-        """Images of one physical part have the same number here; they must never be on two sides of a split."""
+        """Images of one number are never on two sides: those of a physical part, or of a lot where lots are kept together."""
         return self.entries[image].group
 
     def pixels(self, image: int) -> NDArray[np.uint8]:
