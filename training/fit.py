@@ -30,7 +30,7 @@ from training.calibration.limits import (
 from training.calibration.outlook import Outlook, look_out
 from training.calibration.scored import PartScore, ScoredParts, good_images, lots_of, score_parts, worst_images
 from training.data.dont_care import MOST_EXAMPLES
-from training.data.duplicates import GroupBy, group_by_part, group_images, label_conflicts
+from training.data.duplicates import GroupBy, Parts, find_parts, group_images, label_conflicts
 from training.data.image_list import ImageList, KnownImage, image_list
 from training.data.input_size import MAX_SIDE_PX, InputSize, asked_size, size_for
 from training.data.marks import has_ignored
@@ -162,7 +162,8 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     size = _input_size(seen, plan, kind.input_pixels)
     channels = plan.channels or seen.channels
     preparation = Preparation(size.width_px, size.height_px, channels, plan.location, tiling=plan.tiling)
-    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, progress, plan.group_by)
+    found = find_parts(seen.images, progress)
+    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, found, plan.group_by)
     drawn = plan.region_of_interest
     counts = None if drawn is None else region_of_interest(drawn, preparation)
     # The kind is handed the images to fit on, and no others.
@@ -181,6 +182,9 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     test_parts = worst_images(split, dict(zip(tested, test_scores.tolist(), strict=True)), dataset)
     limits, basis, outlook = _set_limit(plan, parts, test_parts, _without_areas(parts, split, seen.dataset))
     basis = _with_published_tests(basis, split, seen.dataset)
+    if found.crowded:
+        told = f"No two of the {len(found.crowded)} pictures that look like twenty others or more show one part."
+        basis = replace(basis, assumes=f"{basis.assumes} {told}".strip())
     test = _test_result([split.entries[i] for i in tested], test_scores, limits.score)
     scored = list(zip(tested, test_scores, strict=True))
     scored += list(zip(parts.images, parts.scores, strict=True))
@@ -235,7 +239,9 @@ def _with_published_tests(basis: LimitBasis, split: Split, dataset: Dataset) -> 
     lent = sum(dataset.sample(e.path).published_split == "test" for e in split.entries if e.role is not Role.TEST)
     if not lent:
         return basis
-    told = f"{lent} pictures of the published test set fitted the model or set the limit: only there are defective parts."
+    told = (
+        f"{lent} pictures of the published test set fitted the model or set the limit: only there are defective parts."
+    )
     return replace(basis, assumes=f"{basis.assumes} {told}".strip())
 
 
@@ -279,10 +285,8 @@ def _set_limit(
     return Limits(limit, region_limit(parts.maps, limit)), basis, outlook
 
 
-def split_survey(
-    seen: Survey, shares: SplitShares, seed: int, progress: Progress = silent, by: GroupBy = GroupBy.PART
-) -> Split:
-    """Group the surveyed images by part or lot and deal the groups out. Raises DataError, also for contradicting labels."""
+def split_survey(seen: Survey, shares: SplitShares, seed: int, found: Parts, by: GroupBy = GroupBy.PART) -> Split:
+    """Deal the surveyed images out, by part or lot. Raises DataError, also for contradicting labels."""
     if conflicts := label_conflicts(seen.images):
         pairs = "; ".join(
             " = ".join(printable(f"{image.sample.path} ({image.sample.label})") for image in same)
@@ -293,12 +297,11 @@ def split_survey(
             "`inspector-train check-data` lists all"
         )
     samples = [image.sample for image in seen.images]
-    parts = group_by_part(seen.images, progress)
-    groups = group_images(seen.images, parts, by)
-    roles = make_split(samples, groups, shares, seed, parts)
+    groups = group_images(seen.images, found.numbers, by)
+    roles = make_split(samples, groups, shares, seed, found.numbers)
     entries = tuple(
         SplitEntry(sample.path, sample.label, group, role, part)
-        for sample, group, role, part in zip(samples, groups, roles, parts, strict=True)
+        for sample, group, role, part in zip(samples, groups, roles, found.numbers, strict=True)
     )
     return Split(seen.dataset.root, seed, seen.digest, entries)
 

@@ -21,6 +21,7 @@ from inspector.imaging.locate import FixedRegion
 from inspector.inference.bundle import MODEL_FILE, open_bundle
 from inspector.inference.engine import Engine, Model, self_test
 from inspector.part import Box, Limits, Scores, Verdict
+from training.calibration.costs import Costs
 from training.checkpoint import load_fitted, save_fitted
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
@@ -275,6 +276,26 @@ def test_enough_held_out_parts_give_a_guarantee(tmp_path: Path) -> None:
     assert outcome.fitted.basis.guaranteed
     assert outcome.fitted.basis.good_parts == len(outcome.split.of(Role.CALIBRATION)) == 16
     assert outcome.test.auroc is None
+
+
+def test_pictures_that_may_all_show_one_part_are_in_what_the_limit_assumes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(100):
+        noisy = part(number % 4) + random.normal(0, 4, (64, 64))
+        save(tmp_path / "good" / f"{number}.png", np.clip(noisy, 0, 255).astype(np.uint8))
+    basis = fit(open_dataset(str(tmp_path)), PLAN).fitted.basis
+    assert "No two of the 100 pictures that look like twenty others or more show one part." in basis.assumes
+
+
+def test_defects_of_a_published_test_set_that_set_the_limit_are_told(tmp_path: Path) -> None:
+    """As in MVTec AD, where the test set has all of them."""
+    write_parts(tmp_path / "train", good=8)
+    write_parts(tmp_path / "test", good=4, defects={"blot": 12})
+    for number in range(4):
+        save(tmp_path / "test" / "good" / f"{number:03d}.png", part(500 + number))
+    outcome = fit(open_dataset(str(tmp_path)), replace(PLAN, costs=Costs(1, 30, 0.02)))
+    assert outcome.split.counts()["calibration"] == {"blot": 6}
+    assert "6 pictures of the published test set fitted the model or set the limit" in outcome.fitted.basis.assumes
 
 
 def _mixed_sizes(root: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from training_pictures import exposure, part, save
 
 from inspector.errors import DataError
 from inspector.part import Box
-from training.data.duplicates import GroupBy, group_by_part, group_images, label_conflicts
+from training.data.duplicates import GroupBy, find_parts, group_by_part, group_images, label_conflicts
 from training.data.layouts import open_dataset
 from training.data.reading import Preparation
+from training.data.report import report
 from training.data.samples import Sample
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split, read_split, write_split
 from training.data.survey import Survey, Surveyed, survey
@@ -49,6 +51,59 @@ def test_parts_of_one_strong_design_are_different_parts(tmp_path: Path) -> None:
     assert len(_groups(tmp_path)) == 30
 
 
+def _takes(root: Path, parts: int, takes: int) -> Survey:
+    """Pictures of each part under other light, moved by a pixel, with the noise of a camera."""
+    random = np.random.default_rng(0)
+    for index in range(parts):
+        for take in range(takes):
+            shot = exposure(part(index), random.uniform(0.8, 1.2), int(random.integers(-1, 2)))
+            noisy = np.clip(shot + random.normal(0, 4, shot.shape), 0, 255).astype(np.uint8)
+            save(root / "good" / f"{index}-{take}.png", noisy)
+    return survey(open_dataset(str(root)), Preparation(64, 64, 1))
+
+
+@pytest.mark.parametrize(
+    ("parts", "takes", "crowded", "reason"),
+    [
+        (12, 4, 0, "exposures that are found"),
+        (4, 30, 120, "exposures that are too many to be found"),
+        (2, 40, 80, "half of all pairs are of one part"),
+        (60, 1, 0, "different parts"),
+    ],
+)
+def test_more_exposures_of_a_part_than_can_be_found_are_told(
+    tmp_path: Path, parts: int, takes: int, crowded: int, reason: str
+) -> None:
+    seen = _takes(tmp_path, parts, takes)
+    found = find_parts(seen.images)
+    assert len(found.crowded) == crowded, reason
+    assert crowded or len(set(found.numbers)) == parts, reason
+    told = [problem.text for problem in report(seen).problems if "twenty others" in problem.kind]
+    assert [f"the first of {crowded} of {parts * takes}" in text and "column group" in text for text in told] == (
+        [True] if crowded else []
+    )
+
+
+def test_names_end_the_doubt_about_many_exposures(tmp_path: Path) -> None:
+    seen = _takes(tmp_path, 4, 30)
+    named = [
+        replace(image, sample=replace(image.sample, group=Path(image.sample.path).stem.split("-")[0]))
+        for image in seen.images
+    ]
+    found = find_parts(named)
+    assert (len(set(found.numbers)), found.crowded) == (4, ())
+
+
+def test_parts_of_one_strong_design_raise_no_doubt(tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :64]
+    for index in range(40):
+        grain = np.random.default_rng(index).normal(60, 4, (64, 64))
+        pixels = np.clip(120 * ((np.hypot(x - 32, y - 32) // 6) % 2) + grain, 0, 255)
+        save(tmp_path / "good" / f"{index}.png", pixels.astype(np.uint8))
+    found = find_parts(survey(open_dataset(str(tmp_path)), Preparation(64, 64, 1)).images)
+    assert (len(set(found.numbers)), found.crowded) == (40, ())
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_few_images_can_be_grouped(tmp_path: Path, count: int) -> None:
     for index in range(count):
@@ -71,7 +126,7 @@ def test_equal_pictures_under_two_labels_stop_a_fit(tmp_path: Path) -> None:
     seen = survey(open_dataset(str(tmp_path)), Preparation(64, 64, 1))
     assert len(label_conflicts(seen.images)) == 1
     with pytest.raises(DataError, match=r"blot/same.png \(blot\) = good/2.png \(good\)"):
-        split_survey(seen, SplitShares(), 0)
+        split_survey(seen, SplitShares(), 0, find_parts(seen.images))
 
 
 _SAMPLES = st.lists(
@@ -257,14 +312,16 @@ def test_calibration_parts_of_lots_are_counted_by_part_and_come_from_several_lot
 
 def test_too_few_lots_are_told_as_lots() -> None:
     samples, lots = _lots(3, good=20, defective=0)
-    with pytest.raises(DataError, match="60 good images show 3 different lots .* --group-by part"):
+    with pytest.raises(DataError, match=r"60 good images show 3 different lots .* --group-by part"):
         make_split(samples, lots, SplitShares(), 0, range(len(samples)))
 
 
 def _marked(rows: dict[str, int]) -> list[Sample]:
     """Different parts by "label split", such as {"cut test": 3}."""
     return [
-        Sample(f"{row}-{n}", row.split(" ")[0], "", row.split(" ")[1]) for row, count in rows.items() for n in range(count)
+        Sample(f"{row}-{n}", row.split(" ")[0], "", row.split(" ")[1])
+        for row, count in rows.items()
+        for n in range(count)
     ]
 
 

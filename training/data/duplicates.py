@@ -11,13 +11,18 @@ how alike the product's parts are anyway, see `_needed`. Measured (`inspector-tr
     simulated parts, 680          674 groups, largest 2 (all are different parts of three designs)
     screw 480, X-SDD 1,360        479 and 1,355 groups, largest 2
     solar cells, 2,624            2,254 groups, largest 15 (bare cells differ by little more than noise)
+
+More than twenty exposures of a part are not found: they look as different parts of a design do that is one of several (of
+simulated parts the twentieth nearest correlates by 0.97, of 40 noisy exposures as well). That this may be so is said, and
+names decide.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,6 +37,7 @@ MIN_CORRELATION = 0.7
 _MAX_EXPOSURES = 20
 """Images of one part that there may be for the nearest others still to show what unlike parts have in common."""
 _CLOSENESS = 0.15
+_DRAWN_PAIRS = 400
 _FINE, _COARSE = 1.0, 4.0
 """Standard deviations, in thumbnail pixels, of the Gaussians whose difference is the texture."""
 _DESCRIPTOR_PX = 48
@@ -52,10 +58,8 @@ class GroupBy(enum.StrEnum):
     LOT = "lot"
 
 
-def group_images(
-    images: Sequence[Surveyed], parts: Sequence[int], by: GroupBy = GroupBy.PART
-) -> tuple[int, ...]:
-    """A group number per image, the same for what must stay together; `parts` are those of `group_by_part`.
+def group_images(images: Sequence[Surveyed], parts: Sequence[int], by: GroupBy = GroupBy.PART) -> tuple[int, ...]:
+    """A group number per image, the same for what must stay together; `parts` are the numbers of `find_parts`.
 
     Lots join the parts that have images in them; an image without a lot stays with its part. Numbers count up in the order
     of first members. Raises DataError if lots are wanted and none is named.
@@ -72,26 +76,54 @@ def group_images(
 
 
 def group_by_part(images: Sequence[Surveyed], progress: Progress = silent) -> tuple[int, ...]:
-    """A group number per image, the same for images that show one part: linked by name, by equal bytes or by texture,
-    directly or through others. Numbers count up in the order of first members.
+    """The group numbers of `find_parts` alone."""
+    return find_parts(images, progress).numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A number per image, the same for images that show one part, counting up in the order of first members.
+
+    `crowded` are images, by number, of which nobody named the part and that look like twenty others or more: exposures of one
+    part do, and so do different parts of one design beside parts of others. Each of them counts as a part of its own.
+    """
+
+    numbers: tuple[int, ...]
+    crowded: tuple[int, ...] = ()
+
+
+def find_parts(images: Sequence[Surveyed], progress: Progress = silent) -> Parts:
+    """Link images that show one part by name, by equal bytes or by texture, directly or through others.
 
     Time grows with the number of images, at about 10 ms each, and slowly with its square.
     """
     names = [image.sample.group for image in images]
     sure = [*_same([image.sha256 for image in images]), *_same(names)]
-    alike = near_duplicates(images, progress) if not all(names) else []
-    return _components(len(images), [*sure, *((a, b) for a, b in alike if not (names[a] and names[b]))])
+    alike, crowded = look_alikes(images, progress) if not all(names) else ([], [])
+    numbers = _components(len(images), [*sure, *((a, b) for a, b in alike if not (names[a] and names[b]))])
+    sizes = Counter(numbers)
+    unsure = tuple(i for i in crowded if not names[i] and sizes[numbers[i]] <= _MAX_EXPOSURES)
+    return Parts(numbers, unsure if len(unsure) > _MAX_EXPOSURES else ())
 
 
-def near_duplicates(images: Sequence[Surveyed], progress: Progress = silent) -> list[tuple[int, int]]:
-    """Pairs of images, by number, whose texture says that they show one part."""
+def look_alikes(images: Sequence[Surveyed], progress: Progress = silent) -> tuple[list[tuple[int, int]], list[int]]:
+    """Pairs of images, by number, whose texture says that they show one part; and images that too many others look like for
+    that to be told: the twentieth nearest would be the same part if only pairs drawn at random showed the design."""
     if len(images) < 3:
-        return []
+        return [], []
     textures = [_texture(image.thumbnail) for image in images]
     pairs = track(sorted(_neighbours(images)), "Comparing images", progress)
     correlations = {(a, b): _correlation(textures[a], textures[b]) for a, b in pairs}
-    needed = _needed(len(images), correlations)
-    return [(a, b) for (a, b), value in correlations.items() if value >= max(needed[a], needed[b])]
+    designs = _designs(len(images), correlations)
+    needed = [_needed(design) for design in designs]
+    alike = [(a, b) for (a, b), value in correlations.items() if value >= max(needed[a], needed[b])]
+    if len(images) <= _MAX_EXPOSURES:
+        return alike, []
+    random = np.random.default_rng(0)
+    drawn = [random.choice(len(images), 2, replace=False) for _ in range(_DRAWN_PAIRS)]
+    # Not their median: of two parts with many exposures each, half of the pairs are of one part.
+    enough = _needed(float(np.quantile([_correlation(textures[a], textures[b]) for a, b in drawn], 0.25)))
+    return alike, [number for number, design in enumerate(designs) if design >= enough]
 
 
 def label_conflicts(images: Sequence[Surveyed]) -> list[tuple[Surveyed, ...]]:
@@ -136,19 +168,22 @@ def _correlation(a: Texture, b: Texture) -> float:
     return slide(a, b) if a.shape == b.shape else max(slide(a, b), slide(b, a))
 
 
-def _needed(count: int, correlations: Mapping[tuple[int, int], float]) -> list[float]:
-    """For each image the correlation from which another shows the same part.
+def _designs(count: int, correlations: Mapping[tuple[int, int], float]) -> list[float]:
+    """For each image how much it has in common with unlike parts.
 
     Parts with a strong design (teeth, print, bus bars) correlate without being one part. What an image's twentieth
-    nearest reaches is taken for the design, as no part is expected to have twenty exposures; a pair must come much closer
-    to full agreement than that.
+    nearest reaches is taken for the design, as no part is expected to have twenty exposures.
     """
     reached: list[list[float]] = [[] for _ in range(count)]
     for (a, b), value in correlations.items():
         reached[a].append(value)
         reached[b].append(value)
-    designs = (sorted(values, reverse=True)[min(_MAX_EXPOSURES, len(values)) - 1] for values in reached)
-    return [max(MIN_CORRELATION, 1.0 - _CLOSENESS * (1.0 - design)) for design in designs]
+    return [sorted(values, reverse=True)[min(_MAX_EXPOSURES, len(values)) - 1] for values in reached]
+
+
+def _needed(design: float) -> float:
+    """The correlation from which another image shows the same part: much closer to full agreement than the design."""
+    return max(MIN_CORRELATION, 1.0 - _CLOSENESS * (1.0 - design))
 
 
 def _neighbours(images: Sequence[Surveyed]) -> set[tuple[int, int]]:

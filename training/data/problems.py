@@ -30,8 +30,13 @@ class Problem:
     text: str
 
 
-def problems(seen: Survey, members: Mapping[int, Sequence[Surveyed]]) -> tuple[Problem, ...]:
-    """Everything that the labels and the files show; `members` are the images of each part."""
+def problems(
+    seen: Survey, members: Mapping[int, Sequence[Surveyed]], crowded: Sequence[Surveyed] = ()
+) -> tuple[Problem, ...]:
+    """Everything that the labels and the files show; `members` are the images of each part.
+
+    `crowded` are images of which looks do not say whether many of them show one part.
+    """
     found = [Problem(_NOTES[note.kind], note.about, note.reason) for note in seen.dataset.notes]
     found += _of_classes(seen.images)
     found += _of_sizes(seen.images)
@@ -45,6 +50,12 @@ def problems(seen: Survey, members: Mapping[int, Sequence[Surveyed]]) -> tuple[P
         text = f"contrast {image.contrast:.0f} of 128; look whether it is in focus and shows the part"
         found.append(Problem("far flatter or harsher than others of their label", image.sample.path, text))
     found += _of_labels(members)
+    if crowded:
+        text = (
+            f"the first of {len(crowded)} of {len(seen.images)}: each counts as another part of one design; if some show one "
+            "part, it fits, tests and counts several times: name parts in a column group of a labels.csv"
+        )
+        found.append(Problem("pictures that look like twenty others or more", crowded[0].sample.path, text))
     return tuple(Problem(p.kind, printable(p.about), printable(p.text)) for p in found)
 
 

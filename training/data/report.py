@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.data.duplicates import group_by_part, label_conflicts
+from training.data.duplicates import find_parts, label_conflicts
 from training.data.problems import Problem, outliers, problems
 from training.data.samples import GOOD, printable
 from training.data.survey import Survey, Surveyed, sizes
@@ -43,9 +43,9 @@ class DataReport:
 
 def report(seen: Survey, progress: Progress = silent) -> DataReport:
     """Sum up a survey. Groups images by part, which takes most of the time."""
-    groups = group_by_part(seen.images, progress)
+    parts = find_parts(seen.images, progress)
     members: dict[int, list[Surveyed]] = {}
-    for image, group in zip(seen.images, groups, strict=True):
+    for image, group in zip(seen.images, parts.numbers, strict=True):
         members.setdefault(group, []).append(image)
     mixed = [images for images in members.values() if {i.sample.is_good for i in images} == {True, False}]
     largest = sorted((images for images in members.values() if len(images) > 1), key=len, reverse=True)
@@ -66,7 +66,7 @@ def report(seen: Survey, progress: Progress = silent) -> DataReport:
         parts=len(members),
         good_parts=sum(all(image.sample.is_good for image in images) for images in members.values()),
         largest_groups=tuple(_paths(images) for images in largest[:10]),
-        problems=problems(seen, members),
+        problems=problems(seen, members, [seen.images[number] for number in parts.crowded]),
     )
 
 
