@@ -54,8 +54,9 @@ def save_fitted(fitted: Fitted, path: Path) -> None:
             draft.rename(path)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}; free space or choose another") from error
+    except (OSError, SafetensorError) as error:  # the latter is what `save_file` makes of a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be written: {reason}; free space or choose another") from error
 
 
 def load_fitted(path: Path) -> Fitted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from full_disk import files_of_at_most
 from onnx import TensorProto, helper
 from requires import require
 from training_line import Line
@@ -23,6 +25,7 @@ from inspector.inference.engine import Engine, self_test
 from inspector.inference.open_vino import openvino_installed
 from inspector.part import Frame, Scores
 from training.export import Parity, Precision, export_bundle
+from training.exporting.int8 import Int8
 from training.exporting.kept import keep_images
 from training.exporting.nodes import NodeGroup, node_groups
 from training.exporting.parity import MAX_FLIPS, agree
@@ -87,6 +90,36 @@ def test_int8_bundle_passes_its_self_test_and_says_what_it_is(fitted_line: Line,
     told = bundle.manifest.metrics["parity"]["float32_to_reduced"]  # type: ignore[index, call-overload]
     assert told["flip_rate_95"] == [found.low, found.high]  # type: ignore[index, call-overload]
     assert f"{found.flips} of {found.images} held-out images another verdict" in bundle.manifest.basis.statement
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(0.5, id="not even the graph that it starts from"),
+        pytest.param(1.001, id="not the prepared graph, which is a little larger"),
+        pytest.param(0.0, id="nothing at all"),
+    ],
+)
+def test_int8_drafts_on_a_full_disk_say_where_there_must_be_space(
+    fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    graph, taught = fitted_line.bundle.read(MODEL_FILE), fitted_line.outcome.fitted.kept.taught
+    with (
+        files_of_at_most(int(share * len(graph))),
+        tempfile.TemporaryDirectory() as drafts,
+        pytest.raises(BundleError, match=f"drafts .* below {tmp_path}: .*TMPDIR"),
+    ):
+        Int8(graph, taught, Path(drafts)).make([])
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_without_a_folder_for_drafts_is_refused(
+    fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(BundleError, match=r"no folder for drafts .*TMPDIR"):
+        reduced(fitted_line, tmp_path / "b", "b", Precision.INT8)
 
 
 def test_int8_batches_score_as_single_images(fitted_line: Line, int8: tuple[Bundle, Parity]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import operator
 import os
 import re
 import signal
@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import files_of_at_most
 from training_line import Line
 from training_pictures import part, save, write_parts
 
+import training
 from inspector.errors import BundleError
 from inspector.inference.bundle import MODEL_FILE, open_bundle
 from training import cli
@@ -102,23 +104,67 @@ def test_a_refused_export_keeps_the_fit(
     assert open_bundle(out).manifest.limits == fitted_line.outcome.fitted.limits
 
 
+_SMALL_FILES = 100_000
+"""Bytes: more than a manifest, a split or a list of images has, less than a network."""
+
+
+@pytest.mark.parametrize("options", [(), ("--checkpoint", "mine")], ids=["beside the bundle", "where it was asked for"])
 def test_a_fit_that_cannot_be_kept_either_says_so(
     fitted_line: Line,
     exported: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
 ) -> None:
     _refuse_int8(fitted_line, monkeypatch)
+    given = [tmp_path / each if number % 2 else each for number, each in enumerate(options)]
+    out = ("--out", tmp_path / "new", "--precision", "int8")
+    with files_of_at_most(_SMALL_FILES):
+        assert _run(monkeypatch, "fit", fitted_line.dataset.root, *out, *given) == 2
+    assert re.search(r"3 of 9 images.*is lost: .*new.fitted cannot be written: .*too large", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_that_the_disk_does_not_take_is_no_traceback(
+    fitted_line: Line,
+    exported: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("training.fit.fit", lambda dataset, plan, progress: fitted_line.outcome)
+    with files_of_at_most(_SMALL_FILES):
+        assert _run(monkeypatch, "fit", fitted_line.dataset.root, "--out", tmp_path / "new") == 2
+    assert re.search(
+        r"bundle .*new cannot be written: File too large.*is lost: .*cannot be written", capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["training.checkpoint.save_file", "training.data.splits.write_whole"])
+def test_a_full_disk_elsewhere_does_not_take_the_bundle(
+    fitted_line: Line,
+    exported: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+) -> None:
+    """The checkpoint or the split lies on a disk that is full, the bundle on another one."""
+    monkeypatch.setattr("training.fit.fit", lambda dataset, plan, progress: fitted_line.outcome)
+    write = operator.attrgetter(place.removeprefix("training."))(training)
 
     def full(*given: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        with files_of_at_most(100):
+            write(*given)
 
-    monkeypatch.setattr("training.checkpoint.save_file", full)
-    options = ("--out", tmp_path / "new", "--precision", "int8")
-    assert _run(monkeypatch, "fit", fitted_line.dataset.root, *options) == 2
-    assert re.search(r"3 of 9 images.*is lost: .*No space left", capsys.readouterr().err)
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(place, full)
+    options = ("--checkpoint", tmp_path / "kept", "--split-out", tmp_path / "split.json")
+    assert _run(monkeypatch, "fit", fitted_line.dataset.root, "--out", tmp_path / "new", *options) == 2
+    assert re.search(r"cannot be written.*The bundle is whole, in .*new", capsys.readouterr().err)
+    assert open_bundle(tmp_path / "new").manifest.limits == fitted_line.outcome.fitted.limits
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def _refuse_int8(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from inspector.inference.manifest import TilingSpec
     from training.calibration.costs import Costs
     from training.export import Parity
-    from training.fit import FitPlan, Fitted
+    from training.fit import FitOutcome, FitPlan, Fitted
     from training.progress import Progress
 
 
@@ -100,8 +100,6 @@ def fit_command(options: FitOptions) -> None:
     size, location = parse_size(options.size), read_location(options.location)
     dataset = open_dataset(options.data)
     # Here and below: torch takes seconds to import, which `--help` and mistyped paths should not wait for.
-    from training.checkpoint import save_fitted
-    from training.data.splits import write_split
     from training.device import DeviceChoice, computing_on
     from training.fit import fit
     from training.loop import processes
@@ -121,14 +119,13 @@ def fit_command(options: FitOptions) -> None:
     if rank:
         return  # of the processes that torchrun started the first one writes what all of them have
     with progress_bars() as progress:
-        if options.checkpoint is not None:
-            save_fitted(outcome.fitted, options.checkpoint)
-        if options.split_out is not None:
-            write_split(options.split_out, outcome.split)
-        bundle, parity = _export_or_keep(outcome.fitted, options, name, progress)
+        kept, refused = _kept(outcome, options)
+        bundle, parity = _export_or_keep(outcome.fitted, options, name, progress, kept)
     console.print(fit_view(outcome))
     console.print(bundle_view(bundle, parity, options.out))
     say(f"Fitted and exported in {time.perf_counter() - started:.0f} s.")
+    if refused:
+        raise DataError(f"{'. '.join(map(str, refused))}. The bundle is whole, in {options.out}")
 
 
 def export_command(
@@ -149,15 +146,42 @@ def export_command(
     console.print(bundle_view(bundle, parity, out))
 
 
-def _export_or_keep(fitted: Fitted, options: FitOptions, name: str, progress: Progress) -> tuple[Bundle, Parity]:
-    """The bundle; if its export is refused, the error says where the fitted model is. Raises BundleError."""
+def _kept(outcome: FitOutcome, options: FitOptions) -> tuple[Path | None, list[DataError]]:
+    """Where the fitted model is kept, if it was asked for, and why what was asked for beside the bundle is not there.
+
+    A full disk takes none of it away from the bundle, which may lie on another one.
+    """
+    from training.checkpoint import save_fitted
+    from training.data.splits import write_split
+
+    kept, refused = None, []
+    if options.checkpoint is not None:
+        try:
+            save_fitted(outcome.fitted, options.checkpoint)
+            kept = options.checkpoint
+        except DataError as error:
+            refused.append(error)
+    if options.split_out is not None:
+        try:
+            write_split(options.split_out, outcome.split)
+        except DataError as error:
+            refused.append(error)
+    return kept, refused
+
+
+def _export_or_keep(
+    fitted: Fitted, options: FitOptions, name: str, progress: Progress, kept: Path | None
+) -> tuple[Bundle, Parity]:
+    """The bundle; if its export is refused, the error says where the fitted model is. Raises BundleError.
+
+    `kept` is where it is kept already, or None.
+    """
     from training.checkpoint import save_fitted
     from training.export import Precision, export_bundle
 
     try:
         return export_bundle(fitted, options.out, name, progress, Precision(options.precision))
     except BundleError as error:
-        kept = options.checkpoint
         if kept is None:
             kept = _free_beside(options.out)
             try:

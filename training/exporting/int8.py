@@ -7,13 +7,16 @@ for exact sums, made scores five times as wrong (magnetic tiles); the golden sel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -32,6 +35,8 @@ _ERRORS = (
     IndexError,
     NotImplementedError,
 )
+# What it raises for a draft that it could not write whole, as on a full disk.
+_UNWRITTEN = (OSError, DecodeError, ort_state.Fail, ort_state.InvalidProtobuf, ort_state.NoSuchFile)
 
 
 class Int8:
@@ -47,13 +52,11 @@ class Int8:
         self._ranges = folder / "ranges.json"
         self._draft = folder / "int8.onnx"
         original = folder / "float32.onnx"
-        original.write_bytes(graph)
-        try:
+        with _drafting(folder):
+            original.write_bytes(graph)
             # Folds constants and normalisations into the convolutions, so that these are what is measured.
             quant_pre_process(str(original), str(self._prepared), skip_symbolic_shape=True)
-        except _ERRORS as error:
-            raise _failed(error) from error
-        self.groups: list[NodeGroup] = node_groups(onnx.load(self._prepared).graph)
+            self.groups: list[NodeGroup] = node_groups(onnx.load(self._prepared).graph)
         if not self.groups:
             raise BundleError(
                 "the model has no convolutions that INT8 would make faster; export it with --precision fp32"
@@ -61,24 +64,21 @@ class Int8:
 
     def make(self, groups: Sequence[NodeGroup]) -> bytes:
         """The graph with these groups in INT8 and all else in float32. Raises BundleError."""
-        try:
-            with quiet(""):
-                quantize_static(
-                    str(self._prepared),
-                    str(self._draft),
-                    None if self._ranges.exists() else _Reader(self._taught),
-                    quant_format=QuantFormat.QDQ,
-                    op_types_to_quantize=list(OP_TYPES),
-                    nodes_to_quantize=[node for group in groups for node in group.nodes],
-                    per_channel=True,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.MinMax,
-                    calibration_cache_path=str(self._ranges),
-                )
-        except _ERRORS as error:
-            raise _failed(error) from error
-        proto = onnx.load(self._draft)
+        with _drafting(self._draft.parent), quiet(""):
+            quantize_static(
+                str(self._prepared),
+                str(self._draft),
+                None if self._ranges.exists() else _Reader(self._taught),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(OP_TYPES),
+                nodes_to_quantize=[node for group in groups for node in group.nodes],
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                calibration_cache_path=str(self._ranges),
+            )
+            proto = onnx.load(self._draft)
         strip(proto)
         return bytes(proto.SerializeToString())
 
@@ -94,9 +94,28 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return None if image is None else {"images": image[None]}
 
 
-def _failed(error: Exception) -> BundleError:
-    reason = (str(error).strip().splitlines() or [""])[0][:300]
+@contextmanager
+def _drafting(folder: Path) -> Iterator[None]:
+    """Translates what the quantiser raises while it makes drafts in `folder`. Raises BundleError."""
+    try:
+        yield
+    except _UNWRITTEN as error:
+        raise unwritten(folder, error) from error
+    except _ERRORS as error:
+        raise BundleError(
+            f"the model cannot be converted to INT8 ({type(error).__name__}: {_first_line(error)}). Nothing was written; "
+            "export it with --precision fp32, and report this with the kind of model"
+        ) from error
+
+
+def unwritten(folder: Path, error: Exception) -> BundleError:
+    """No draft can be made in a folder, or what was written there is not whole."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
     return BundleError(
-        f"the model cannot be converted to INT8 ({type(error).__name__}: {reason}). Nothing was written; export it with "
-        "--precision fp32, and report this with the kind of model"
+        f"drafts of the INT8 graph cannot be written below {folder.parent}: {reason}. Nothing was written; free space there, "
+        "or name a folder on another disk in the environment variable TMPDIR"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]

@@ -95,7 +95,14 @@ def reduce_precision(
         raise BundleError(
             "the fitted model kept none of the images that it was fitted on, and INT8 ranges are measured on them: fit again"
         )
-    with tempfile.TemporaryDirectory(prefix="inspector-int8-") as folder:
+    try:
+        drafts = tempfile.TemporaryDirectory(prefix="inspector-int8-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise BundleError(
+            f"there is no folder for drafts of the INT8 graph: {error.strerror or error}; free space, or name a folder on "
+            "another disk in the environment variable TMPDIR"
+        ) from error
+    with drafts as folder:
         return _search(Int8(graph, evidence.taught, Path(folder)), gate, progress)
 
 
