@@ -26,6 +26,18 @@ PACKAGED: Mapping[str, tuple[str, str]] = {
 """Backbones whose weights can be installed: the module, and the class in it that knows the file."""
 _SHOWN = 3
 
+_REFUSALS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What networks of timm raise for pictures that they cannot take; they have no exceptions of their own."""
+
 
 class Trunk(nn.Module):
     """The first stages of an EfficientNet, giving the outputs of some of them.
@@ -99,10 +111,45 @@ def bare_backbone(name: str) -> nn.Module:
     if not timm.is_model(name):
         alike = ", ".join(timm.list_models(f"*{name[:8]}*")[:_SHOWN]) or LITE0
         raise ConfigError(f"timm knows no backbone {name!r}: give one of its names, such as {alike}")
-    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    except _REFUSALS as error:
+        raise ConfigError(
+            f"the backbone {name} cannot be made without its classifier ({_first_line(error)}): choose another, such as "
+            f"{LITE0}"
+        ) from error
     if not hasattr(network, "forward_intermediates") or not hasattr(network, "feature_info"):
         raise ConfigError(f"the backbone {name} does not show its stages' features: choose another, such as {LITE0}")
     return network
+
+
+def staged(network: nn.Module, name: str, levels: Sequence[int]) -> Backbone:
+    """The network of that name as a backbone. Raises ConfigError if it has no such levels, or no stages of one form."""
+    try:
+        return Backbone(network, levels)
+    except _REFUSALS as error:
+        raise ConfigError(
+            f"the backbone {name} cannot be cut behind the levels {list(levels)} ({_first_line(error)}): give other levels, or "
+            f"choose another backbone, such as {LITE0}"
+        ) from error
+
+
+@torch.no_grad()
+def try_backbone(backbone: Backbone, name: str, width_px: int, height_px: int) -> None:
+    """Let the backbone see one picture of that size. Raises ConfigError if it cannot: many take one size only."""
+    try:
+        seen = backbone(torch.zeros(1, 3, height_px, width_px))
+        forms = [tuple(level.shape) for level in seen]
+        if any(len(form) != 4 or form[1] != count for form, count in zip(forms, backbone.channels, strict=True)):
+            raise ValueError(f"it gives {forms} for stages of {backbone.channels} channels")
+    except _REFUSALS as error:
+        _, rows, columns = backbone.network.pretrained_cfg["input_size"]  # type: ignore[index]
+        its_own = (columns, rows) == (width_px, height_px)
+        resize = "" if its_own else f"fit with --size {columns}x{rows}, which it was made for, or "
+        raise ConfigError(
+            f"the backbone {name} cannot see pictures of {width_px} × {height_px} px ({_first_line(error)}): "
+            f"{resize}choose another backbone, such as {LITE0}"
+        ) from error
 
 
 def pretrained_backbone(name: str = LITE0, weights: str = "") -> nn.Module:

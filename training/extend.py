@@ -295,7 +295,13 @@ def _check(bundle: Bundle, old: Model, new: Model, dataset: Dataset, progress: P
     defects = [sample for sample in dataset.samples if not sample.is_good]
     passing = []
     for sample in track(defects, "Checking defects", progress):
-        image = preparation.read(dataset.file(sample))
+        try:
+            image = preparation.read(dataset.file(sample))
+        except DataError as error:
+            raise DataError(
+                f"{printable(sample.path)} of {dataset.root}, a defective picture to check, cannot be read: {error}. Nothing "
+                "was written; remove it there, or check with another data set"
+            ) from error
         if score_of(old, image) > limit >= score_of(new, image):
             passing.append(printable(sample.path))
     if passing:

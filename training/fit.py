@@ -51,6 +51,8 @@ from training.progress import Progress, silent, stage
 from training.statistics import Rate, auroc, counted
 
 MAX_TILED_SIDE_PX = 8192
+MAX_SEED = 2**63 - 1
+"""What torch's generators and a database column both take."""
 _ODDEST = 5
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
@@ -87,8 +89,8 @@ class FitPlan:
 
     def __post_init__(self) -> None:
         check_promise(self.false_reject_rate, self.confidence)
-        if self.seed < 0:
-            raise DataError(f"got a seed of {self.seed}: give 0 or more")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise DataError(f"got a seed of {self.seed}: give a whole number from 0 to {MAX_SEED}")
         if self.is_sized:
             asked_size(self.width_px, self.height_px, self.longest_side_px)
         if self.tiling is not None:
@@ -162,10 +164,10 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     size = _input_size(seen, plan, kind.input_pixels)
     channels = plan.channels or seen.channels
     preparation = Preparation(size.width_px, size.height_px, channels, plan.location, tiling=plan.tiling)
-    found = find_parts(seen.images, progress)
-    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, found, plan.group_by)
     drawn = plan.region_of_interest
     counts = None if drawn is None else region_of_interest(drawn, preparation)
+    found = find_parts(seen.images, progress)
+    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, found, plan.group_by)
     # The kind is handed the images to fit on, and no others.
     bare = LabelledImages(seen.dataset, split.entries, preparation, counts)
     to_fit = [index for index in _indices(split, Role.FIT) if bare.shows_what_counts(index)]

@@ -42,6 +42,7 @@ MAX_FILES = 1024
 TILE_GRID_PX = 32
 """Sizes of tiles, and of pictures cut into them, are multiples of this: the coarsest stride of the networks."""
 MAX_TILES = 4096
+MAX_CLASSES = 256
 MAX_GOLDEN = 256
 """The self-test runs at every start, which has 3 s: a bundle brings a few dozen golden images, not its data set."""
 
@@ -198,7 +199,7 @@ class Manifest:
     model_kind: Annotated[str, Field(min_length=1, max_length=64)]
     created_time: AwareDatetime
     input: InputSpec
-    classes: Annotated[tuple[DefectClass, ...], Field(min_length=1, max_length=256)]
+    classes: Annotated[tuple[DefectClass, ...], Field(min_length=1, max_length=MAX_CLASSES)]
     limits: Limits
     basis: LimitBasis
     golden: Annotated[tuple[GoldenImage, ...], Field(min_length=1, max_length=MAX_GOLDEN)]

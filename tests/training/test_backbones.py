@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from inspector.errors import ConfigError, DataError, InspectorError
-from training.backbones import LITE0, Backbone, bare_backbone, pretrained_backbone
+from training.backbones import LITE0, Backbone, bare_backbone, pretrained_backbone, staged, try_backbone
 
 SMALL = "test_resnet"
 """A network of timm that is made for tests."""
@@ -104,6 +104,33 @@ def test_files_that_are_no_weights_of_it_are_refused(tmp_path: Path, make, says:
 def test_backbones_that_cannot_be_used_say_why(build, says: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InspectorError, match=says):
         build()
+
+
+VIT = "vit_tiny_patch16_224"
+
+
+def _tried(name: str, width_px: int, height_px: int) -> None:
+    try_backbone(staged(bare_backbone(name).eval(), name, (1, 2)), name, width_px, height_px)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "says"),
+    [
+        pytest.param(VIT, (64, 64), f"{VIT} .* 64 × 64 px .* --size 224x224, which", id="a transformer of one size"),
+        pytest.param(VIT, (224, 64), f"{VIT} .* 224 × 64 px .* --size 224x224, which", id="one side is not its own"),
+        pytest.param("crossvit_9_240", (240, 240), "crossvit_9_240 cannot be made", id="none without its classifier"),
+    ],
+)
+def test_a_backbone_that_cannot_see_such_pictures_says_so(name: str, size: tuple[int, int], says: str) -> None:
+    with pytest.raises(ConfigError, match=f"{says}.*such as {LITE0}"):
+        _tried(name, *size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [(VIT, (224, 224)), ("swin_tiny_patch4_window7_224", (224, 224)), (LITE0, (96, 64))]
+)
+def test_a_backbone_may_be_of_any_form_that_shows_its_stages(name: str, size: tuple[int, int]) -> None:
+    _tried(name, *size)
 
 
 @pytest.mark.parametrize(("stage", "first"), [(0, "conv1"), (1, "layer1"), (2, "layer2"), (4, "layer4")])

@@ -141,6 +141,16 @@ def test_a_defect_of_the_data_to_check_that_would_pass_stops_it(
     assert extend(fitted_line.bundle, rejects, tmp_path / "b", "b", check=other).checked == 3
 
 
+def test_a_defect_to_check_that_cannot_be_read_is_named(fitted_line: Line, rejects: list[Path], tmp_path: Path) -> None:
+    other = write_parts(tmp_path / "other", good=1, defects={"blot": 2})
+    (other / "blot" / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(
+        DataError, match=r"blot/broken.jpg of .*other, a defective picture to check, cannot be read: .*JPEG"
+    ):
+        extend(fitted_line.bundle, rejects, tmp_path / "b", "b", check=open_dataset(str(other)))
+    assert not (tmp_path / "b").exists()
+
+
 def test_nothing_is_added_for_pictures_that_pass(fitted_line: Line, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 pictures is rejected"):
         extend(fitted_line.bundle, [save(tmp_path / "a.png", part(1))], tmp_path / "b", "b")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from inspector.errors import ConfigError
+import pytest
+import torch
+
+from inspector.errors import ConfigError, DataError
+from training.fit import MAX_SEED, FitPlan
 from training.models.registry import model_kind, read_settings
+from training.models.segmentation.fitting import FitSettings as SegmentationSettings
+from training.models.segmentation.fitting import _seed_of
 
 WRONG = [
     pytest.param("bank_size=0", "bank_size", id="nothing remembered"),
@@ -22,6 +28,39 @@ WRONG = [
     pytest.param("spec", "KEY=VALUE", id="no value"),
     pytest.param("seed=3", "sets nothing", id="the seed has an option of its own"),
 ]
+
+
+WRONG_OF_OTHERS = [
+    pytest.param("guided", 'spec={"top_share":5}', "top_share", id="more cells than there are"),
+    pytest.param("guided", 'spec={"top_share":0}', "top_share", id="the mean of no cells"),
+    pytest.param("guided", 'spec={"heads":0}', "heads", id="no head"),
+    pytest.param("guided", 'spec={"width":0}', "width", id="heads of no width"),
+    pytest.param("guided", 'spec={"heads":100000}', "heads", id="more heads than memory holds"),
+    pytest.param("segmentation", 'spec={"width":0}', "width", id="a decoder of no width"),
+    pytest.param("segmentation", 'spec={"smoothing":4}', "smoothing", id="an even window has no middle"),
+    pytest.param("fast-bank", "bank_size=0", "bank_size", id="nothing remembered by integers"),
+]
+
+
+@pytest.mark.parametrize(("kind", "typed", "says"), WRONG_OF_OTHERS)
+def test_what_no_network_can_be_made_of_is_refused(kind: str, typed: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read_settings(model_kind(kind), [typed])
+
+
+@pytest.mark.parametrize("seed", [0, 2**44, 20261130123000, MAX_SEED])
+def test_every_view_of_a_segmentation_has_a_seed_that_torch_takes(seed: int) -> None:
+    fit = replace(SegmentationSettings(), seed=seed)
+    seeds = {_seed_of(fit, number) for number in range(100)}
+    assert len(seeds) == 100
+    for each in seeds:
+        torch.Generator().manual_seed(each)
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 2**64])
+def test_a_seed_that_torch_does_not_take_is_refused_before_any_picture_is_read(seed: int) -> None:
+    with pytest.raises(DataError, match=f"seed of {seed}: give a whole number from 0 to {MAX_SEED}"):
+        FitPlan(seed=seed)
 
 
 @pytest.mark.parametrize(("typed", "says"), WRONG)

@@ -230,6 +230,21 @@ ERRORS = [
         "is no folder that may be written to",
         id="a state where a file is",
     ),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--roi", "{tmp}/nosuch.png"],
+        "region of interest .*nosuch.png: .*No such file",
+        id="no such region",
+    ),
+    pytest.param(
+        ["fit", "{tmp}/good", "--out", "{tmp}/b", "--roi", "{tmp}/black.png", "--model", "classifier"],
+        "region of interest, brightest at 0 of 255, .*Draw white where defects count",
+        id="a region of nothing",
+    ),
+    pytest.param(
+        ["fit", "{tmp}/one", "--out", "{tmp}/b", "--seed", str(2**64)],
+        f"seed of {2**64}: give a whole number from 0 to",
+        id="a seed that torch does not take",
+    ),
     pytest.param(["evaluate", "{tmp}/missing", "{tmp}/one"], "no bundle at", id="no such bundle"),
     pytest.param(["export", "{tmp}/missing", "--out", "{tmp}/b"], "is no fitted model", id="no such fitted model"),
     pytest.param(["fit", "{tmp}/blank", "--out", "{tmp}/b"], "6 of 6 .* are blank", id="a covered lens"),
@@ -251,6 +266,7 @@ def test_an_error_is_one_message_and_status_2(
     says: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
+    save(tmp_path / "black.png", np.zeros((64, 64), np.uint8))
     save(tmp_path / "one" / "good" / "a.png", part(1))
     save(tmp_path / "bad" / "cut" / "a.png", part(1))
     write_parts(tmp_path / "good", good=6)

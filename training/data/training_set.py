@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import DataError
 from inspector.imaging.normalise import resize, to_8_bit, to_grey
 from inspector.imaging.pixels import as_pixels
 from inspector.inference.tiling import Tiles
@@ -18,7 +19,7 @@ from inspector.part import Box
 from training.data import marks
 from training.data.dont_care import fillings
 from training.data.reading import Preparation, read_frame
-from training.data.samples import GOOD, Dataset, Sample
+from training.data.samples import GOOD, Dataset, Sample, printable
 from training.data.splits import SplitEntry
 
 
@@ -160,16 +161,41 @@ def cells_of(region: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.b
     return np.asarray(share >= 0.5)
 
 
+def interest_cells(region: NDArray[np.bool_] | None, rows: int, columns: int) -> NDArray[np.float32] | None:
+    """A region of interest in cells of a coarser map: float32 (rows, columns) of 1 and 0; None for everywhere.
+
+    Raises DataError if it has no cell.
+    """
+    if region is None:
+        return None
+    cells = cells_of(region, rows, columns)
+    if not cells.any():
+        raise DataError(
+            f"the region of interest covers none of the {rows} × {columns} cells that the model tells apart by half; draw it "
+            "larger, or fit with a larger --size"
+        )
+    return cells.astype(np.float32)
+
+
 def read_drawn_region(path: Path) -> NDArray[np.uint8]:
     """A picture whose bright pixels are where defects count, as drawn: uint8 grey (height, width). Raises DataError."""
     reading = Preparation(1, 1, 1)
-    drawn = reading.image(read_frame(path, reading.limits))
+    try:
+        drawn = reading.image(read_frame(path, reading.limits))
+    except DataError as error:
+        raise DataError(f"the region of interest {printable(str(path))}: {error}") from error
     return to_grey(to_8_bit(drawn.pixels, drawn.bits))
 
 
 def region_of_interest(drawn: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.bool_]:
     """A drawn region, of any size, over the model's input: bool (height_px, width_px).
 
-    It is stretched over the located region, as the region is over the model's input.
+    It is stretched over the located region, as the region is over the model's input. Raises DataError if nothing is left.
     """
-    return np.asarray(resize(as_pixels(drawn), preparation.width_px, preparation.height_px) >= 128)
+    region = np.asarray(resize(as_pixels(drawn), preparation.width_px, preparation.height_px) >= 128)
+    if not region.any():
+        raise DataError(
+            f"the region of interest, brightest at {int(drawn.max())} of 255, is nowhere 128 or more at "
+            f"{preparation.width_px} × {preparation.height_px} px: nothing would count. Draw white where defects count"
+        )
+    return region

@@ -13,10 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from inspector.errors import DataError
+from inspector.inference.manifest import MAX_CLASSES, DefectClass
+from training.data.samples import printable
 from training.data.training_set import LabelledImages
 from training.progress import Progress, silent
+
+_CLASS_NAME: TypeAdapter[str] = TypeAdapter(DefectClass)
+_SHOWN_OF_A_NAME = 80
 
 
 class LearnsFrom(enum.StrEnum):
@@ -57,6 +64,23 @@ class InspectionModel(nn.Module, ABC):
     @abstractmethod
     def structure(self) -> dict[str, Any]:
         """JSON values from which `ModelKind.rebuild` makes a network of the same shape, before its tensors are loaded."""
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """What the manifest of a bundle would refuse of its classes, before they are learned. Raises DataError."""
+    if len(classes) > MAX_CLASSES:
+        raise DataError(
+            f"these are {len(classes)} classes, a bundle tells up to {MAX_CLASSES} apart: join some of them"
+        )
+    for name in classes:
+        try:
+            _CLASS_NAME.validate_python(name)
+        except ValidationError as error:
+            shown = name if len(name) <= _SHOWN_OF_A_NAME else f"{name[:_SHOWN_OF_A_NAME]}…"
+            raise DataError(
+                f"the class {printable(shown)!r} of {len(name)} characters has no name that a bundle takes, up to 64 printable "
+                "characters: rename its folder or label, and fit again"
+            ) from error
 
 
 class Fitter(Protocol):

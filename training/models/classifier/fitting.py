@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inspector.errors import DataError
-from training.backbones import bare_backbone, pretrained_backbone
+from training.backbones import bare_backbone, pretrained_backbone, try_backbone
 from training.data.samples import GOOD, printable
 from training.data.training_set import LabelledImages
 from training.models.classifier.head import (
@@ -30,6 +30,7 @@ from training.models.classifier.network import UNFAMILIAR, Classifier, Classifie
 from training.models.classifier.seeing import see
 from training.models.classifier.settings import ClassifierSettings
 from training.models.classifier.teaching import Course, teach
+from training.models.kind import check_classes
 from training.progress import Progress, silent
 
 _FOLDS = 5
@@ -57,6 +58,7 @@ class ClassifierFitter:
         self._data = data
         self._settings = settings
         self.classes = _classes(data, settings)
+        check_classes((*self.classes, UNFAMILIAR))
         self._knows_good = any(data.is_good(image) for image in range(len(data)))
         self._several = _several(data, settings)
         self._targets = self._labelled()
@@ -73,6 +75,8 @@ class ClassifierFitter:
             pretrained_backbone(settings.backbone, settings.weights),
             None if region is None else torch.from_numpy(region.astype(np.float32)),
         ).eval()
+        size = data.preparation
+        try_backbone(self._features.backbone, settings.backbone, size.width_px, size.height_px)
         self._kept = _kept_stage(settings)
         self._seen = see(
             self._features,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones import LITE0, Backbone
+from training.backbones import LITE0, staged
 from training.models.kind import InspectionModel
 
 NAME = "classifier"
@@ -40,7 +40,7 @@ class PartFeatures(nn.Module):
     def __init__(self, spec: ClassifierSpec, network: nn.Module, region: Tensor | None = None) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = Backbone(network, spec.levels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.backbone = staged(network, spec.backbone, spec.levels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("region", torch.zeros(0, 0) if region is None else region)
 
     @property

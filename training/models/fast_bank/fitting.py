@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from training.data.training_set import LabelledImages
 from training.models.fast_bank.network import FastBank, IntegerFeatures
@@ -25,8 +26,8 @@ class FitSettings:
     """As for the memory bank."""
 
     spec: MemoryBankSpec = MEASURED
-    bank_size: int = 1000
-    candidates: int = 40_000
+    bank_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 40_000
     seed: int = 0
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inspector.errors import DataError
-from training.data.training_set import LabelledImages, cells_of
+from training.data.training_set import LabelledImages, cells_of, interest_cells
 from training.models.guided.network import GuidedFeatures, grids_of
 from training.models.memory_bank.fitting import PatchPool
 from training.models.scoring import BATCH
@@ -154,15 +154,8 @@ def _size(grid: Tensor) -> tuple[int, int]:
 
 def _interest(data: LabelledImages, size: tuple[int, int]) -> Tensor | None:
     """The region of interest in cells of a grid: float32 (rows, columns) of 1 and 0. Raises DataError if it has none."""
-    if data.region_of_interest is None:
-        return None
-    cells = cells_of(data.region_of_interest, *size)
-    if not cells.any():
-        raise DataError(
-            f"the region of interest covers none of the {size[0]} × {size[1]} cells that the model tells apart by half; draw "
-            "it larger, or fit with a larger --size"
-        )
-    return torch.from_numpy(cells.astype(np.float32))
+    cells = interest_cells(data.region_of_interest, *size)
+    return None if cells is None else torch.from_numpy(cells)
 
 
 def _truth(data: LabelledImages, image: int, size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:

@@ -16,6 +16,7 @@ from training.data.training_set import LabelledImages
 from training.models.guided.cells import GOOD, Budget, CellPool, look
 from training.models.guided.network import Guided, GuidedFeatures, GuidedSpec, Heads
 from training.models.guided.perceptrons import Lesson, TrainSettings, train_heads
+from training.models.kind import check_classes
 from training.models.memory_bank import fitting as memory
 from training.models.memory_bank.fitting import PatchPool
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec
@@ -51,10 +52,11 @@ class GuidedFitter:
         interest = None if region is None else torch.from_numpy(region).float()
         features = GuidedFeatures(settings.spec.bank, interest).eval()
         budget = Budget(settings.candidates, settings.good_cells, settings.defect_cells)
-        self._seen = look(data, features, budget, settings.seed, progress)
         self.classes = tuple(
             sorted({label for i in range(len(data)) if not data.is_good(i) for label in self._labels(i)})
         )
+        check_classes(self.classes)
+        self._seen = look(data, features, budget, settings.seed, progress)
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> Guided:
         """As `Fitter.fit`. Without labelled defects among `images`, or with none in the region of interest, the result judges

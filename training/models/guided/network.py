@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from training.backbones import efficientnet_lite0
@@ -36,9 +37,9 @@ class GuidedSpec:
     """
 
     bank: MemoryBankSpec = field(default_factory=MemoryBankSpec)
-    heads: int = 3
-    width: int = 48
-    top_share: float = 0.05
+    heads: Annotated[int, Field(ge=1, le=32)] = 3
+    width: Annotated[int, Field(ge=1, le=1024)] = 48
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.05
 
 
 class GuidedFeatures(PatchFeatures):

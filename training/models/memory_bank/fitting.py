@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from inspector.errors import DataError
-from training.data.training_set import LabelledImages, cells_of
+from training.data.training_set import LabelledImages, cells_of, interest_cells
 from training.device import at_work, best_device
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
 from training.models.scoring import BATCH
@@ -136,13 +136,8 @@ def _interest(data: LabelledImages, features: PatchFeatures) -> Tensor | None:
     if data.region_of_interest is None:
         return None
     rows, columns = features(torch.from_numpy(data.pixels(0)[None])).shape[-2:]
-    cells = cells_of(data.region_of_interest, rows, columns)
-    if not cells.any():
-        raise DataError(
-            f"the region of interest covers none of the {rows} × {columns} cells that the model tells apart by half; draw it "
-            "larger, or fit with a larger --size"
-        )
-    return torch.from_numpy(cells.astype(np.float32))
+    cells = interest_cells(data.region_of_interest, rows, columns)
+    return None if cells is None else torch.from_numpy(cells)
 
 
 @torch.no_grad()

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from inspector.errors import DataError
 from training.data.samples import GOOD as GOOD_LABEL
 from training.data.samples import printable
-from training.data.training_set import LabelledImages, cells_of
+from training.data.training_set import LabelledImages, interest_cells
 from training.device import best_device
+from training.models.kind import check_classes
 from training.models.segmentation.network import Decoder, Features, SegmentationSpec, Segmenter
 from training.models.segmentation.views import (
     DEFECTIVE,
@@ -74,6 +75,7 @@ class SegmentationFitter:
         self._data = data
         self._settings = settings
         self.classes = _classes(data)
+        check_classes(self.classes)
         region = data.region_of_interest
         self._features = Features(None if region is None else torch.from_numpy(region.astype(np.float32))).eval()
         good, marked = _labelled(data, self.classes, settings)
@@ -81,9 +83,8 @@ class SegmentationFitter:
         make = _maker(plan, lambda image: _example(data, image, self.classes, settings), settings)
         self._views = look(self._features, make, len(plan), progress)
         rows, columns = self._views.targets.shape[1:]
-        self._interest = (
-            None if region is None else torch.from_numpy(cells_of(region, rows, columns).astype(np.float32))
-        )
+        cells = interest_cells(region, rows, columns)
+        self._interest = None if cells is None else torch.from_numpy(cells)
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> Segmenter:
         """As `Fitter.fit`; images of defective parts without a marked region among them teach nothing."""
@@ -189,14 +190,19 @@ def _maker(
         kind, image, region = plan[number]
         if kind == PASTED:
             example = pasted(read(image), read(region), np.random.default_rng((settings.seed, number)))
-            return augmented(example, transform, settings.seed * 1_000_003 + number)
+            return augmented(example, transform, _seed_of(settings, number))
         example = read(image)
         if image not in seen:
             seen.add(image)
             return example
-        return augmented(example, transform, settings.seed * 1_000_003 + number)
+        return augmented(example, transform, _seed_of(settings, number))
 
     return make
+
+
+def _seed_of(settings: FitSettings, number: int) -> int:
+    """Of a view, within the bits that torch takes."""
+    return (settings.seed * 1_000_003 + number) % 2**63
 
 
 def train(

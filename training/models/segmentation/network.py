@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from training.backbones import efficientnet_lite0
@@ -33,8 +34,8 @@ class SegmentationSpec:
     averaged over before its maximum is taken; odd.
     """
 
-    width: int = 32
-    smoothing: int = 3
+    width: Annotated[int, Field(ge=1, le=512)] = 32
+    smoothing: Literal[1, 3, 5, 7, 9, 11] = 3
 
 
 class Decoder(nn.Module):
