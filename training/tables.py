@@ -12,8 +12,10 @@ from inspector.inference.bundle import Bundle
 from inspector.part import Verdict
 from training.calibration.outlook import OddParts, Outlook
 from training.calibration.recalibrate import Recalibration
+from training.data.importers.unused import UNUSED
 from training.data.report import DataReport
 from training.data.samples import printable
+from training.data.survey import Survey
 from training.detection import Detection
 from training.extend import Extension
 from training.fit import FitOutcome
@@ -91,9 +93,7 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
     for label in sorted({label for labels in counts.values() for label in labels}, key=lambda x: (x != "good", x)):
         table.add_row(Text(printable(label)), *(str(labels.get(label, 0)) for labels in counts.values()))
     test, fitted = outcome.test, outcome.fitted
-    facts = {"left out": f"{len(outcome.survey.unreadable)} unreadable images; check-data says why"}
-    if not outcome.survey.unreadable:
-        facts.clear()
+    facts = {"left out": left_out} if (left_out := left_out_text(outcome.survey)) else {}
     facts |= {
         "input": str(outcome.size),
         "limit": f"{fitted.limits.score:.4g}. {fitted.basis.statement}",
@@ -112,6 +112,19 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
     if (odd := outcome.outlook.odd) is not None:
         facts["odd good parts"] = odd_parts_text(odd, fitted.limits.score)
     return Group(table, facts_view(facts), promises_view(outcome.outlook))
+
+
+def left_out_text(seen: Survey) -> str:
+    """What lies in the data set and was not fitted on; empty if all of it was."""
+    said = [f"{len(seen.unreadable)} unreadable images"] if seen.unreadable else []
+    notes = seen.dataset.notes
+    if unlabelled := sum(note.kind in ("unlabelled", "label") for note in notes):
+        said.append(f"{unlabelled} images without a label that can be used")
+    unused = [note for note in notes if note.kind == UNUSED]
+    said += [f"{printable(note.about)}: {note.reason.partition(';')[0]}" for note in unused[:_SHOWN]]
+    if len(unused) > _SHOWN:
+        said.append(f"{len(unused) - _SHOWN} more kinds of files")
+    return f"{'; '.join(said)}. check-data says why" if said else ""
 
 
 def odd_parts_text(odd: OddParts, limit: float) -> str:

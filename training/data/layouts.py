@@ -22,9 +22,11 @@ from inspector.records.snapshots.format import DOCUMENT
 from training.data.importers import coco, elpv, folders, kolektor, snapshot, table, visa, yolo
 from training.data.importers.found import IMAGE_SUFFIXES, Found, is_there
 from training.data.importers.found import folders as folders_in
+from training.data.importers.unused import UNUSED, note_unused
 from training.data.samples import GOOD, Dataset, printable
 
 ELPV = elpv.NAME
+_BY_FOLDER = ("generic", "mvtec-ad", "magnetic-tile", "kolektor-sdd")
 Placed = tuple[Path, str, Callable[[Path], Found]]
 """A data set's root, the name of its layout and what reads it."""
 
@@ -45,6 +47,8 @@ def open_dataset(source: str) -> Dataset:
         raise DataError(
             f"{printable(str(root))} cannot be read: {error.strerror or error}; check path and permissions"
         ) from error
+    if not found.snapshot:
+        note_unused(found, root, by_folder=layout in _BY_FOLDER)
     if not found.samples:
         raise DataError(_no_images(root, layout, found))
     samples = tuple(sorted(found.samples, key=lambda sample: sample.path))
@@ -53,8 +57,8 @@ def open_dataset(source: str) -> Dataset:
 
 
 def _no_images(root: Path, layout: str, found: Found) -> str:
-    if found.notes:
-        first = found.notes[0]
+    if any(note.kind != UNUSED for note in found.notes):
+        first = min(found.notes, key=lambda note: note.kind != UNUSED)
         return (
             f"{printable(str(root))}, read as {layout}, holds no images that can be used, and {len(found.notes)} that cannot; "
             f"the first, {printable(first.about)}: {printable(first.reason)}"
@@ -62,6 +66,7 @@ def _no_images(root: Path, layout: str, found: Found) -> str:
     return (
         f"{printable(str(root))} holds no images: none of {', '.join(sorted(IMAGE_SUFFIXES))} lies in good/ or in a folder "
         "per defect class; put the images there, or give the folder above"
+        + "".join(f". Not used: {printable(note.about)}, {note.reason}" for note in found.notes[:1])
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.data.importers.unused import UNUSED
 from training.data.samples import GOOD, printable
 from training.data.survey import Survey, Surveyed
 
@@ -65,6 +66,7 @@ _NOTES = {
     "label": "labels that cannot be right (images not used)",
     "area": "areas that cannot be right (images used without them)",
     "class": "classes without images",
+    UNUSED: "kinds of files that lie in the data set and are not used",
 }
 
 

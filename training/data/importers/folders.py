@@ -51,8 +51,9 @@ def magnetic_tile(root: Path) -> Found:
             if image.suffix.lower() == ".png":
                 continue  # a mask
             mask = image.with_suffix(".png")
-            name = mask.relative_to(root).as_posix() if label != GOOD and mask.is_file() else ""
-            found.samples.append(Sample(image.relative_to(root).as_posix(), label, name))
+            name = mask.relative_to(root).as_posix() if mask.is_file() else ""
+            found.samples.append(Sample(image.relative_to(root).as_posix(), label, "" if label == GOOD else name))
+            found.aside.add(name)
     return found
 
 

@@ -16,11 +16,15 @@ MAX_LABEL_FILE_BYTES = 512 * 1024 * 1024
 
 @dataclass
 class Found:
-    """Samples of a data set, what was odd about its labels, and its digest if it is a snapshot."""
+    """Samples of a data set, what was odd about its labels, and its digest if it is a snapshot.
+
+    `aside` are further files that the layout has a place for, such as masks of good parts.
+    """
 
     samples: list[Sample] = field(default_factory=list)
     notes: list[ImportNote] = field(default_factory=list)
     snapshot: str = ""
+    aside: set[str] = field(default_factory=set)
 
     def missing(self, path: str, named_in: str) -> None:
         """A file that the labels name is not there."""

@@ -26,6 +26,7 @@ def kolektor(root: Path) -> Found:
         if mask is None:
             found.unlabelled(path, f"there is no {masks[0].name}, which would tell whether it is good; add it")
             continue
+        found.aside.add(mask.relative_to(root).as_posix())
         try:
             values = marks.mask_values(mask)
         except DataError as error:
