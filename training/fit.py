@@ -43,7 +43,7 @@ from training.data.training_set import LabelledImages, region_of_interest
 from training.exporting.golden import GoldenFrame as GoldenFrame
 from training.exporting.golden import golden_frames
 from training.exporting.kept import KeptImages, keep_images
-from training.models.kind import InspectionModel, LearnsFrom
+from training.models.kind import DoubtedLabel, Doubting, InspectionModel, LearnsFrom
 from training.models.registry import DEFAULT_KIND, model_kind
 from training.models.scoring import score_images
 from training.models.tiled import begin
@@ -54,6 +54,7 @@ MAX_TILED_SIDE_PX = 8192
 MAX_SEED = 2**63 - 1
 """What torch's generators and a database column both take."""
 _ODDEST = 5
+_DOUBTED = 20
 _DEFECTS_TO_WEIGH = 0.5
 """Share of the defective parts that fit no model and choose a limit by cost; the others test it."""
 _OF_SPOILT_PARTS = (
@@ -144,7 +145,7 @@ class FitOutcome:
 
     `oddest` are the good parts that the limit had to make room for, highest score first: (path, score) of the worst image
     of each. If one of them is not good, the limit is too high. `outlook` is what else could be promised, `size` the model's
-    input.
+    input. `doubts` are labels to look at again, where the kind tells any and sees whole pictures.
     """
 
     fitted: Fitted
@@ -154,6 +155,7 @@ class FitOutcome:
     oddest: tuple[tuple[str, float], ...]
     outlook: Outlook
     size: InputSize
+    doubts: tuple[DoubtedLabel, ...] = ()
 
 
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
@@ -177,6 +179,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     settings = replace(kind.settings() if plan.settings is None else plan.settings, seed=plan.seed)
     fitter = begin(kind, taught, settings, progress)
     network = fitter.fit(range(len(taught)), progress)
+    doubts = fitter.doubts if isinstance(fitter, Doubting) else ()  # before cross-fitting, which has doubts of its own
     unlearned = [i for i in to_fit if kind.learns_from is LearnsFrom.GOOD and split.entries[i].label != GOOD]
     parts = score_parts(split, images, taught, fitter, network, plan.seed, progress, unlearned)
     tested = [index for index in _indices(split, Role.TEST) if images.shows_what_counts(index)]
@@ -204,11 +207,11 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         ),
         dataset_digest=seen.digest,
         provenance=_provenance(seen, split, plan, network, size),
-        metrics=_metrics(test, outlook, parts),
+        metrics=_metrics(test, outlook, parts) | _doubted(doubts),
         region=None if plan.tiling is None else counts,
     )
     oddest = tuple((part.path, part.score) for part in parts.good[:_ODDEST])
-    return FitOutcome(fitted, seen, split, test, oddest, outlook, size)
+    return FitOutcome(fitted, seen, split, test, oddest, outlook, size, doubts)
 
 
 def _input_size(seen: Survey, plan: FitPlan, pixels: int) -> InputSize:
@@ -373,3 +376,11 @@ def _metrics(test: TestResult, outlook: Outlook, parts: ScoredParts) -> dict[str
         "fold_shift": parts.fold_shift,
         "oddest_good_parts": [[printable(part.path), part.score] for part in parts.good[:_ODDEST]],
     }
+
+
+def _doubted(doubts: Sequence[DoubtedLabel]) -> dict[str, object]:
+    """How many labels the model doubts and the worst of them; nothing if it doubts none."""
+    if not doubts:
+        return {}
+    worst = [[printable(d.path), printable(d.label), printable(d.says), d.probability] for d in doubts[:_DOUBTED]]
+    return {"doubted_labels": {"count": len(doubts), "worst": worst}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -19,6 +19,7 @@ from training.data.survey import Survey
 from training.detection import Detection
 from training.extend import Extension
 from training.fit import FitOutcome
+from training.models.kind import DoubtedLabel
 from training.report.build import Report
 from training.report.comparison import Comparison
 from training.statistics import Rate
@@ -111,7 +112,20 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
     }
     if (odd := outcome.outlook.odd) is not None:
         facts["odd good parts"] = odd_parts_text(odd, fitted.limits.score)
+    if outcome.doubts:
+        facts["doubted labels"] = doubts_text(outcome.doubts)
     return Group(table, facts_view(facts), promises_view(outcome.outlook))
+
+
+def doubts_text(doubts: Sequence[DoubtedLabel]) -> str:
+    """The labels that a person should look at again, worst first."""
+    paths = "; ".join(
+        f"{printable(d.path)} ({printable(d.label)}, looks like {printable(d.says)} at {100 * d.probability:.0f} %)"
+        for d in doubts[:_SHOWN]
+    )
+    more = f" and {len(doubts) - _SHOWN} more" if len(doubts) > _SHOWN else ""
+    labels = "1 label is" if len(doubts) == 1 else f"{len(doubts)} labels are"
+    return f"{labels} not what a model fitted without the image says: {paths}{more}. Look which is right, and fit again"
 
 
 def left_out_text(seen: Survey) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +11,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_pictures import Pictures, part
+from rich.console import Console
+from training_pictures import Pictures, part, save, write_parts
 
 from inspector.errors import ConfigError, DataError, InspectorError
 from inspector.inference.bundle import InputSpec
 from inspector.inference.engine import Model
 from training.augment import NONE, Augmentation, augmented
 from training.backbones import bare_backbone
+from training.data.layouts import open_dataset
+from training.data.splits import SplitShares
+from training.fit import FitPlan, fit
 from training.loop import LoopSettings
 from training.models.classifier.fitting import ClassifierFitter, rebuild
 from training.models.classifier.head import doubted, temperature
 from training.models.classifier.late import LateStages, learns_alike
 from training.models.classifier.network import UNFAMILIAR, Classifier, ClassifierSpec, Guard, PartFeatures, pooled
 from training.models.classifier.settings import ClassifierSettings
+from training.models.kind import DoubtedLabel
 from training.models.scoring import score_images
+from training.tables import doubts_text, fit_view
 
 SETTINGS = ClassifierSettings(views=2, seed=1)
 
@@ -215,6 +222,33 @@ def test_wrong_labels_are_named() -> None:
     named = {(doubt.path, doubt.label, doubt.says) for doubt in fitter.doubts}
     assert {("3", "blot", "good"), ("26", "good", "blot")} <= named
     assert len(named) <= 4
+
+
+def test_a_fit_shows_and_records_the_labels_that_it_doubts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_parts(tmp_path, good=24, defects={"blot": 12})
+    save(root / "good" / "taken_for_good.png", part(500, defect=True))
+    settings = replace(SETTINGS, views=1)
+    plan = FitPlan(width_px=64, height_px=64, kind="classifier", settings=settings, shares=SplitShares(0.0, 0.0))
+    outcome = fit(open_dataset(str(root)), plan)
+    ours = [doubt for doubt in outcome.doubts if doubt.path == "good/taken_for_good.png"]
+    assert [(doubt.label, doubt.says) for doubt in ours] == [("good", "blot")]
+    assert len(outcome.doubts) < 3
+    assert outcome.fitted.metrics["doubted_labels"] == {
+        "count": len(outcome.doubts),
+        "worst": [[doubt.path, doubt.label, doubt.says, doubt.probability] for doubt in outcome.doubts],
+    }
+    Console(width=300).print(fit_view(outcome))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"good/taken_for_good.png \(good, looks like blot at \d\d %\).*Look which is right", shown)
+
+
+def test_a_long_list_of_doubted_labels_is_cut() -> None:
+    doubts = [DoubtedLabel(f"cut/{n}\n.png", "cut", "good", 0.9) for n in range(7)]
+    text = doubts_text(doubts)
+    assert text.startswith("7 labels are not what a model fitted without the image says: ")
+    assert "and 2 more" in text
+    assert "\n" not in text
+    assert doubts_text(doubts[:1]).startswith("1 label is not ")
 
 
 def test_rare_classes_count_more_when_balanced() -> None:

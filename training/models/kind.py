@@ -11,7 +11,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
@@ -94,6 +94,23 @@ class Fitter(Protocol):
         Raises DataError if these images cannot teach this kind.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtedLabel:
+    """A training image whose label models fitted without it disagree with."""
+
+    path: str
+    label: str
+    says: str
+    probability: float
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """A `Fitter` that tells which labels to look at again: those of its last fit, the surest disagreement first."""
+
+    doubts: tuple[DoubtedLabel, ...]
 
 
 class KindSettings(Protocol):

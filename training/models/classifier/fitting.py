@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,22 +30,12 @@ from training.models.classifier.network import UNFAMILIAR, Classifier, Classifie
 from training.models.classifier.seeing import see
 from training.models.classifier.settings import ClassifierSettings
 from training.models.classifier.teaching import Course, teach
-from training.models.kind import check_classes
+from training.models.kind import DoubtedLabel, check_classes
 from training.progress import Progress, silent
 
 _FOLDS = 5
 _HELD_BACK = 200
 """So many parts tell temperature and guard well enough; what is beyond them teaches."""
-
-
-@dataclass(frozen=True, slots=True)
-class DoubtedLabel:
-    """A training image whose label models fitted without it disagree with."""
-
-    path: str
-    label: str
-    says: str
-    probability: float
 
 
 class ClassifierFitter:
