@@ -262,8 +262,8 @@ def _as_cross_fitted(basis: LimitBasis) -> LimitBasis:
     """The same basis without the guarantee: the scores are of models that differ, each part's from one without it."""
     note = (
         " The parts also fitted the model; each was scored by one fitted without it and its fold of parts. "
-        f"{basis.good_parts_needed} good parts that the model was not fitted on would prove it: collect them for "
-        "`inspector-train recalibrate`, or hold as many out with --calibration-fraction."
+        f"{basis.good_parts_needed} good parts that the model was not fitted on would prove it: collect them and "
+        "set the limit anew with inspector-train recalibrate, or hold as many out with --calibration-fraction."
     )
     assumes = "The final model scores parts it has not seen no higher than the models of the folds do. "
     basis = _without_guarantee(basis)

@@ -22,7 +22,6 @@ import numpy as np
 _STYLES = {
     "guided": ("#0b5fa5", "o-"),
     "classifier": ("#c05a00", "s--"),
-    "logistic-regression": ("#8a6d1f", "^-."),
     "memory-bank": ("#555555", ":"),
 }
 _MEASURES = {"auroc": "image AUROC", "escapes": "escapes at 1 % false rejects"}
@@ -43,8 +42,9 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.grid(alpha=0.3)
         grid[0, column].set_title(name)
         grid[1, column].set_xlabel("labelled defective images")
-    grid[0, 0].legend(frameon=False)
-    figure.tight_layout()
+    # Above the axes, where no curve can run through it.
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="upper center", ncols=2, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.92))
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
