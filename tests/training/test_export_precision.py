@@ -15,6 +15,7 @@ import pytest
 import torch
 from full_disk import files_of_at_most
 from onnx import TensorProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from requires import require
 from training_line import Line
 from training_pictures import Pictures, part
@@ -25,7 +26,7 @@ from inspector.inference.engine import Engine, self_test
 from inspector.inference.open_vino import openvino_installed
 from inspector.part import Frame, Scores
 from training.export import Parity, Precision, export_bundle
-from training.exporting.int8 import Int8
+from training.exporting.int8 import Int8, _drafting
 from training.exporting.kept import keep_images
 from training.exporting.nodes import NodeGroup, node_groups
 from training.exporting.parity import MAX_FLIPS, agree
@@ -112,6 +113,23 @@ def test_int8_drafts_on_a_full_disk_say_where_there_must_be_space(
     ):
         Int8(graph, taught, Path(drafts)).make([])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (
+            ort_state.Fail("[ONNXRuntimeError] : 1 : FAIL : bfc_arena: Failed to allocate memory"),
+            "cannot be converted to INT8",
+        ),
+        (ort_state.InvalidGraph("[ONNXRuntimeError] : 10 : INVALID_GRAPH : no node"), "cannot be converted to INT8"),
+        (MemoryError(), "cannot be converted to INT8"),
+        (ort_state.Fail("[ONNXRuntimeError] : 1 : FAIL : Load model from x failed:Protobuf parsing failed."), "TMPDIR"),
+    ],
+)
+def test_only_what_is_of_a_draft_is_blamed_on_the_disk(tmp_path: Path, fault: Exception, says: str) -> None:
+    with pytest.raises(BundleError, match=says), _drafting(tmp_path):
+        raise fault
 
 
 def test_int8_without_a_folder_for_drafts_is_refused(

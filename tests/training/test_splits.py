@@ -310,6 +310,15 @@ def test_calibration_parts_of_lots_are_counted_by_part_and_come_from_several_lot
         assert roles.count(Role.CALIBRATION) == held_out
 
 
+def test_a_published_test_of_good_parts_leaves_some_lot_with_a_defect_to_test() -> None:
+    samples, lots = _lots(12, good=10, defective=5)
+    marked = [replace(s, published_split="test") if lot >= 9 else s for s, lot in zip(samples, lots, strict=True)]
+    roles = make_split(marked, lots, SplitShares(), 0, range(len(samples)))
+    tested = [sample for sample, role in zip(marked, roles, strict=True) if role is Role.TEST]
+    assert any(not sample.is_good for sample in tested), "else nothing says how many defects pass"
+    assert {lot for lot, role in zip(lots, roles, strict=True) if role is Role.TEST} >= {9, 10, 11}
+
+
 def test_too_few_lots_are_told_as_lots() -> None:
     samples, lots = _lots(3, good=20, defective=0)
     with pytest.raises(DataError, match=r"60 good images show 3 different lots .* --group-by part"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,3 +154,24 @@ def test_a_data_set_of_nothing_else_says_what_is_there(tmp_path: Path, files: li
 @pytest.mark.parametrize("name", ["magnetic-tile", "mvtec-ad/screw", "kolektor-sdd", "x-sdd"])
 def test_of_real_sets_everything_is_used(name: str) -> None:
     assert _unused(require_data(name)) == {}
+
+
+def test_what_programs_leave_beside_pictures_is_not_named(tmp_path: Path) -> None:
+    left = ("labels/train.cache", "runs/best.pt", "good/000.png.aux.xml", "cut/old.bak")
+    assert _unused(_make(tmp_path, "good/000.png", "good/001.png", "cut/000.png", *left)) == {}
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _make(tmp_path, "good/a/000.png", "good/b/001.png", "cut/000.png")
+    entered = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return entered(path)
+
+    # For root, as which tests may run, no folder is unreadable.
+    monkeypatch.setattr(os, "scandir", refuse)
+    (note,) = (note for note in open_dataset(str(root)).notes if note.kind == "unused")
+    assert note.about == "good/b/"
+    assert "Permission denied" in note.reason

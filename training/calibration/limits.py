@@ -107,10 +107,11 @@ def with_counts(
     lots that differ the bounds are too low, as parts of one lot are alike, and are no claim.
     """
     statement, assumes = basis.statement, basis.assumes
+    doubt = ", if lots did not differ, which they do" if of_differing_lots else ""
     if fold_shift is not None:
         assumes += f" On good test images the final model's scores differ from theirs by {fold_shift:+.3g} (median)."
     if tested is not None:
-        claim = ", if lots did not differ, which they do" if of_differing_lots else ", for any distribution of scores"
+        claim = doubt or ", for any distribution of scores"
         statement += (
             f" Of {tested.parts} good parts that neither fitted the model nor set the limit it rejects {tested.count}: at "
             f"most {tested.bound:.2g} of good parts with {basis.confidence:.3g} confidence{claim}."
@@ -120,7 +121,7 @@ def with_counts(
     else:
         statement += (
             f" Of {escapes.parts} defective parts, each scored by a model that was not fitted on it, {escapes.count} pass: at "
-            f"most {escapes.bound:.2g} of such defects with {basis.confidence:.3g} confidence."
+            f"most {escapes.bound:.2g} of such defects with {basis.confidence:.3g} confidence{doubt}."
         )
     return replace(basis, statement=statement, assumes=assumes, tested=tested, escapes=escapes)
 

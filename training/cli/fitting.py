@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from inspector.errors import BundleError, ConfigError, DataError
+from inspector.errors import BundleError, ConfigError, DataError, EngineError
 from training.cli.options import (
     Confidence,
     Data,
@@ -120,7 +120,10 @@ def fit_command(options: FitOptions) -> None:
         return  # of the processes that torchrun started the first one writes what all of them have
     with progress_bars() as progress:
         kept, refused = _kept(outcome, options)
-        bundle, parity = _export_or_keep(outcome.fitted, options, name, progress, kept)
+        try:
+            bundle, parity = _export_or_keep(outcome.fitted, options, name, progress, kept)
+        except BundleError as error:
+            raise BundleError(". ".join(map(str, [error, *refused]))) from error
     console.print(fit_view(outcome))
     console.print(bundle_view(bundle, parity, options.out))
     say(f"Fitted and exported in {time.perf_counter() - started:.0f} s.")
@@ -181,7 +184,7 @@ def _export_or_keep(
 
     try:
         return export_bundle(fitted, options.out, name, progress, Precision(options.precision))
-    except BundleError as error:
+    except (BundleError, EngineError) as error:
         if kept is None:
             kept = _free_beside(options.out)
             try:

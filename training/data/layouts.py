@@ -57,10 +57,10 @@ def open_dataset(source: str) -> Dataset:
 
 
 def _no_images(root: Path, layout: str, found: Found) -> str:
-    if any(note.kind != UNUSED for note in found.notes):
+    if faulty := sum(note.kind != UNUSED for note in found.notes):
         first = min(found.notes, key=lambda note: note.kind != UNUSED)
         return (
-            f"{printable(str(root))}, read as {layout}, holds no images that can be used, and {len(found.notes)} that cannot; "
+            f"{printable(str(root))}, read as {layout}, holds no images that can be used, and {faulty} that cannot; "
             f"the first, {printable(first.about)}: {printable(first.reason)}"
         )
     return (

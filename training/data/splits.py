@@ -135,6 +135,11 @@ def make_split(
     count = _images(order, members)
     if not any(sample.published_split == "test" for sample in samples if sample.is_good):
         tests |= _deal_tests(order, known, shares.test * count)
+    elif not tests & known.defective:
+        # The published test has no defect, and lots that have some are free: without one of them nothing tests for escapes.
+        bad = [group for group in order if group in known.defective]
+        leave = max(MIN_FIT_GROUPS - len(order) + len(bad), 0)
+        tests |= _deal(bad, members, shares.test * _images(bad, members), leave)
     calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count, MIN_FIT_GROUPS)
     # However many parts it has, one lot says nothing of others.
     if known.good_parts(calibration) < shares.calibration_parts or len(calibration) < min(

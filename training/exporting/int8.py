@@ -24,8 +24,11 @@ from inspector.errors import BundleError
 from training.exporting.graph import quiet, strip
 from training.exporting.nodes import OP_TYPES, NodeGroup, node_groups
 
-# What the quantiser raises for graphs that it cannot take; it has no exceptions of its own.
-_ERRORS = (
+# What the quantiser raises for graphs that it cannot take; it has no exceptions of its own, and those of ONNX Runtime no base.
+_ERRORS: tuple[type[Exception], ...] = (
+    *(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+    onnx.shape_inference.InferenceError,
+    MemoryError,
     RuntimeError,
     ValueError,
     TypeError,
@@ -36,7 +39,9 @@ _ERRORS = (
     NotImplementedError,
 )
 # What it raises for a draft that it could not write whole, as on a full disk.
-_UNWRITTEN = (OSError, DecodeError, ort_state.Fail, ort_state.InvalidProtobuf, ort_state.NoSuchFile)
+_UNWRITTEN = (OSError, DecodeError, ort_state.InvalidProtobuf, ort_state.NoSuchFile)
+# ONNX Runtime's general error is of a draft if it says this.
+_OF_A_DRAFT = "Load model from"
 
 
 class Int8:
@@ -102,6 +107,8 @@ def _drafting(folder: Path) -> Iterator[None]:
     except _UNWRITTEN as error:
         raise unwritten(folder, error) from error
     except _ERRORS as error:
+        if isinstance(error, ort_state.Fail) and _OF_A_DRAFT in str(error):
+            raise unwritten(folder, error) from error
         raise BundleError(
             f"the model cannot be converted to INT8 ({type(error).__name__}: {_first_line(error)}). Nothing was written; "
             "export it with --precision fp32, and report this with the kind of model"

@@ -18,8 +18,11 @@ _LINKED = "/"
 _DOCUMENTS = frozenset(
     {"", ".txt", ".md", ".rst", ".pdf", ".html", ".htm", ".doc", ".docx", ".odt", ".rtf", ".bib", ".log", ".md5"}
     | {".sha256", ".py", ".ipynb", ".sh", ".m", ".db", ".ini"}
+    | {".cache", ".pt", ".pth", ".onnx", ".npy", ".npz", ".bak", ".tmp"}
 )
-"""What lies beside pictures and is none: words about them, programs, and what file managers leave."""
+"""What lies beside pictures and is none: words about them, programs, and what file managers and training programs leave."""
+_BESIDE = ".aux.xml"
+"""What programs for maps write beside every picture that they open."""
 _LABELS = frozenset({".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml"})
 """Labels of some layouts; where folders are the labels, words about the data set if they lie at its top."""
 
@@ -30,13 +33,16 @@ def note_unused(found: Found, root: Path, *, by_folder: bool) -> None:
     for sample in found.samples:
         known |= {sample.path, sample.mask, sample.ignore}
     entered = {folder for path in known for folder in _above(path)}
-    files, links = _below(root)
+    files, links, unreadable = _below(root)
     left = Counter(
         (_place(path, entered), path.suffix.lower())
         for path in files
         if path.as_posix() not in known and not _belongs(path, by_folder=by_folder)
     )
     left.update((_place(path, entered), _LINKED) for path in links if path.as_posix() not in entered)
+    for folder, why in unreadable[:MOST_PLACES]:
+        reason = f"the folder cannot be read ({why}); give the user that fits the right to read it"
+        found.notes.append(ImportNote(f"{folder.as_posix()}/", reason, UNUSED))
     for (place, suffix), count in left.most_common(MOST_PLACES):
         found.notes.append(ImportNote(f"{place}*{suffix}", _reason(count, place, suffix), UNUSED))
     if rest := left.most_common()[MOST_PLACES:]:
@@ -59,18 +65,26 @@ def _reason(count: int, place: str, suffix: str) -> str:
 
 def _belongs(path: PurePosixPath, *, by_folder: bool) -> bool:
     suffix = path.suffix.lower()
+    if path.name.lower().endswith(_BESIDE):
+        return True
     return suffix in _DOCUMENTS or (suffix in _LABELS and (not by_folder or len(path.parts) == 1))
 
 
-def _below(root: Path) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
-    """Files below `root` that are not hidden, relative to it, and folders behind links, which are not entered."""
+def _below(root: Path) -> tuple[list[PurePosixPath], list[PurePosixPath], list[tuple[PurePosixPath, str]]]:
+    """Files below `root` that are not hidden, relative to it; folders behind links, which are not entered; folders that
+    cannot be read, with the reason."""
     files, links = [], []
-    for parent, names, found in os.walk(root):
+    faults: list[OSError] = []
+    for parent, names, found in os.walk(root, onerror=faults.append):
         names[:] = [name for name in names if not name.startswith(".")]
         here = PurePosixPath(Path(parent).relative_to(root).as_posix())
         files += [here / name for name in found if not name.startswith(".")]
         links += [here / name for name in names if os.path.islink(os.path.join(parent, name))]
-    return files, links
+    unreadable = [
+        (PurePosixPath(Path(fault.filename).relative_to(root).as_posix()), fault.strerror or str(fault))
+        for fault in faults
+    ]
+    return files, links, unreadable
 
 
 def _above(path: str) -> Iterator[str]:
