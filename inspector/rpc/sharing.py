@@ -128,14 +128,16 @@ class FrameSharing:
             log.warning("a camera program did not get its memory for frames (%s): it sends bytes", error)
 
     def _hand_over(self, client: socket.socket, token: bytes) -> None:
+        memory = None
         with self._lock:
             # Once: the second who comes with the same token is not the camera program.
             offer = self._offers.pop(token, None)
-            if offer is None or offer.message is None:
-                log.warning("memory for frames was asked for without an offer that is open")
-                return
-            # In place before the other side knows: its first frame may come at once.
-            memory = offer.memory = FrameMemory(offer.message.name, self._size_bytes)
+            if offer is not None and offer.message is not None:
+                # In place before the other side knows: its first frame may come at once.
+                memory = offer.memory = FrameMemory(offer.message.name, self._size_bytes)
+        if memory is None:
+            log.warning("memory for frames was asked for without an offer that is open")
+            return
         try:
             socket.send_fds(client, [b"\1"], [memory.descriptor])
         finally:
