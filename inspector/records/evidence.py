@@ -27,6 +27,8 @@ LOST_IN_QUEUE = "too many pictures waiting"
 LOST_DISK_FULL = "disk full"
 LOST_QUOTA = "disk quota used up"
 LOST_OVERWRITTEN = "overwritten by the camera program"
+LOST_REASONS = (LOST_IN_CRASH, LOST_AT_STOP, LOST_IN_QUEUE, LOST_DISK_FULL, LOST_QUOTA, LOST_OVERWRITTEN)
+"""Those known ahead; an error of the disk or of an encoder gives its own words."""
 
 _NICENESS = 10
 # What a waiting job costs beside its pixels; bounds the number of waiting jobs too.

@@ -14,8 +14,9 @@ from inspector.imaging.health.kinds import Kind
 from inspector.imaging.health.words import NAMES
 from inspector.inference.batching import Batcher
 from inspector.meter import BOUNDS_S, MARGIN, Histogram, Reading
+from inspector.part import Reason
 from inspector.pipeline import Pipeline
-from inspector.records.evidence import EvidenceWriter
+from inspector.records.evidence import LOST_REASONS, EvidenceWriter
 from inspector.records.forwarding import Forwarder
 from inspector.records.images import ImageStore
 from inspector.records.journal import Journal
@@ -72,7 +73,9 @@ class LineCollector(Collector):
             "Verdicts since the start, one for every trigger.",
             labels=["line", "station", "verdict", "reason"],
         )
-        for (station, verdict, reason), count in sorted(reading.verdicts.items()):
+        # Each from zero on: of a series that is not there before its first part, Prometheus sees no increase.
+        known = {(one.name, reason.verdict, reason): 0 for one in self._sources.pipeline.stations for reason in Reason}
+        for (station, verdict, reason), count in sorted((known | dict(reading.verdicts)).items()):
             family.add_metric([self._sources.line, station, verdict.name, reason.name], count)
         return family
 
@@ -170,7 +173,7 @@ class LineCollector(Collector):
         lost = CounterMetricFamily(
             "inspector_pictures_lost", "Pictures lost since the start.", labels=["line", "reason"]
         )
-        for reason, count in sorted(evidence.lost.items()):
+        for reason, count in sorted((dict.fromkeys(LOST_REASONS, 0) | dict(evidence.lost)).items()):
             lost.add_metric([self._sources.line, reason], count)
         yield lost
         yield self._plain(

@@ -1,10 +1,8 @@
-"""Metrics of a real line: what Prometheus' own checker reads, what dashboard and alerts ask for, and who may read it."""
+"""Metrics of a real line: what Prometheus' own checker reads, and who may read it."""
 
 from __future__ import annotations
 
 import http.client
-import json
-import re
 import socket
 import ssl
 import subprocess
@@ -17,42 +15,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from requires import require_tool
 from rpc_line import wait_for
-from test_service import free_port, stream
-from toys import toy_bundle
+from test_service import stream
 
 from inspector.access.certificates import Issued
 from inspector.access.tls import TlsFiles
 from inspector.errors import ConfigError
 from inspector.service import run_service
-from inspector.settings import LineSettings, load_line_file
+from inspector.settings import LineSettings
 from inspector.telemetry.server import MAX_CONNECTIONS, MetricsServer
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-LINE = """
-[line]
-name = "l1"
-[grpc]
-listen = "127.0.0.1:{}"
-[modbus]
-listen = "127.0.0.1:{}"
-[metrics]
-listen = "127.0.0.1:{}"
-[[station]]
-name = "s1"
-camera = "c1"
-unit = 1
-recipe = "toy"
-[recipe.toy]
-bundle = "toy"
-deadline_ms = 5000
-"""
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> LineSettings:
-    toy_bundle(tmp_path / "toy")
-    (tmp_path / "line.toml").write_text(LINE.format(free_port(), free_port(), free_port()))
-    return load_line_file(tmp_path / "line.toml")
 
 
 def fetch(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
@@ -121,28 +93,6 @@ def test_the_buckets_of_a_histogram_only_grow(judged: str) -> None:
     counts = [found[bound] for bound in sorted(found)]
     assert counts == sorted(counts)
     assert counts[-1] == found[float("inf")] == 4
-
-
-def asked_for() -> Iterator[tuple[str, str]]:
-    dashboard = json.loads((DEPLOY / "grafana" / "lines.json").read_text())
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-    for expression in re.findall(
-        r"expr: (?:\|\n)?((?:.+\n)(?:            .*\n|          .*\n)*)",
-        (DEPLOY / "prometheus" / "alerts.yml").read_text(),
-    ):
-        yield "alerts", expression
-
-
-def test_dashboard_and_alerts_ask_only_for_metrics_and_labels_that_there_are(judged: str) -> None:
-    there = {name for name, _ in values(judged)} | {"inspector_pictures_lost_total", "inspector_image_store_bytes"}
-    there |= {"inspector_camera_alarm", "inspector_camera_change"}  # with a reference only; test_watching has one
-    asked = list(asked_for())
-    assert len(asked) > 20
-    for where, expression in asked:
-        names = set(re.findall(r"\b(?:inspector|process)_[a-z_]+", expression))
-        assert names <= there, (where, names - there)
 
 
 def test_promtool_accepts_the_alert_rules_and_their_tests() -> None:
