@@ -1,4 +1,4 @@
-"""GenTL cameras by harvesters. No producer is at hand: a twin of harvesters' classes plays, and its shape is theirs."""
+"""GenTL cameras by harvesters: a twin of its classes plays what the producer at hand does not do, and its shape is theirs."""
 
 from __future__ import annotations
 

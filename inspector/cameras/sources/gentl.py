@@ -1,18 +1,21 @@
 """A GenICam camera by a vendor's GenTL producer (a .cti file), read with harvesters: for cameras that Aravis does not reach.
 
-As `genicam.py`, with two differences of the library: a frame is copied out of its buffer, and an incomplete buffer is thrown
-away inside it, so that its part is told by the callback for that, or by the gap in the frame ids.
+As `genicam.py`, with three differences of the library: a frame is copied out of its buffer; an incomplete buffer is thrown
+away inside it, so that its part is told by the callback for that, or by the gap in the frame ids; and a program may load a
+producer once only (GenTL 1.6, GCInitLib), so that its cameras share it.
 
-No producer was at hand: what is here was held against harvesters' own classes and a twin of them, never against a camera.
+Run with the producer that comes with the package `genicam`, never with a camera.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from inspector.part import Frame
 log = logging.getLogger(__name__)
 # By GenTL's names of transport layers; others number as they like.
 _FIRST_NUMBERS = {"GEV": FIRST_OF_GIGE, "U3V": FIRST_OF_USB3}
+_LOOK_FOR_MS = 1000
 _NEEDS = 'GenTL cameras need harvesters, which is not here: install the extra "gentl" (pip install "inspector[gentl]")'
 
 
@@ -56,6 +60,56 @@ def harvester() -> Any:
     except ImportError as error:
         raise SourceError(f"{_NEEDS} ({error})") from error
     return Harvester()
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """A producer that is in use: by whom it is read, and the cameras that are open by it."""
+
+    reader: Any
+    cameras: int = 0
+
+
+class _Producers:
+    """The producers that this program has loaded, each once, until its last camera is closed. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[tuple[Callable[[], Any], Path], _Loaded] = {}
+
+    def camera(self, make: Callable[[], Any], producer: Path, device: str) -> tuple[Any, Any]:
+        """Reader of the producer, and the camera. Errors are the library's; give both back by `free`."""
+        with self._lock:
+            loaded = self._loaded.get((make, producer))
+            if loaded is None:
+                loaded = _Loaded(make())
+                try:
+                    loaded.reader.add_file(str(producer))
+                    loaded.reader.update()
+                    camera = loaded.reader.create({"id_": device})
+                except BaseException:
+                    loaded.reader.reset()
+                    raise
+                self._loaded[make, producer] = loaded
+            else:
+                # Not `update`, which takes away the cameras that are open: its interfaces look for new ones themselves.
+                for interface in {id(info.parent): info.parent for info in loaded.reader.device_info_list}.values():
+                    interface.update_device_info_list(_LOOK_FOR_MS)
+                camera = loaded.reader.create({"id_": device})
+            loaded.cameras += 1
+            return loaded.reader, camera
+
+    def free(self, make: Callable[[], Any], producer: Path) -> None:
+        """One camera fewer; with the last one goes the producer."""
+        with self._lock:
+            loaded = self._loaded[make, producer]
+            loaded.cameras -= 1
+            if not loaded.cameras:
+                del self._loaded[make, producer]
+                loaded.reader.reset()
+
+
+_producers = _Producers()
 
 
 @contextmanager
@@ -103,12 +157,9 @@ class GentlSource:
         options = self._options
         if not options.producer.is_file():
             raise SourceError(f"{options.producer} is not there: name the .cti file that the camera's vendor installs")
-        self._harvester = self._make()
         step = "look at `inspector camera list`; another program may have it"
         with told(f"camera {options.device} cannot be opened by {options.producer}", step):
-            self._harvester.add_file(str(options.producer))
-            self._harvester.update()
-            self._camera = self._harvester.create({"id_": options.device})
+            self._harvester, self._camera = _producers.camera(self._make, options.producer, options.device)
         nodes = self._camera.remote_device.node_map
         self._set = _set_up(nodes, options)
         with told(f"camera {options.device} cannot be started", step):
@@ -171,7 +222,7 @@ class GentlSource:
 
     def _read(self, buffer: Any) -> tuple[int, int, Grab]:
         """Number and time of a buffer, and its frame, copied, or why there is none."""
-        number, taken_ns, now_ns = int(buffer.module.frame_id), int(buffer.timestamp_ns), time.monotonic_ns()
+        number, taken_ns, now_ns = int(buffer.module.frame_id), _taken_ns(buffer), time.monotonic_ns()
         wall_ns = time.time_ns()
         origin = f"frame {number}"
         components = buffer.payload.components
@@ -198,15 +249,24 @@ class GentlSource:
     def close(self) -> None:
         """Stop the camera and free the producer."""
         camera, self._camera = self._camera, None
-        reader, self._harvester = self._harvester, None
-        for free in (camera and camera.stop, camera and camera.destroy, reader and reader.reset):
-            if not free:
-                continue
+        self._harvester = None
+        if camera is None:
+            return
+        for free in (camera.stop, camera.destroy, partial(_producers.free, self._make, self._options.producer)):
             try:
                 with told(f"camera {self._options.device} cannot be freed", "it is opened anew all the same"):
                     free()
             except SourceError as error:
                 log.warning("%s", error)
+
+
+def _taken_ns(buffer: Any) -> int:
+    """When the camera took it, in ns of its own clock; 0 if it has none that it tells."""
+    from genicam.gentl import NotAvailableException, NotImplementedException
+
+    with suppress(NotAvailableException, NotImplementedException):
+        return int(buffer.timestamp_ns)
+    return 0
 
 
 class _Counting:
@@ -252,7 +312,8 @@ def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
             ("OffsetX", x),
             ("OffsetY", y),
         ):
-            seen[name] = _write(nodes, "region", name, value)
+            if value or hasattr(nodes, name):  # a camera that cannot move its region starts at 0
+                seen[name] = _write(nodes, "region", name, value)
     for key, name in (("exposure_us", "ExposureTime"), ("gain", "Gain"), ("rate_hz", "AcquisitionFrameRate")):
         if getattr(options, key) is not None:
             seen[key] = _write(nodes, key, name, getattr(options, key))
