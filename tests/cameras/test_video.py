@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +215,30 @@ def test_a_password_in_an_address_is_told_to_nobody() -> None:
 def test_no_device() -> None:
     with pytest.raises(SourceError, match="/dev/video99 cannot be opened"):
         VideoSource(VideoAddress("/dev/video99", "v4l2", live=True)).open()
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EBUSY, "another program reads it"),
+        (errno.EINVAL, "input_format and size"),
+        (errno.ENOTTY, "gives no pictures"),
+        (errno.EACCES, "group video"),
+        (errno.ENOENT, "plugged in"),
+    ],
+)
+def test_a_device_that_does_not_open_says_what_to_look_at(
+    monkeypatch: pytest.MonkeyPatch, number: int, says: str
+) -> None:
+    """As the kernel's driver `vivid` answered when another program read it, it had no such format, or was an output."""
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(SourceError, match=re.escape(os.strerror(number))) as caught:
+        VideoSource(VideoAddress("/dev/video0", "v4l2", live=True)).open()
+    assert says in str(caught.value)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ video has a constant rate.
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import re
@@ -31,6 +32,14 @@ _WAITING = 8
 _JOIN_S = READ_TIMEOUT_S + 5.0
 # FFmpeg counts durations in these.
 _DURATION_S = 1_000_000
+# What to look at when a camera of the kernel does not open, by what the kernel says.
+_V4L2_STEP = "is the camera plugged in, and the device right? `inspector camera list` shows those that are here"
+_V4L2_STEPS: dict[int | None, str] = {
+    errno.EBUSY: "another program reads it: end that (`fuser -v` DEVICE names it); if it is this one, start it anew",
+    errno.EINVAL: "can it give this input_format and size? `v4l2-ctl --list-formats-ext -d` DEVICE shows what it gives",
+    errno.ENOTTY: "it gives no pictures: `inspector camera list` shows devices that do",
+    errno.EACCES: "let the user of this program read it: mostly that is the group video",
+}
 # A step of the time stamps that is longer than this many frames is no loss, but another clock.
 _LONGEST_GAP = 1000
 
@@ -83,8 +92,7 @@ class VideoSource:
             raise SourceError(f"{address} has no video, only sound or data: name another") from error
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            step = "is the camera on, and the address right?" if address.live else "is it a whole video file?"
-            raise SourceError(f"{address} cannot be opened ({_why(error)}): {step}") from error
+            raise SourceError(f"{address} cannot be opened ({_why(error)}): {_step_after(error, address)}") from error
         stream.thread_type = "NONE" if address.live else "AUTO"  # threads hold frames back
         self._rate = stream.average_rate or stream.guessed_rate
         self._about = f"{stream.codec_context.name} of {stream.width} × {stream.height} px"
@@ -264,6 +272,13 @@ def _step(stream: Any) -> Fraction | None:
         return None
     step: Fraction = 1 / (rate * stream.time_base)
     return step
+
+
+def _step_after(error: Exception, address: VideoAddress) -> str:
+    """What to look at when it cannot be opened."""
+    if address.format == "v4l2":
+        return _V4L2_STEPS.get(getattr(error, "errno", None), _V4L2_STEP)
+    return "is the camera on, and the address right?" if address.live else "is it a whole video file?"
 
 
 def _av() -> Any:
