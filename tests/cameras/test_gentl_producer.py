@@ -93,17 +93,41 @@ def test_what_it_does_not_take_is_told(source: GentlSource, says: str) -> None:
         source.open()
 
 
+def foreign(path: Path, kind: str) -> Path:
+    """A file that is no producer."""
+    if kind == "library":
+        path.write_bytes(Path(genicam.__file__).with_name("libLog_gcc8_v3_5.so").read_bytes())
+    elif kind != "missing":
+        path.write_bytes({"empty": b"", "text": b"no library", "broken": b"\x7fELF" + bytes(60)}[kind])
+    return path
+
+
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [(None, "is not there: name the .cti file"), (b"", "vendor.cti"), (b"\x7fELF" + bytes(60), "vendor.cti")],
-    ids=["missing", "empty", "broken"],
+    ("kind", "says"),
+    [
+        ("missing", "is not there: name the .cti file"),
+        ("empty", r"vendor\.cti cannot be loaded .*file too short.*: name the .cti file"),
+        ("text", r"vendor\.cti cannot be loaded .*: name the .cti file"),
+        ("broken", r"vendor\.cti cannot be loaded .*: name the .cti file"),
+        ("library", r"vendor\.cti is no GenTL producer, it has no GCInitLib: name the .cti file"),
+    ],
 )
-def test_a_file_that_is_no_producer_is_told(tmp_path: Path, text: bytes | None, says: str) -> None:
-    path = tmp_path / "vendor.cti"
-    if text is not None:
-        path.write_bytes(text)
+def test_a_file_that_is_no_producer_is_told(tmp_path: Path, kind: str, says: str) -> None:
+    path = foreign(tmp_path / "vendor.cti", kind)
     with closing(GentlSource(producer=path, device=DEVICE)) as source, pytest.raises(SourceError, match=says):
         source.open()
+    # The producer itself is not hurt by that.
+    with closing(GentlSource(producer=PRODUCER, device=DEVICE, pixel_format="Mono8")) as source:
+        source.open()
+
+
+def test_cameras_are_found_beside_a_file_that_is_no_producer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    others = [foreign(tmp_path / f"{kind}.cti", kind) for kind in ("library", "text")]
+    assert len(discover([others[0], PRODUCER, others[1]])) == 3
+    assert "library.cti is no GenTL producer" in caplog.text
+    assert "text.cti cannot be loaded" in caplog.text
+    with pytest.raises(SourceError, match=r"library\.cti is no GenTL producer.*text\.cti cannot be loaded"):
+        discover(others)
 
 
 def test_cameras_of_one_producer_in_one_program_come_and_go() -> None:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from requires import require
 from rtsp_camera import RtspCamera, missing_for_rtsp
 
+from inspector.cameras.sources import video
 from inspector.cameras.sources.source import Grab, Lost, Taken
 from inspector.cameras.sources.video import VideoAddress, VideoSource
 from inspector.errors import SourceError
@@ -239,6 +241,26 @@ def test_a_device_that_does_not_open_says_what_to_look_at(
     with pytest.raises(SourceError, match=re.escape(os.strerror(number))) as caught:
         VideoSource(VideoAddress("/dev/video0", "v4l2", live=True)).open()
     assert says in str(caught.value)
+
+
+def test_a_silent_device_is_not_closed_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg waits for a frame of a V4L2 device without a limit: closed meanwhile, it ended the whole program."""
+    closed, comes = threading.Event(), threading.Event()
+    source = VideoSource(VideoAddress("/dev/video0", "v4l2", live=True))
+
+    def wait() -> Iterator[Grab]:
+        comes.wait(30)
+        yield from ()
+
+    monkeypatch.setattr(video, "_JOIN_S", 0.1)
+    monkeypatch.setattr(source, "_parts", wait)
+    monkeypatch.setattr(source, "_container", SimpleNamespace(close=closed.set))
+    grabs = source.grabs()
+    assert next(grabs) is None
+    grabs.close()
+    source.close()
+    assert not closed.is_set()
+    comes.set()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ Run with the producer that comes with the package `genicam`, never with a camera
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 # By GenTL's names of transport layers; others number as they like.
 _FIRST_NUMBERS = {"GEV": FIRST_OF_GIGE, "U3V": FIRST_OF_USB3}
 _LOOK_FOR_MS = 1000
+_ANOTHER = "name the .cti file that the camera's vendor installs, for this computer's kind of processor"
 _NEEDS = 'GenTL cameras need harvesters, which is not here: install the extra "gentl" (pip install "inspector[gentl]")'
 
 
@@ -59,7 +61,20 @@ def harvester() -> Any:
         from harvesters.core import Harvester
     except ImportError as error:
         raise SourceError(f"{_NEEDS} ({error})") from error
-    return Harvester()
+
+    class Careful(Harvester):  # type: ignore[misc]
+        """The library itself passes over a file that it cannot load, and dies by one that is no producer."""
+
+        def add_file(self, file_path: str) -> None:
+            try:
+                library = ctypes.CDLL(file_path)
+            except OSError as error:
+                raise SourceError(f"{file_path} cannot be loaded ({error}): {_ANOTHER}") from error
+            if not hasattr(library, "GCInitLib"):
+                raise SourceError(f"{file_path} is no GenTL producer, it has no GCInitLib: {_ANOTHER}")
+            super().add_file(file_path)
+
+    return Careful()
 
 
 @dataclass(slots=True)
@@ -280,11 +295,18 @@ class _Counting:
 
 
 def discover(producers: list[Path], make: Callable[[], Any] = harvester) -> list[Found]:
-    """Cameras that these producers reach. Raises SourceError."""
-    reader = make()
+    """Cameras that these producers reach; one that cannot be loaded is told and left out. Raises SourceError."""
+    reader, unusable = make(), []
     with told("the producers cannot be read", "look at GENICAM_GENTL64_PATH"):
         for producer in producers:
-            reader.add_file(str(producer))
+            try:
+                reader.add_file(str(producer))
+            except SourceError as error:
+                unusable.append(error)
+        if unusable and len(unusable) == len(producers):
+            raise SourceError("; ".join(map(str, unusable)))
+        for fault in unusable:
+            log.warning("%s", fault)
         reader.update()
         found = [
             Found("gentl", str(info.id_), f"{info.vendor} {info.model} ({info.tl_type})")

@@ -149,6 +149,9 @@ class VideoSource:
         finally:
             ending.set()
             reader.join(_JOIN_S)
+            if reader.is_alive():
+                # FFmpeg waits for a camera that gives nothing; closed under it, it crashes. It goes when the reader ends.
+                self._container = None
 
     def _read(self, came: queue.Queue[Grab | SourceError], ending: threading.Event) -> None:
         crowded = 0
