@@ -24,7 +24,7 @@ from inspector import __version__
 from inspector.access.identity import Role
 from inspector.checkup import check_line
 from inspector.cli import app
-from inspector.errors import BundleError, InspectorError, StoreUnavailable
+from inspector.errors import BundleError, ConfigError, InspectorError, StoreUnavailable
 from inspector.line_records import open_journal
 from inspector.part import Frame, PixelFormat
 from inspector.records.store import Store
@@ -348,6 +348,14 @@ def test_check_tells_where_frames_come_from(line_file: Path, source: str, told: 
     checkup = check_line(line_file)
     assert not checkup.problems
     assert any(note.startswith(told.format(camera, line_file.parent)) for note in checkup.notes), checkup.notes
+
+
+def test_half_a_size_of_a_kernel_camera_is_refused(line_file: Path) -> None:
+    camera = next(iter(load_line_file(line_file).file.station[0].by_view.values()))
+    table = f'[camera.{camera}]\nsource = "v4l2"\ndevice = "/dev/video0"\nwidth_px = 320\n'
+    line_file.write_text(f"{line_file.read_text()}\n{table}")
+    with pytest.raises(ConfigError, match="width_px and height_px go together"):
+        load_line_file(line_file)
 
 
 def test_check_goes_on_where_a_share_cannot_be_looked_at(line_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from inspector.settings.camera_parts import CodeTable, LineScanTable, PlcTable
 from inspector.settings.values import Table, address_or_none
@@ -107,6 +107,12 @@ class V4l2Table(MovingTable):
     height_px: int = Field(default=0, ge=0, le=65_535)
     rate_hz: float = Field(default=0.0, ge=0.0, le=10_000.0)
     input_format: str = Field(default="", pattern=r"^[a-z0-9_]*$")
+
+    @model_validator(mode="after")
+    def _size_is_whole(self) -> Self:
+        if bool(self.width_px) != bool(self.height_px):
+            raise ValueError("width_px and height_px go together: give both, or neither for the camera's own")
+        return self
 
 
 class RegionTable(Table):

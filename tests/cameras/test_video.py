@@ -243,8 +243,33 @@ def test_a_device_that_does_not_open_says_what_to_look_at(
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"video_size": "333x222"}, "gives 320x180 pixels, and 333x222 was asked"),
+        ({"framerate": "17"}, "gives 25 frames a second, and 17 was asked"),
+        ({"video_size": "320x180", "framerate": "25"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_device_gives_is_what_was_asked(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, str], says: str
+) -> None:
+    stream = SimpleNamespace(
+        width=320, height=180, average_rate=25, time_base=None, codec_context=SimpleNamespace(name="rawvideo")
+    )
+    container = SimpleNamespace(streams=SimpleNamespace(video=[stream]), duration=None, close=lambda: None)
+    monkeypatch.setattr(av, "open", lambda *_args, **_options: container)
+    source = VideoSource(VideoAddress("/dev/video0", "v4l2", live=True, options=options))
+    if says:
+        with pytest.raises(SourceError, match=says):
+            source.open()
+    else:
+        source.open()
+
+
 def test_a_silent_device_is_not_closed_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FFmpeg waits for a frame of a V4L2 device without a limit: closed meanwhile, it ended the whole program."""
+    """FFmpeg waits for a frame of a V4L2 device without a limit, and must not lose it meanwhile."""
     closed, comes = threading.Event(), threading.Event()
     source = VideoSource(VideoAddress("/dev/video0", "v4l2", live=True))
 

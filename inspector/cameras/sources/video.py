@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import queue
 import re
 import threading
@@ -93,6 +94,9 @@ class VideoSource:
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
             raise SourceError(f"{address} cannot be opened ({_why(error)}): {_step_after(error, address)}") from error
+        if fault := _not_taken(dict(address.options or {}), stream):
+            self.close()
+            raise SourceError(f"{address} {fault}: write that, or what `v4l2-ctl --list-formats-ext -d` DEVICE shows")
         stream.thread_type = "NONE" if address.live else "AUTO"  # threads hold frames back
         self._rate = stream.average_rate or stream.guessed_rate
         self._about = f"{stream.codec_context.name} of {stream.width} × {stream.height} px"
@@ -150,7 +154,7 @@ class VideoSource:
             ending.set()
             reader.join(_JOIN_S)
             if reader.is_alive():
-                # FFmpeg waits for a camera that gives nothing; closed under it, it crashes. It goes when the reader ends.
+                # FFmpeg waits for a camera that gives nothing, and closed under it it may crash: it goes when the reader ends.
                 self._container = None
 
     def _read(self, came: queue.Queue[Grab | SourceError], ending: threading.Event) -> None:
@@ -275,6 +279,16 @@ def _step(stream: Any) -> Fraction | None:
         return None
     step: Fraction = 1 / (rate * stream.time_base)
     return step
+
+
+def _not_taken(options: Mapping[str, str], stream: Any) -> str:
+    """What a camera of the kernel gives that is not as it was asked for: its driver takes the nearest without a word."""
+    size, rate = f"{stream.width}x{stream.height}", stream.average_rate
+    if size != options.get("video_size", size):
+        return f"gives {size} pixels, and {options['video_size']} was asked"
+    if rate and "framerate" in options and not math.isclose(rate, float(options["framerate"]), rel_tol=0.01):
+        return f"gives {float(rate):g} frames a second, and {options['framerate']} was asked"
+    return ""
 
 
 def _step_after(error: Exception, address: VideoAddress) -> str:
