@@ -85,8 +85,11 @@ def opcua_certificate(
 def _options(settings: LineSettings, table: OpcUaTable) -> OpcUaOptions:
     """What the program needs to know of the line file. Raises ConfigError."""
     from inspector.cameras.connection import ClientTls
+    from inspector.opcua.recipe_files import RecipeSource
     from inspector.opcua.run import OpcUaOptions
+    from inspector.web.recipes import read_recipe_file
 
+    texts = read_recipe_file(settings.path).recipes
     address = parse_address(table.listen)
     credentials = None
     if (tls := settings.file.grpc.tls) is not None:
@@ -109,4 +112,10 @@ def _options(settings: LineSettings, table: OpcUaTable) -> OpcUaOptions:
         credentials=credentials,
         database_url=settings.database_url,
         data_dir=settings.data_dir,
+        recipes={
+            name: RecipeSource(
+                texts.get(name, ""), {view: settings.resolve(one.bundle) for view, one in table.by_view.items()}
+            )
+            for name, table in settings.file.recipe.items()
+        },
     )

@@ -131,7 +131,7 @@ class Desk:
         """Call a method such as "ResultManagement/GetResultById"."""
         *parents, name = path.split("/")
         owner = self.node(*parents) if parents else self.system
-        return self.do(owner.call_method(f"{self.index}:{name}", *arguments))
+        return self.do(owner.call_method(name if name.startswith("0:") else f"{self.index}:{name}", *arguments))
 
 
 @contextmanager

@@ -82,6 +82,17 @@ class Bundle:
             raise BundleTampered(_changed(self.path, file))
         return data
 
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Every file of the bundle by name, for a copy that opens again: the manifest, what it names, the signatures if any.
+
+        Raises BundleError, also if anything changed since the bundle was opened.
+        """
+        yield MANIFEST_FILE, manifest_bytes(self.manifest)
+        for name in sorted(self.manifest.files):
+            yield name, self.read(name)
+        if os.path.lexists(self.path / SIGNATURE_FILE):
+            yield SIGNATURE_FILE, _read_bounded(self.path / SIGNATURE_FILE, MAX_MANIFEST_BYTES)
+
 
 def open_bundle(path: Path | str) -> Bundle:
     """Open a bundle after checking manifest, file list, hashes and graph. Runs no model: that is `self_test`.

@@ -29,7 +29,15 @@ from cryptography import x509
 
 from inspector.access.identity import Identity
 from inspector.access.strangers import Strangers
-from inspector.opcua.users import HouseUser, HouseUsers, Refused, host_of_caller, identity_of_caller, thumbprint
+from inspector.opcua.users import (
+    HouseUser,
+    HouseUsers,
+    Refused,
+    host_of_caller,
+    identity_of_caller,
+    session_of_caller,
+    thumbprint,
+)
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +172,10 @@ class GuardedInternalServer(InternalServer):
             raise ServiceError(ua.StatusCodes.BadTooManySessions)
         return GuardedSession(self, self.aspace, self.subscription_service, name, user=user, external=external)
 
+    def has_session(self, session_id: object) -> bool:
+        """Whether a client's session is still there."""
+        return any(one.session_id == session_id for one in self._external_sessions.values())
+
     def decrypt_user_token(self, isession: Any, token: Any) -> tuple[str, str]:
         # RSA with PKCS #1 v1.5 would let whoever times our answers read passwords (Bleichenbacher); the channel is encrypted.
         if token.EncryptionAlgorithm and not str(token.EncryptionAlgorithm).endswith(("rsa-oaep", "rsa-oaep-sha2-256")):
@@ -192,6 +204,7 @@ class GuardedProcessor(UaProcessor):
             self._check_certificate()
         host_of_caller.set(str(self.name[0]) if self.name else "")
         user = None if self.session is None else self.session.user
+        session_of_caller.set(None if self.session is None else self.session.session_id)
         identity_of_caller.set(user.identity if isinstance(user, HouseUser) else Identity("nobody"))
         return await super()._process_message(typeid, requesthdr, seqhdr, body)
 

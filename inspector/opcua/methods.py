@@ -18,6 +18,7 @@ from asyncua import Node, ua
 from inspector.access.identity import Identity, Role
 from inspector.errors import (
     AccessDenied,
+    BundleError,
     InspectorError,
     InvalidRequest,
     NotFound,
@@ -30,6 +31,7 @@ from inspector.opcua import model as types
 from inspector.opcua import structures
 from inspector.opcua.book import Result
 from inspector.opcua.states import Vision, Wish
+from inspector.opcua.transfer import Transfers
 from inspector.opcua.users import caller, caller_host
 from inspector.opcua.vision import VisionSystem
 from inspector.signalling.commands import Answer, Command, Outcome, Why
@@ -51,6 +53,7 @@ _STATUS: tuple[tuple[type[InspectorError], int], ...] = (
     (Overloaded, ua.StatusCodes.BadTooManyOperations),
     (ServiceUnreachable, ua.StatusCodes.BadCommunicationError),
     (SessionError, ua.StatusCodes.BadCommunicationError),
+    (BundleError, ua.StatusCodes.BadResourceUnavailable),
     (RecordsError, ua.StatusCodes.BadResourceUnavailable),
 )
 
@@ -62,8 +65,11 @@ class _WrongState(Exception):
 class Methods:
     """Answers the methods of one VisionSystem."""
 
-    def __init__(self, system: VisionSystem, on_refused: Callable[[str, str, str, str], None]) -> None:
+    def __init__(
+        self, system: VisionSystem, transfers: Transfers, on_refused: Callable[[str, str, str, str], None]
+    ) -> None:
         self._system = system
+        self._transfers = transfers
         self._on_refused = on_refused
         self._handles: OrderedDict[int, None] = OrderedDict()
         self._next_handle = 0
@@ -86,6 +92,7 @@ class Methods:
             (automatic, inner, "Abort", Role.OPERATOR, 2, self._abort),
             (recipes, types.RECIPE_MANAGEMENT_TYPE, "GetRecipeListFiltered", Role.VIEWER, 6, self._list_recipes),
             (recipes, types.RECIPE_MANAGEMENT_TYPE, "ReleaseRecipeHandle", Role.VIEWER, 1, self._release),
+            (recipes, types.RECIPE_MANAGEMENT_TYPE, "AddRecipe", Role.ENGINEER, 2, self._add),
             (recipes, types.RECIPE_MANAGEMENT_TYPE, "PrepareRecipe", Role.ENGINEER, 2, self._prepare),
             (recipes, types.RECIPE_MANAGEMENT_TYPE, "UnprepareRecipe", Role.ENGINEER, 2, self._unprepare),
             (results, types.RESULT_MANAGEMENT_TYPE, "GetResultById", Role.VIEWER, 2, self._result),
@@ -95,6 +102,7 @@ class Methods:
         ]
         for node, kind, name, right, count, method in table:
             await model.method(node, kind, name, self._guarded(name, right, count, method))
+        await self._transfers.link(recipes, system.station, self._recipes, self._guarded)
 
     def _guarded(self, name: str, right: Role, count: int, method: Method) -> Callable[..., Answered]:
         async def call(_: ua.NodeId, *arguments: ua.Variant) -> Any:
@@ -226,6 +234,19 @@ class Methods:
             ua.Variant(recipes, ua.VariantType.ExtensionObject, is_array=True),
             _int(0),
         ]
+
+    async def _add(self, who: Identity, external: Any, product: Any) -> Any:
+        """Tells whether the station has a recipe, and changes nothing: recipes and their bundles come with the line file."""
+        if structures.text_of(product):
+            return ua.StatusCode(ua.StatusCodes.BadNotSupported)
+        name = structures.recipe_name(external)
+        if not name:
+            raise InvalidRequest("the external id names no recipe")
+        found = next((one for one in self._recipes() if one.name == name), None)
+        internal = structures.internal_recipe(*(("", "") if found is None else (found.name, found.bundle)))
+        nowhere = ua.Variant(ua.NodeId(), ua.VariantType.NodeId)
+        why = Why.UNKNOWN_RECIPE if found is None else Why.NONE
+        return [_structure(internal), nowhere, nowhere, _bool(False), _int(why)]
 
     async def _prepare(self, who: Identity, external: Any, internal: Any) -> list[ua.Variant]:
         system = self._system

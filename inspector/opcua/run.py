@@ -12,7 +12,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ from inspector.opcua.door import Doorkeeper, GuardedServer
 from inspector.opcua.history import ResultHistory
 from inspector.opcua.methods import Methods
 from inspector.opcua.model import load_model
+from inspector.opcua.recipe_files import RecipeFiles, RecipeSource
 from inspector.opcua.states import Link
+from inspector.opcua.transfer import Transfers
 from inspector.opcua.users import HouseUsers, read_trusted
 from inspector.opcua.vision import VisionSystem
 from inspector.part import Inspection
@@ -71,6 +73,7 @@ class OpcUaOptions:
     credentials: grpc.ChannelCredentials | None
     database_url: str
     data_dir: Path
+    recipes: Mapping[str, RecipeSource]
 
 
 class OpcUaProgram:
@@ -82,6 +85,7 @@ class OpcUaProgram:
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._systems: dict[str, VisionSystem] = {}
+        self._transfers: Transfers
         self._heard_s = 0.0
         self._turned_s = time.monotonic()
         self._link, self._why = Link.NEVER, "the service was not heard of yet"
@@ -141,11 +145,13 @@ class OpcUaProgram:
 
         server = await self._make_server(uri, logins, trusted, audit)
         model = await load_model(server)
+        files = RecipeFiles(options.line, options.recipes, options.data_dir)
+        self._transfers = Transfers(model, files, audit.note, server.iserver.has_session)
         by_node: dict[ua.NodeId, VisionSystem] = {}
         for station in options.stations:
             system = VisionSystem(model, options.line, station, store, give)
             machine = await system.build(server.nodes.objects)
-            await Methods(system, audit.refuse).link(machine)
+            await Methods(system, self._transfers, audit.refuse).link(machine)
             self._systems[station] = by_node[system.node.nodeid] = system
         server.iserver.history_manager = ResultHistory(server.iserver, by_node)
         await server.start()
@@ -256,6 +262,7 @@ class OpcUaProgram:
         """Until the stop: say that the loop turns, and notice when the service falls silent."""
         while not self._stop.is_set():
             self._turned_s = time.monotonic()
+            await self._transfers.sweep()
             if self._link is Link.UP and self._turned_s - self._heard_s > SILENT_S:
                 await self._lose(f"the service said nothing for {SILENT_S:g} s")
             try:

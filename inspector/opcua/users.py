@@ -23,6 +23,8 @@ Refused = Callable[[str, str, str, str], None]
 host_of_caller: ContextVar[str] = ContextVar("host", default="")
 identity_of_caller: ContextVar[Identity] = ContextVar("caller", default=Identity("nobody"))  # noqa: B039 - frozen
 
+session_of_caller: ContextVar[object] = ContextVar("session", default=None)
+
 
 def caller() -> Identity:
     """Who called the method that runs now."""
@@ -32,6 +34,11 @@ def caller() -> Identity:
 def caller_host() -> str:
     """From where."""
     return host_of_caller.get()
+
+
+def caller_session() -> object:
+    """In which session; equal for calls of one session and of no other."""
+    return session_of_caller.get()
 
 
 @dataclass

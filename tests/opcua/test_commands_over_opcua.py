@@ -206,6 +206,10 @@ RIGHTS = {
     f"{MODE}/StartSingleJob": Role.OPERATOR,
     f"{MODE}/Stop": Role.OPERATOR,
     f"{MODE}/Abort": Role.OPERATOR,
+    "RecipeManagement/AddRecipe": Role.ENGINEER,
+    "RecipeManagement/RecipeTransfer/0:GenerateFileForRead": Role.ENGINEER,
+    "RecipeManagement/RecipeTransfer/0:GenerateFileForWrite": Role.ENGINEER,
+    "RecipeManagement/RecipeTransfer/0:CloseAndCommit": Role.ENGINEER,
     "RecipeManagement/PrepareRecipe": Role.ENGINEER,
     "RecipeManagement/UnprepareRecipe": Role.ENGINEER,
     "RecipeManagement/GetRecipeListFiltered": Role.VIEWER,
@@ -225,8 +229,8 @@ def test_every_method_asks_for_its_role(line: Line) -> None:
                 status = status_of(desk.call, path, *[ua.Variant(0, ua.VariantType.Int32)] * 20)
                 assert status == ("BadTooManyArguments" if role >= right else "BadUserAccessDenied"), (user, path)
             there = [
-                f"{parent}/{child.Name}"
-                for parent in (STATES, MODE, "RecipeManagement", "ResultManagement")
+                f"{parent}/{'' if child.NamespaceIndex else '0:'}{child.Name}"
+                for parent in (STATES, MODE, "RecipeManagement", "RecipeManagement/RecipeTransfer", "ResultManagement")
                 for child in methods_of(desk, *parent.split("/"))
             ]
             # A method that is added must be given a right above.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from foreign_client import ForeignClient, ForeignError
 from opcua_line import PASSWORD, judged, line_in, opcua_of
 
+from inspector.inference.bundle import open_bundle
 from inspector.service import run_service
 from inspector.settings import LineSettings
 
@@ -23,6 +26,7 @@ RECIPE, INTERNAL_RECIPE, PRODUCT, PART, MEAS, RESULT, JOB, CONFIGURATION = (
     3016,
     3008,
 )
+TRANSFER_OPTIONS = 3012
 RESULT_READY, STATE_CHANGED = 1024, 1018
 NOTHING: dict[str, Any] = {"id": ""}
 START = [[MEAS, NOTHING], [PART, NOTHING], [RECIPE, NOTHING], [PRODUCT, NOTHING], ["Variant", None]]
@@ -136,6 +140,34 @@ def test_node_opcua_changes_the_recipe_and_starts_and_stops(settings: LineSettin
         found = answer["outputs"][3] or []
     assert [one["partId"]["id"] for one in found] == ["P3"]
     assert found[0]["jobId"] == started["outputs"][0]
+
+
+def test_node_opcua_reads_a_recipe_as_a_file(settings: LineSettings, foreign: ForeignClient) -> None:
+    wait_for_state(foreign, "ContinuousExecution")
+    added = foreign(
+        "call", object="s1.RecipeManagement", method="AddRecipe", args=[[RECIPE, {"id": "dark"}], [PRODUCT, NOTHING]]
+    )
+    internal = added["outputs"][0]
+    assert (internal["id"], added["outputs"][3:]) == ("dark", [False, 0])
+    transfer = "s1.RecipeManagement.RecipeTransfer"
+    wanted = [[TRANSFER_OPTIONS, {"internalId": {"id": "dark", "version": internal["version"]}}]]
+    made = foreign("call", object=transfer, method="GenerateFileForRead", args=wanted)
+    assert made["status"] == "Good"
+    file, handle = made["outputs"][0].partition(";s=")[2], ["UInt32", made["outputs"][1]]
+    assert foreign("type", node=file) == {"name": "FileType", "id": "ns=0;i=11575"}
+    size = foreign("read", node=f"{file}.Size")["value"]
+    data = b""
+    while part := foreign("call", object=file, method="Read", args=[handle, ["Int32", 1000]])["outputs"][0]["data"]:
+        data += bytes(part)
+    assert [0, len(data)] == size
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        names = archive.getnames()
+        archive.extractall(settings.path.parent / "received", filter="data")
+    assert names[:2] == ["about.json", "recipe.toml"]
+    (received,) = (settings.path.parent / "received" / "bundles").iterdir()
+    assert open_bundle(received).label == internal["version"]
+    assert foreign("call", object=file, method="Close", args=[handle])["status"] == "Good"
+    assert foreign("call", object=file, method="Read", args=[handle, ["Int32", 1]])["status"] != "Good"
 
 
 def test_node_opcua_reads_the_history_of_results(settings: LineSettings, foreign: ForeignClient) -> None:
