@@ -222,6 +222,8 @@ class Line:
             camera.hang_up()
         with contextlib.suppress(CannotMeasure):
             wait_for(lambda: len(self._watcher.told()) >= len(self.ledger.snapshot()[0]), "watch stream", 5, 0.1)
+        with contextlib.suppress(CannotMeasure):  # a stop only waits so long for the database; the journal has the rest
+            wait_for(lambda: len(self.records()) >= len(self.ledger.snapshot()[0]), "quality database", 20, 0.2)
         self._watcher.stop()
         self.terminate()
         for plc in self.plcs.values():
