@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -39,6 +40,21 @@ _REFUSALS = (
 """What networks of timm raise for pictures that they cannot take; they have no exceptions of their own."""
 
 
+class Staged(Protocol):
+    """The first stages of a network: float32 (n, `planes`, height, width) → float32 (n, channels, rows, columns) for some.
+
+    `channels` are those of each level that it gives, `made_for_px` the (width, height) that it was pretrained with.
+    """
+
+    planes: int
+    channels: tuple[int, ...]
+
+    @property
+    def made_for_px(self) -> tuple[int, int]: ...
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]: ...
+
+
 class Trunk(nn.Module):
     """The first stages of an EfficientNet, giving the outputs of some of them.
 
@@ -50,6 +66,8 @@ class Trunk(nn.Module):
         super().__init__()
         stages = network.get_submodule("blocks")
         self.levels = tuple(levels)
+        self.planes, self.made_for_px = 3, _made_for_px(network)
+        self.channels = tuple(_last_convolution(stages[level]).out_channels for level in levels)  # type: ignore[index]
         self.stem = nn.Sequential(network.get_submodule("conv_stem"), network.get_submodule("bn1"))
         self.stages = nn.ModuleList(list(stages.children())[: max(levels) + 1])
 
@@ -83,6 +101,7 @@ class Backbone(nn.Module):
             raise ConfigError(
                 f"got levels {list(levels)} of a backbone with stages 0 to {len(stages) - 1}: give some, in rising order"
             )
+        self.planes = 3
         self.channels: tuple[int, ...] = tuple(stages[level] for level in levels)
         network.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)  # type: ignore[operator]
         for name, key in (("mean", "mean"), ("deviation", "std")):
@@ -95,6 +114,11 @@ class Backbone(nn.Module):
         )
         return outputs
 
+    @property
+    def made_for_px(self) -> tuple[int, int]:
+        """Width and height of the pictures that the network was pretrained with."""
+        return _made_for_px(self.network)
+
     def train_from(self, stage: int) -> None:
         """Let training change the stage of that number and what follows it, nothing before; 0 frees everything."""
         modules = [name for name, _ in self.network.named_modules()]
@@ -103,6 +127,15 @@ class Backbone(nn.Module):
         fixed = set(modules[: max(inside, default=-1) + 1])
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name.rpartition(".")[0] not in fixed)
+
+
+def _made_for_px(network: nn.Module) -> tuple[int, int]:
+    _, rows, columns = network.pretrained_cfg["input_size"]  # type: ignore[index]
+    return int(columns), int(rows)
+
+
+def _last_convolution(stage: nn.Module) -> nn.Conv2d:
+    return [module for module in stage.modules() if isinstance(module, nn.Conv2d)][-1]
 
 
 def bare_backbone(name: str) -> nn.Module:
@@ -135,20 +168,24 @@ def staged(network: nn.Module, name: str, levels: Sequence[int]) -> Backbone:
 
 
 @torch.no_grad()
-def try_backbone(backbone: Backbone, name: str, width_px: int, height_px: int) -> None:
-    """Let the backbone see one picture of that size. Raises ConfigError if it cannot: many take one size only."""
+def try_backbone(backbone: Staged, name: str, width_px: int, height_px: int) -> None:
+    """Let the backbone see one picture of that size. Raises ConfigError if it cannot: many take one size only.
+
+    Every kind does so before it looks at the images of a data set.
+    """
     try:
-        seen = backbone(torch.zeros(1, 3, height_px, width_px))
+        seen = backbone(torch.zeros(1, backbone.planes, height_px, width_px))
         forms = [tuple(level.shape) for level in seen]
         if any(len(form) != 4 or form[1] != count for form, count in zip(forms, backbone.channels, strict=True)):
             raise ValueError(f"it gives {forms} for stages of {backbone.channels} channels")
     except _REFUSALS as error:
-        _, rows, columns = backbone.network.pretrained_cfg["input_size"]  # type: ignore[index]
+        columns, rows = backbone.made_for_px
         its_own = (columns, rows) == (width_px, height_px)
-        resize = "" if its_own else f"fit with --size {columns}x{rows}, which it was made for, or "
+        steps = [] if its_own else [f"fit with --size {columns}x{rows}, which it was made for"]
+        steps += [] if name == LITE0 else [f"choose another backbone, such as {LITE0}"]
         raise ConfigError(
             f"the backbone {name} cannot see pictures of {width_px} × {height_px} px ({_first_line(error)}): "
-            f"{resize}choose another backbone, such as {LITE0}"
+            f"{', or '.join(steps) or 'install the pinned versions of torch and timm'}"
         ) from error
 
 

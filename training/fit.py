@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ from training.data.duplicates import GroupBy, Parts, find_parts, group_images, l
 from training.data.image_list import ImageList, KnownImage, image_list
 from training.data.input_size import MAX_SIDE_PX, InputSize, asked_size, size_for
 from training.data.marks import has_ignored
+from training.data.published import marks_in_a_split
 from training.data.reading import Preparation
 from training.data.samples import GOOD, Dataset, printable
 from training.data.splits import Role, Split, SplitEntry, SplitShares, make_split
@@ -49,6 +51,8 @@ from training.models.scoring import score_images
 from training.models.tiled import begin
 from training.progress import Progress, silent, stage
 from training.statistics import Rate, auroc, counted
+
+log = logging.getLogger(__name__)
 
 MAX_TILED_SIDE_PX = 8192
 MAX_SEED = 2**63 - 1
@@ -145,7 +149,8 @@ class FitOutcome:
 
     `oddest` are the good parts that the limit had to make room for, highest score first: (path, score) of the worst image
     of each. If one of them is not good, the limit is too high. `outlook` is what else could be promised, `size` the model's
-    input. `doubts` are labels to look at again, where the kind tells any and sees whole pictures.
+    input. `doubts` are labels to look at again, where the kind tells any and sees whole pictures. `marks` says what a
+    published split kept from the test, if it did.
     """
 
     fitted: Fitted
@@ -156,6 +161,7 @@ class FitOutcome:
     outlook: Outlook
     size: InputSize
     doubts: tuple[DoubtedLabel, ...] = ()
+    marks: str = ""
 
 
 def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutcome:
@@ -169,7 +175,9 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
     drawn = plan.region_of_interest
     counts = None if drawn is None else region_of_interest(drawn, preparation)
     found = find_parts(seen.images, progress)
-    split = split_survey(seen, _shares(plan, kind.learns_from, kind.defects_to_fit), plan.seed, found, plan.group_by)
+    shares = _shares(plan, kind.learns_from, kind.defects_to_fit)
+    split = split_survey(seen, shares, plan.seed, found, plan.group_by)
+    marks = _marks(seen, split) if shares.defects_to_fit or shares.defects_to_calibrate else ""
     # The kind is handed the images to fit on, and no others.
     bare = LabelledImages(seen.dataset, split.entries, preparation, counts)
     to_fit = [index for index in _indices(split, Role.FIT) if bare.shows_what_counts(index)]
@@ -211,7 +219,7 @@ def fit(dataset: Dataset, plan: FitPlan, progress: Progress = silent) -> FitOutc
         region=None if plan.tiling is None else counts,
     )
     oddest = tuple((part.path, part.score) for part in parts.good[:_ODDEST])
-    return FitOutcome(fitted, seen, split, test, oddest, outlook, size, doubts)
+    return FitOutcome(fitted, seen, split, test, oddest, outlook, size, doubts, marks)
 
 
 def _input_size(seen: Survey, plan: FitPlan, pixels: int) -> InputSize:
@@ -237,6 +245,18 @@ def _shares(plan: FitPlan, learns_from: LearnsFrom, defects_to_fit: float) -> Sp
     if plan.costs is not None and not shares.defects_to_calibrate:
         shares = replace(shares, defects_to_calibrate=_DEFECTS_TO_WEIGH)
     return shares
+
+
+def _marks(seen: Survey, split: Split) -> str:
+    """What the published split kept from the test, in words; told before the minutes of work too, if it leaves few."""
+    samples = [image.sample for image in seen.images]
+    entries = split.entries
+    marks = marks_in_a_split(samples, [entry.part for entry in entries], [entry.role for entry in entries])
+    if marks is None:
+        return ""
+    if marks.leave_few:
+        log.warning("%s", marks.text)
+    return marks.text
 
 
 def _with_published_tests(basis: LimitBasis, split: Split, dataset: Dataset) -> LimitBasis:

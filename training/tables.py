@@ -47,6 +47,7 @@ def evaluation_view(report: Report) -> RenderableType:
         "escapes": rate_text(report.counts.escapes.parts),
         "false rejects": rate_text(report.counts.false_rejects.parts),
         "limit": f"{report.limit:.4g}. {words.promise}",
+        **({"lengths and areas": words.dimensions} if words.dimensions else {}),
         words.question.lower(): words.held,
         "new to the model?": words.data,
         "AUROC": _auroc_text(report.evaluation.auroc),
@@ -95,6 +96,8 @@ def fit_view(outcome: FitOutcome) -> RenderableType:
         table.add_row(Text(printable(label)), *(str(labels.get(label, 0)) for labels in counts.values()))
     test, fitted = outcome.test, outcome.fitted
     facts = {"left out": left_out} if (left_out := left_out_text(outcome.survey)) else {}
+    if outcome.marks:
+        facts["marked as test"] = outcome.marks
     facts |= {
         "input": str(outcome.size),
         "limit": f"{fitted.limits.score:.4g}. {fitted.basis.statement}",
@@ -233,12 +236,28 @@ def report_view(report: DataReport) -> RenderableType:
         "far darker or brighter than others of their label": [
             f"{path}: mean {value:.0f} of 255" for path, value in report.brightness_outliers
         ],
-        "images that look like one part": [f"{len(x)} images: {', '.join(x[:3])} …" for x in report.largest_groups],
     }
     for problem in report.problems:
-        problems.setdefault(problem.kind, []).append(f"{problem.about}: {problem.text}")
+        if not problem.is_note:
+            problems.setdefault(problem.kind, []).append(f"{problem.about}: {problem.text}")
     shown = [Text(line) for title, items in problems.items() for line in _cut(title, items)]
-    return Group(table, *shown)
+    return Group(table, *shown, *(Text(line) for line in _notes(report)))
+
+
+def _notes(report: DataReport) -> Iterable[str]:
+    """What is to be known of a data set and need not be wrong."""
+    if count := report.parts_shown_again:
+        parts = "1 part is" if count == 1 else f"{count} parts are"
+        groups = "; ".join(_group_text(paths) for paths in report.largest_groups[:_SHOWN])
+        more = f"; {count - _SHOWN} more" if count > _SHOWN else ""
+        yield f"Note: {parts} shown by several images that look alike or are named so, and count once: {groups}{more}"
+    for problem in report.problems:
+        if problem.is_note:
+            yield f"Note, {problem.kind}: {problem.about}: {problem.text}"
+
+
+def _group_text(paths: Sequence[str]) -> str:
+    return f"{len(paths)} images: {', '.join(paths[:3])}{' …' if len(paths) > 3 else ''}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

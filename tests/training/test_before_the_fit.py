@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
+from training_kinds import SMALL
 from training_pictures import Pictures, part, write_parts
 
 from inspector.errors import ConfigError, DataError
+from training.backbones import LITE0, Backbone, Trunk
 from training.data.layouts import open_dataset
 from training.fit import FitPlan, fit
 from training.models.classifier.fitting import ClassifierFitter
 from training.models.classifier.settings import ClassifierSettings
+from training.models.fast_bank.trunk import IntegerTrunk
 from training.models.guided.fitting import FitSettings as GuidedSettings
 from training.models.guided.fitting import GuidedFitter
 from training.models.kind import check_classes
 from training.models.registry import KINDS
 from training.models.segmentation.fitting import FitSettings as SegmentationSettings
 from training.models.segmentation.fitting import SegmentationFitter
+from training.progress import silent
 
 Begin = Callable[[Pictures], object]
 FITTERS: dict[str, Begin] = {
@@ -98,3 +103,20 @@ def test_a_backbone_that_cannot_see_pictures_of_this_size(monkeypatch: pytest.Mo
     data = Pictures(np.stack([part(0)] * 4)[..., None], ["good"] * 2 + ["blot"] * 2)
     with pytest.raises(ConfigError, match="vit_tiny_patch16_224 cannot see pictures of 64 × 64 px"):
         ClassifierFitter(data, ClassifierSettings(backbone="vit_tiny_patch16_224"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_tries_its_backbone_before_it_looks_at_a_picture(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(self: nn.Module, images: Tensor) -> list[Tensor]:
+        assert images.shape[2:] == (64, 64)
+        assert not images.any(), "pictures of the data set were looked at"
+        raise RuntimeError("kernel larger than the picture")
+
+    for network in (Trunk, IntegerTrunk, Backbone):
+        monkeypatch.setattr(network, "forward", unable)
+    masks = np.zeros((4, 64, 64), np.uint8)
+    masks[2:, 8:40, 8:40] = 255
+    data = Pictures(np.stack([part(0)] * 4)[..., None], ["good"] * 2 + ["blot"] * 2, masks)
+    says = f"the backbone {LITE0} cannot see pictures of 64 × 64 px .kernel larger than the picture.: fit with --size 224x224"
+    with pytest.raises(ConfigError, match=says):
+        KINDS[kind].begin(data, SMALL[kind], silent)

@@ -12,18 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from training_kinds import SMALL
 from training_line import Line
 from training_pictures import part, save, write_parts
 
 from inspector.errors import ConfigError, DataError
 from inspector.inference.bundle import Bundle
 from training import cli
-from training.cli.screen import Bars
+from training.cli.screen import Bars, console
 from training.data.layouts import open_dataset
 from training.data.splits import Role, Split, SplitEntry, write_split
 from training.evaluate import evaluate
+from training.export import export_bundle
+from training.fit import FitPlan, fit
 from training.report.build import Plan, Report, build_report
 from training.report.page import check_can_write, evaluation_page
+from training.tables import evaluation_view
 
 QUICK = Plan(threads=1, latency_runs=3)
 HOSTILE_CLASS = "<img src=x onerror=alert(1)> $x^{"
@@ -319,3 +324,62 @@ def test_a_path_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -
             check_can_write(path)
     check_can_write(tmp_path / "new" / "deep" / "r.html")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Of a bundle that outlines two classes."""
+    root = tmp_path_factory.mktemp("outlined")
+    write_parts(root / "parts", good=10, defects={"blot": 5, "cut": 5})
+    for path in sorted(root.glob("parts/[bc]*/*.png")):
+        mask = np.where(np.asarray(Image.open(path)) == 15, 255, 0).astype(np.uint8)
+        save(root / "parts" / "ground_truth" / path.parent.name / f"{path.stem}_mask.png", mask)
+    dataset = open_dataset(str(root / "parts"))
+    outcome = fit(dataset, FitPlan(64, 64, kind="segmentation", settings=SMALL["segmentation"]))
+    bundle, _ = export_bundle(outcome.fitted, root / "bundle", "outlines-1")
+    return build_report(bundle, dataset, None, replace(QUICK, latency_runs=0))
+
+
+@pytest.mark.parametrize(
+    ("says", "never", "reason"),
+    [
+        ("Not judged here: every verdict is by the score alone", "", "a recipe may limit lengths and areas as well"),
+        (
+            "With this bundle and its limit on the score, and none by length or area, of parts",
+            "",
+            "what is signed says so",
+        ),
+        (
+            "They are of the evidence of any defect; how well the outlines by class",
+            "",
+            "AUPRO is not of the class outlines",
+        ),
+        ("the class that any of its cells is surest of", "to be its strongest class", "class scores are of cells"),
+        ("in the cell where it was surest", "", "and so is what the reliability shows"),
+        ("the probabilities are of cells", "", "and the figures of it"),
+        ("mean highest probability of a cell", "mean probability of the class named", "in the plot too"),
+    ],
+)
+def test_a_page_of_a_model_that_outlines_says_what_its_scores_are(
+    outlined: Report, told: tuple[Report, str], says: str, never: str, reason: str
+) -> None:
+    text = _read(evaluation_page(outlined)).text
+    assert says in text, reason
+    assert not never or never not in text, reason
+    assert says not in _read(told[1]).text, "a model of whole images keeps its words"
+
+
+def test_the_heat_map_of_a_model_that_outlines_is_evidence_of_a_defect(
+    outlined: Report, told: tuple[Report, str]
+) -> None:
+    escape = next(picture for picture in told[0].escapes + told[0].false_rejects)
+    text = _read(evaluation_page(replace(outlined, escapes=(escape,)))).text
+    assert "bright where the evidence of any defect is strong" in text
+    assert "bright where it is unlike good parts" in _read(told[1]).text
+
+
+def test_the_command_tells_that_lengths_and_areas_are_not_judged(outlined: Report, told: tuple[Report, str]) -> None:
+    for report, is_told in ((outlined, True), (told[0], False)):
+        with console.capture() as shown:
+            console.print(evaluation_view(report))
+        assert ("lengths and areas" in shown.get()) is is_told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -303,6 +304,56 @@ def test_lots_with_defects_and_others_are_tested_in_proportion() -> None:
     assert sum(lot < 20 for lot in tested) == sum(lot >= 20 for lot in tested) == 4
 
 
+def _mixed_lots() -> tuple[list[Sample], list[int]]:
+    """12 lots of 10 good parts; a cut in the first eight, a dent in three of these, a burr in two, beside which is a cut."""
+    defects = {"cut": range(8), "dent": (0, 1, 2), "burr": (3, 4)}
+    samples = [Sample(f"{lot}-{place}", "good") for lot in range(12) for place in range(10)]
+    samples += [Sample(f"{lot}-{label}", label) for label, lots in defects.items() for lot in lots]
+    return samples, [int(sample.path.split("-")[0]) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("shares", "reason"),
+    [
+        (SplitShares(defects_to_fit=0.6), "who learns from defects leaves a lot of each class to the test"),
+        (SplitShares(defects_to_fit=0.8, defects_to_calibrate=0.5), "and what it leaves sets the limit in part alone"),
+        (SplitShares(defects_to_calibrate=0.5), "so does who sets the limit by them"),
+        (
+            SplitShares(test=0.4),
+            "who learns from good parts deals lots to the test for every class that it has room for",
+        ),
+    ],
+)
+def test_every_class_of_several_lots_is_tested(shares: SplitShares, reason: str) -> None:
+    samples, lots = _mixed_lots()
+    for seed in range(30):
+        roles = make_split(samples, lots, shares, seed, range(len(samples)))
+        assert roles == make_split(samples, lots, shares, seed, range(len(samples)))
+        tested = {sample.label for sample, role in zip(samples, roles, strict=True) if role is Role.TEST}
+        assert tested == {"good", "cut", "dent", "burr"}, reason
+        assert all(len({role for role, lot in zip(roles, lots, strict=True) if lot == n}) == 1 for n in range(12))
+
+
+def test_the_test_share_bounds_what_classes_take_of_it() -> None:
+    samples, lots = _mixed_lots()
+    for seed in range(30):
+        roles = make_split(samples, lots, SplitShares(test=0.2), seed, range(len(samples)))
+        assert roles.count(Role.TEST) <= 0.2 * len(samples)
+
+
+def test_parts_that_are_no_lots_are_dealt_as_ever() -> None:
+    """Figures that were measured once stay those of the same split."""
+    random = np.random.default_rng(0)
+    labels = random.choice(["good", "good", "cut", "dent", "burr"], 120)
+    samples = [Sample(str(index), str(label)) for index, label in enumerate(labels)]
+    groups = random.integers(0, 80, 120).tolist()
+    dealt = ""
+    for seed in range(3):
+        for shares in (SplitShares(), SplitShares(0.2, 0.3, 3, 0.6), SplitShares(0.2, 0.3, 3, 0.5, 0.5)):
+            dealt += "".join(role.value[0] for role in make_split(samples, groups, shares, seed))
+    assert hashlib.sha256(dealt.encode()).hexdigest()[:16] == "51093a2fdd908e41"
+
+
 def test_calibration_parts_of_lots_are_counted_by_part_and_come_from_several_lots() -> None:
     for lots, good, held_out in ((12, 100, 300), (4, 400, 0)):  # 0.3 of four lots is one
         samples, lot_of = _lots(lots, good, defective=0)
@@ -402,6 +453,18 @@ def test_a_published_test_set_stays_one() -> None:
         ),
         pytest.param([Sample("a", "good")], [0], "1 different parts", id="one image"),
         pytest.param([Sample("a", "good")] * 50, [0] * 50, "50 good images show 1 different", id="identical images"),
+        pytest.param(
+            [Sample("a", "good", "", "test")] * 6 + [Sample("a", "good")] * 2,
+            range(8),
+            r"2 different parts .* marks 6 other good parts as test, .* mark fewer good ones so, [^.]*$",
+            id="the marks took them, and more good parts are not what is missing",
+        ),
+        pytest.param(
+            [Sample("a", "good", "", "test")] + [Sample("a", "good")] * 2,
+            range(3),
+            r"2 different parts .* marks 1 other good part as test, .*take the marks away. Add images of more",
+            id="the marks took one, and there are too few anyway",
+        ),
         pytest.param(
             [Sample("a", "good")] * 3 + [Sample("b", "cut")],
             [0, 1, 2, 0],

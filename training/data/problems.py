@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.importers.unused import UNUSED
+from training.data.published import marks_before_the_fit
 from training.data.samples import GOOD, printable
 from training.data.survey import Survey, Surveyed
 
@@ -24,11 +25,15 @@ _COMMON = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`kind` groups problems of one sort; `about` is a path or class, `text` the fact and the next step."""
+    """`kind` groups problems of one sort; `about` is a path or class, `text` the fact and the next step.
+
+    A note is to be known, and need not be wrong.
+    """
 
     kind: str
     about: str
     text: str
+    is_note: bool = False
 
 
 def problems(
@@ -51,13 +56,17 @@ def problems(
         text = f"contrast {image.contrast:.0f} of 128; look whether it is in focus and shows the part"
         found.append(Problem("far flatter or harsher than others of their label", image.sample.path, text))
     found += _of_labels(members)
+    found += _of_marks(members)
     if crowded:
         text = (
-            f"the first of {len(crowded)} of {len(seen.images)}: each counts as another part of one design; if some show one "
-            "part, it fits, tests and counts several times: name parts in a column group of a labels.csv"
+            f"the first of {len(crowded)} of {len(seen.images)} pictures: different parts of one design look so, and each "
+            "counts as a part of its own. Only if some show one part is it wrong, which then fits, tests and counts several "
+            "times: name parts in a column group of a labels.csv"
         )
-        found.append(Problem("pictures that look like twenty others or more", crowded[0].sample.path, text))
-    return tuple(Problem(p.kind, printable(p.about), printable(p.text)) for p in found)
+        found.append(
+            Problem("pictures that look like twenty others or more", crowded[0].sample.path, text, is_note=True)
+        )
+    return tuple(Problem(p.kind, printable(p.about), printable(p.text), p.is_note) for p in found)
 
 
 _NOTES = {
@@ -128,6 +137,19 @@ def _of_modes(images: Sequence[Surveyed]) -> list[Problem]:
         for image in images
         if counts[image.mode] < _COMMON * len(images) or ", " in image.mode
     ]
+
+
+def _of_marks(members: Mapping[int, Sequence[Surveyed]]) -> list[Problem]:
+    """What a published split that marks some defective parts as test does to all others."""
+    numbered = [(image.sample, part) for part, images in members.items() for image in images]
+    samples, parts = [sample for sample, _ in numbered], [part for _, part in numbered]
+    if (marks := marks_before_the_fit(samples, parts)) is None:
+        return []
+    first = min(sample.path for sample in samples if sample.published_split == "test" and not sample.is_good)
+    kind = (
+        "published test sets with few defective parts" if marks.leave_few else "published test set with defective parts"
+    )
+    return [Problem(kind, first, marks.text, is_note=not marks.leave_few)]
 
 
 def _of_labels(members: Mapping[int, Sequence[Surveyed]]) -> list[Problem]:

@@ -16,7 +16,10 @@ from training.progress import Progress, silent
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Paths are relative to the data set's root, groups of paths are images of one part."""
+    """Paths are relative to the data set's root, groups of paths are images of one part.
+
+    `parts_shown_again` are those that several images show, whose `largest_groups` are named.
+    """
 
     root: str
     layout: str
@@ -32,6 +35,7 @@ class DataReport:
     good_like_defective: tuple[tuple[str, ...], ...]
     parts: int
     good_parts: int
+    parts_shown_again: int
     largest_groups: tuple[tuple[str, ...], ...]
     problems: tuple[Problem, ...]
 
@@ -65,6 +69,7 @@ def report(seen: Survey, progress: Progress = silent) -> DataReport:
         good_like_defective=tuple(_paths(images) for images in mixed),
         parts=len(members),
         good_parts=sum(all(image.sample.is_good for image in images) for images in members.values()),
+        parts_shown_again=len(largest),
         largest_groups=tuple(_paths(images) for images in largest[:10]),
         problems=problems(seen, members, [seen.images[number] for number in parts.crowded]),
     )

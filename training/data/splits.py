@@ -113,8 +113,8 @@ def make_split(
     where a published test set has every defective image there is, as in MVTec AD, its defective parts are dealt like others.
 
     A lot goes to one side whole. One with defective parts is dealt out like the others if its good parts are all that is
-    wanted of it, about as many such lots to the test as of the others; else as a defective part is. All are dealt out in a
-    seeded order.
+    wanted of it, about as many such lots to the test as of the others, or more where the test share has room for every class;
+    else as a defective part is. All are dealt out in a seeded order.
 
     If too few groups have a good part, because every item has a bad surface, half of the groups that have both kinds are for
     fitting as well: their good images teach, their defective ones only a model that learns from defects. Raises DataError
@@ -134,12 +134,12 @@ def make_split(
     order = [free[index] for index in np.random.default_rng(seed).permutation(len(free))]
     count = _images(order, members)
     if not any(sample.published_split == "test" for sample in samples if sample.is_good):
-        tests |= _deal_tests(order, known, shares.test * count)
+        tests |= _deal_tests(order, known, tests, shares.test * count)
     elif not tests & known.defective:
         # The published test has no defect, and lots that have some are free: without one of them nothing tests for escapes.
         bad = [group for group in order if group in known.defective]
         leave = max(MIN_FIT_GROUPS - len(order) + len(bad), 0)
-        tests |= _deal(bad, members, shares.test * _images(bad, members), leave)
+        tests |= _deal_lots(bad, known, tests, (shares.test * _images(bad, members), shares.test * count), leave)
     calibration = _deal([g for g in order if g not in tests], members, shares.calibration * count, MIN_FIT_GROUPS)
     # However many parts it has, one lot says nothing of others.
     if known.good_parts(calibration) < shares.calibration_parts or len(calibration) < min(
@@ -182,6 +182,19 @@ class _Groups:
     def good_parts(self, groups: AbstractSet[int]) -> int:
         return sum(len(self.whole[group]) for group in groups)
 
+    def classes(self, group: int) -> set[str]:
+        """The defect classes that a group is dealt by: the first of a part, as it counts once, and all of a lot."""
+        found = {image.label for image in self.members[group] if not image.is_good}
+        return found if self.of_lots or not found else {min(found)}
+
+    def by_class(self, groups: Iterable[int]) -> dict[str, list[int]]:
+        """Groups of each defect class, in their order; the class with the fewest first."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for group in groups:
+            for label in self.classes(group):
+                found[label].append(group)
+        return dict(sorted(found.items(), key=lambda item: (len(item[1]), item[0])))
+
 
 def _deal_defects(known: _Groups, shares: SplitShares, seed: int) -> tuple[set[int], set[int]]:
     """Defective groups that fit the model, and others that help to set the limit, none of which are for testing."""
@@ -196,24 +209,42 @@ def _deal_defects(known: _Groups, shares: SplitShares, seed: int) -> tuple[set[i
             to_calibrate = _ALL
         elif tests and to_fit:
             to_fit = _ALL
-    taught = _deal_by_class(dealt, known.members, to_fit, seed)
-    return taught, _deal_by_class([group for group in dealt if group not in taught], known.members, to_calibrate, seed)
+    taught = _deal_by_class(dealt, known, to_fit, seed)
+    return taught, _deal_by_class([group for group in dealt if group not in taught], known, to_calibrate, seed)
 
 
-def _deal_by_class(groups: Sequence[int], members: Mapping[int, Sequence[Sample]], share: float, seed: int) -> set[int]:
-    """The share of each class of defects; unless that is all, at least one of two or more is dealt and one is not."""
-    by_class: dict[str, list[int]] = defaultdict(list)
+def _deal_by_class(groups: Sequence[int], known: _Groups, share: float, seed: int) -> set[int]:
+    """The share of each class of defects; unless that is all, at least one of two or more is dealt and one is not.
+
+    A lot with several classes is dealt with the rarest of them.
+    """
+    by_class = known.by_class(groups)
+    strata: dict[str, list[int]] = {label: [] for label in sorted(by_class)}
     for group in groups:
-        by_class[min(image.label for image in members[group] if not image.is_good)].append(group)
+        strata[next(label for label in by_class if label in known.classes(group))].append(group)
     random = np.random.default_rng((seed, 2))
     dealt: set[int] = set()
-    for _, same in sorted(by_class.items()):
+    for same in filter(None, strata.values()):
         order = [same[index] for index in random.permutation(len(same))]
         count = round(share * len(same))
         if 0 < share < _ALL and len(same) > 1:
             count = min(max(count, 1), len(same) - 1)
         dealt.update(order[:count])
+    if share < _ALL:
+        _give_back(dealt, by_class)
     return dealt
+
+
+def _give_back(dealt: set[int], by_class: Mapping[str, Sequence[int]]) -> None:
+    """Leave one group of every class that has two or more, the rarest first; one whose classes others are dealt of, if any."""
+    for same in by_class.values():
+        if len(same) > 1 and dealt.issuperset(same):
+
+            def last_of(group: int) -> int:
+                """Classes of which nothing else is dealt."""
+                return sum(dealt.intersection(others) == {group} for others in by_class.values())
+
+            dealt.remove(min(same, key=last_of))
 
 
 def _mixed_to_fit(known: _Groups, taken: AbstractSet[int], taught: AbstractSet[int], seed: int) -> set[int]:
@@ -228,17 +259,35 @@ def _mixed_to_fit(known: _Groups, taken: AbstractSet[int], taught: AbstractSet[i
     return set(already) | set(order[: max(wanted, 0)])
 
 
-def _deal_tests(order: Sequence[int], known: _Groups, wanted: float) -> set[int]:
+def _deal_tests(order: Sequence[int], known: _Groups, tests: AbstractSet[int], wanted: float) -> set[int]:
     """About `wanted` images to test: first of lots with defective parts, in proportion, so that there are some of these."""
     members = known.members
     bad = [group for group in order if group in known.defective]
     rest = [group for group in order if group not in known.defective]
     share = _images(bad, members) / max(_images(order, members), 1)
-    dealt = _deal(bad, members, wanted * share, max(MIN_FIT_GROUPS - len(rest), 0))
+    dealt = _deal_lots(bad, known, tests, (wanted * share, wanted), max(MIN_FIT_GROUPS - len(rest), 0))
     left = wanted - _images(dealt, members)
     if dealt and left < min((len(members[group]) for group in rest), default=0) / 2:
         return dealt
     return dealt | _deal(rest, members, left, max(MIN_FIT_GROUPS - len(bad) + len(dealt), 0))
+
+
+def _deal_lots(
+    order: Sequence[int], known: _Groups, tests: AbstractSet[int], wanted: tuple[float, float], leave: int
+) -> set[int]:
+    """Lots with defective parts to test: of every class that `tests` has none of, the rarest first, then in order.
+
+    `wanted` is about how many images, and how many at most for the sake of a class. Leaves at least `leave` lots.
+    """
+    tested = {label for group in tests for label in known.classes(group)}
+    first: list[int] = []
+    for label, same in known.by_class(order).items():
+        if label not in tested:
+            first.append(same[0])
+            tested |= known.classes(same[0])
+    about, most = wanted
+    room = max(about, min(_images(first, known.members), most))
+    return _deal([*first, *(group for group in order if group not in first)], known.members, room, leave)
 
 
 def _images(groups: Iterable[int], members: Mapping[int, Sequence[Sample]]) -> int:
@@ -269,10 +318,20 @@ def _check_enough(free: Sequence[int], known: _Groups, samples: Sequence[Sample]
         what, step = "parts", "Add images of more good parts; equal or nearly equal images count as one part"
         if known.of_lots:
             what, step = "lots", "Add good parts of more lots, or keep parts together with --group-by part"
+        if held := _marked_good(known, set(free)):
+            enough = len(free) + held >= MIN_GROUPS
+            marks = f"The published split marks {held} other good {what if held > 1 else what[:-1]} as test, to fit no model: "
+            unmarked = f"mark fewer good ones so, to leave {MIN_GROUPS} or more, or take the marks away"
+            step = f"{marks}{unmarked}" if enough else f"{marks}{unmarked}. {step}"
         raise DataError(
             f"the {good} good images show {len(free)} different {what} that are free to fit on "
             f"({_images(free, known.members)} images): at least {MIN_GROUPS} are needed. {step}"
         )
+
+
+def _marked_good(known: _Groups, free: AbstractSet[int]) -> int:
+    """Groups with a part good in all of its images that nothing but a mark keeps from being free."""
+    return sum(bool(known.whole[group]) for group in known.marked - free)
 
 
 def write_split(path: Path, split: Split) -> None:

@@ -31,7 +31,8 @@ class Classes:
     """`confusion` counts images by true label (rows) and by what was said (columns), named by `rows` and `columns`.
 
     A passed image counts as said to be good, a rejected one as its strongest class. `calibrated_on` defective images of the
-    bundle's classes give the last three.
+    bundle's classes give the figures of calibration. `by_cell`: the score of a class is the highest probability of any cell of
+    the image, not how likely the image is to show it.
     """
 
     rows: tuple[str, ...]
@@ -43,13 +44,14 @@ class Classes:
     reliability: tuple[Reliability, ...]
     expected_calibration_error: float | None
     brier: float | None
+    by_cell: bool
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def class_result(judged: Sequence[Judged], classes: Sequence[str]) -> Classes | None:
-    """Sum up class scores; None if the model gives none.
+def class_result(judged: Sequence[Judged], classes: Sequence[str], *, by_cell: bool = False) -> Classes | None:
+    """Sum up class scores, which are those of cells if `by_cell`; None if the model gives none.
 
     Expected calibration error: mean over images of |confidence - accuracy| of their bin, ten bins of equal width, for the
     class named (Guo, Pleiss, Sun and Weinberger, ICML 2017). Brier score: mean over images of the squared differences between
@@ -77,6 +79,7 @@ def class_result(judged: Sequence[Judged], classes: Sequence[str]) -> Classes | 
         reliability,
         error,
         brier,
+        by_cell,
     )
 
 

@@ -30,15 +30,20 @@ class DefectSize:
 
 @dataclass
 class MaskWatch:
-    """Measures masks and maps of the images that pass by; `problems` are masks that could not be used, with the reason."""
+    """Measures masks and maps of the images that pass by; `problems` are masks that could not be used, with the reason.
+
+    `outlines` says that the model gave maps of classes, which outline findings whose lengths and areas a recipe may limit.
+    """
 
     dataset: Dataset
     meter: PixelMeter = field(default_factory=PixelMeter)
     sizes: dict[str, DefectSize] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     has_maps: bool = False
+    outlines: bool = False
 
     def __call__(self, sample: Sample, width_px: int, height_px: int, region: Box, scores: Scores) -> None:
+        self.outlines = self.outlines or scores.class_maps is not None
         try:
             mask = marks.defects(self.dataset, sample, width_px, height_px)
             ignored = marks.ignored(self.dataset, sample, width_px, height_px)

@@ -203,7 +203,8 @@ def reliability_plot(classes: Classes) -> Markup:
         most = max(point.right.total for point in classes.reliability)
         areas = [12 + 90 * point.right.total / most for point in classes.reliability]
         axes.scatter(x, y, s=areas, color=_DEFECTS, zorder=3, clip_on=False)
-        _shares(axes, "mean probability of the class named", "class named was right")
+        sure = "mean highest probability of a cell" if classes.by_cell else "mean probability of the class named"
+        _shares(axes, sure, "class named was right")
         return _svg(figure, "reliability", "Reliability of class probabilities")
 
 

@@ -13,12 +13,17 @@ from training.statistics import Rate
 
 _ONE_SIDED = 0.90
 """Bounds of a 90 % interval each hold with 95 %."""
+_BY_SCORE_ALONE = (
+    "Not judged here: every verdict is by the score alone. A recipe may hold lengths and areas of what this bundle outlines "
+    "against limits of its own, by class; it may then reject parts that pass here, and pass parts that are rejected here."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The statement at the top of the page. `promise_held` is None if the parts judged can neither show nor refute it, or
-    costs chose the limit; `question` is what `held` answers.
+    costs chose the limit; `question` is what `held` answers. `dimensions` says what is not known of limits by length and area;
+    empty for a model that outlines no classes.
     """
 
     judged: str
@@ -30,14 +35,18 @@ class Summary:
     question: str
     held: str
     data: str
+    dimensions: str
     sentence: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def summary(counts: Counts, basis: LimitBasis, data: DataCheck) -> Summary:
-    """Put counts, promise and data check into words; every figure is of physical parts."""
+def summary(counts: Counts, basis: LimitBasis, data: DataCheck, *, outlines: bool = False) -> Summary:
+    """Put counts, promise and data check into words; every figure is of physical parts.
+
+    A model that `outlines` classes may be used with limits by length and area, which nothing here is judged by.
+    """
     question = "Did it hold?" if basis.cost is None else "Is it worth its cost?"
     held, words = (
         promise_held(counts.false_rejects.parts, basis)
@@ -56,11 +65,12 @@ def summary(counts: Counts, basis: LimitBasis, data: DataCheck) -> Summary:
         question=question,
         held=words,
         data=data.statement,
-        sentence=to_sign(counts, held, data.new_to_model),
+        dimensions=_BY_SCORE_ALONE if outlines else "",
+        sentence=to_sign(counts, held, data.new_to_model, outlines=outlines),
     )
 
 
-def to_sign(counts: Counts, held: bool | None, new_to_model: bool | None) -> str:
+def to_sign(counts: Counts, held: bool | None, new_to_model: bool | None, *, outlines: bool = False) -> str:
     """What a manager signs or refuses: what is to be expected at worst, and what speaks against believing it."""
     passed, rejected = counts.escapes.parts, counts.false_rejects.parts
     expected = [
@@ -80,7 +90,8 @@ def to_sign(counts: Counts, held: bool | None, new_to_model: bool | None) -> str
         doubts.append("the limit did not hold what was said of it")
     if not expected:
         return "There is nothing to sign: no part was judged."
-    said = f"With this bundle and its limit, of parts like these I expect {' and '.join(expected)}, at worst (95 % intervals)."
+    limit = "its limit on the score, and none by length or area" if outlines else "its limit"
+    said = f"With this bundle and {limit}, of parts like these I expect {' and '.join(expected)}, at worst (95 % intervals)."
     return f"{said} Against it: {'; '.join(doubts)}." if doubts else said
 
 

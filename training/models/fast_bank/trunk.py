@@ -120,7 +120,8 @@ class IntegerTrunk(nn.Module):
 
     def __init__(self, trunk: Trunk, channels: int) -> None:
         super().__init__()
-        self.levels = trunk.levels
+        self.levels, self.channels, self.made_for_px = trunk.levels, trunk.channels, trunk.made_for_px
+        self.planes = channels
         self.pixels = scale_of(-_PIXEL_RANGE, _PIXEL_RANGE)
         relu = scale_of(0.0, _RELU6)
         convolution, normalisation = trunk.stem

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from inspector.errors import DataError
+from training.backbones import LITE0, try_backbone
 from training.data.training_set import LabelledImages
 from training.models.guided.cells import GOOD, Budget, CellPool, look
 from training.models.guided.network import Guided, GuidedFeatures, GuidedSpec, Heads
@@ -56,6 +57,7 @@ class GuidedFitter:
             sorted({label for i in range(len(data)) if not data.is_good(i) for label in self._labels(i)})
         )
         check_classes(self.classes)
+        try_backbone(features.trunk, LITE0, data.preparation.width_px, data.preparation.height_px)
         self._seen = look(data, features, budget, settings.seed, progress)
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> Guided:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from inspector.errors import DataError
+from training.backbones import LITE0, try_backbone
 from training.data.training_set import LabelledImages, cells_of, interest_cells
 from training.device import at_work, best_device
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
@@ -97,6 +98,7 @@ def collect_patches(
     if features is None:
         region = data.region_of_interest
         features = PatchFeatures(settings.spec, None if region is None else torch.from_numpy(region.astype(np.float32)))
+    try_backbone(features.trunk, LITE0, data.preparation.width_px, data.preparation.height_px)
     share = max(1, math.ceil(settings.candidates / len(images)))
     kept: list[Tensor] = []
     interest = _interest(data, features)

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inspector.errors import DataError
+from training.backbones import LITE0, try_backbone
 from training.data.samples import GOOD as GOOD_LABEL
 from training.data.samples import printable
 from training.data.training_set import LabelledImages, interest_cells
@@ -78,6 +79,7 @@ class SegmentationFitter:
         check_classes(self.classes)
         region = data.region_of_interest
         self._features = Features(None if region is None else torch.from_numpy(region.astype(np.float32))).eval()
+        try_backbone(self._features.trunk, LITE0, data.preparation.width_px, data.preparation.height_px)
         good, marked = _labelled(data, self.classes, settings)
         plan = _plan(data, good, marked, settings)
         make = _maker(plan, lambda image: _example(data, image, self.classes, settings), settings)
