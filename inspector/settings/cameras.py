@@ -99,14 +99,16 @@ class RtspTable(MovingTable):
 
 
 class V4l2Table(MovingTable):
-    """`source = "v4l2"`: a camera of the Linux kernel, such as one on USB."""
+    """`source = "v4l2"`: a camera of the Linux kernel; `input_format` and `controls` by the kernel's names."""
 
     source: Literal["v4l2"]
     device: str = Field(min_length=1)
     width_px: int = Field(default=0, ge=0, le=65_535)
     height_px: int = Field(default=0, ge=0, le=65_535)
     rate_hz: float = Field(default=0.0, ge=0.0, le=10_000.0)
-    input_format: str = Field(default="", pattern=r"^[a-z0-9_]*$")
+    input_format: str = Field(default="", pattern=r"^[A-Z0-9]{0,4}$")
+    triggered: bool = False
+    controls: dict[str, int] = Field(default={}, max_length=64)
 
     @model_validator(mode="after")
     def _size_is_whole(self) -> Self:

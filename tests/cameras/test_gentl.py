@@ -79,7 +79,8 @@ class Twin:
 
     @property
     def device_info_list(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(id_="cam", vendor="Maker", model="M1", tl_type=self.tl_type)]
+        about = {"id_": "cam", "vendor": "Maker", "model": "M1", "tl_type": self.tl_type, "parent": self}
+        return [SimpleNamespace(**about)]
 
     @property
     def remote_device(self) -> SimpleNamespace:
@@ -241,6 +242,26 @@ def test_a_clock_of_this_computer_that_is_set_moves_no_frame(
         assert grab.frame.capture_time is not None
         off_s = (grab.frame.capture_time - datetime.now(UTC)).total_seconds()
         assert off_s == pytest.approx(step_s if number > 10 else 0, abs=10)
+
+
+def test_it_runs_on_and_at_the_rate_that_was_asked_for(producer: Path) -> None:
+    """Many cameras come set to one frame at a time, and take no rate until that is enabled."""
+    twin = Twin()
+    twin.nodes.AcquisitionMode, twin.nodes.AcquisitionFrameRateEnable = Node("SingleFrame"), Node(False)
+    twin.script = [twin.buffer(1)]
+    played(twin, producer, 1, rate_hz=20.0)
+    assert twin.nodes.AcquisitionMode.value == "Continuous"
+    assert twin.nodes.AcquisitionFrameRateEnable.value is True
+    assert twin.nodes.AcquisitionFrameRate.value == 20.0
+
+
+def test_a_camera_that_runs_freely_and_gives_nothing_is_gone(producer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(100.0, 0.5)
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    twin = Twin([None] * 20)
+    with pytest.raises(SourceError, match=r"runs freely and gave nothing for 2\.0 s"):
+        played(twin, producer, 1)
+    assert len(twin.script) > 10
 
 
 def test_a_trigger_is_set_and_its_rate_is_not_known(producer: Path) -> None:

@@ -141,6 +141,19 @@ def test_cameras_of_one_producer_in_one_program_come_and_go() -> None:
         assert isinstance(taken(one, 10)[-1], Taken)
 
 
+def test_a_producer_by_two_paths_is_loaded_once_and_finds_what_is_plugged_in_later(tmp_path: Path) -> None:
+    (tmp_path / "link.cti").symlink_to(PRODUCER)
+    with closing(GentlSource(producer=PRODUCER, device=DEVICE, pixel_format="Mono8")) as one:
+        one.open()
+        one._harvester.device_info_list.clear()  # as if it alone had been there at the start
+        about = {"device": "VikyTL_DEV_blue", "pixel_format": "Mono8"}
+        with closing(GentlSource(producer=tmp_path / "link.cti", **about)) as other:
+            other.open()
+            assert other._harvester is one._harvester
+            assert isinstance(taken(other, 5)[-1], Taken)
+        assert isinstance(taken(one, 5)[-1], Taken)
+
+
 def test_every_part_has_one_verdict_though_the_service_freezes_and_restarts(tmp_path: Path) -> None:
     toy_bundle(tmp_path / "toy")
     grpc, modbus = free_ports(2)

@@ -19,6 +19,7 @@ from inspector.camera_commands import _plans
 from inspector.cameras.sources.codes import CodeStage
 from inspector.cameras.sources.line_scan import LineScan
 from inspector.cameras.sources.numbered import NumberedSource
+from inspector.cameras.sources.v4l2 import V4l2Source
 from inspector.cameras.sources.video import VideoSource
 from inspector.cameras.sources.watched import WatchedFolder
 from inspector.cli import app
@@ -98,7 +99,7 @@ CODE = "[camera.cam1.code]\nregion = { x_px = 0, y_px = 0, width_px = 9, height_
 TABLES = [
     ('source = "video"\nfile = "v.avi"\nevery = 3', VideoSource),
     ('source = "rtsp"\naddress = "rtsp://cam/1"\ntransport = "udp"\npixel_format = "RGB8"', VideoSource),
-    ('source = "v4l2"\ndevice = "/dev/video0"\nwidth_px = 640\nheight_px = 480\nrate_hz = 30.0', VideoSource),
+    ('source = "v4l2"\ndevice = "/dev/video0"\nwidth_px = 640\nheight_px = 480\nrate_hz = 30.0', V4l2Source),
     ('source = "watched"\nfolder = "f"\nmemory = "m"\norder = "time"\nexisting = "skip"', WatchedFolder),
     (f'source = "video"\nfile = "v.avi"\n{EDGES}', LineScan),
     (

@@ -24,18 +24,16 @@ from inspector.cameras.sources.genicam_setup import (
     PIXEL_FORMATS,
     GenicamOptions,
     buffers_for,
-    missed_while_away,
     set_up,
     told,
 )
+from inspector.cameras.sources.passing import missed_while_away, silent_after_s
 from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame, PixelFormat
 
 log = logging.getLogger(__name__)
 
-# A camera that runs freely is gone if nothing came for so many periods, but no less than so long.
-SILENT_PERIODS, SILENT_S = 20, 2.0
 # As many frames in a row that are not as the camera was set, and it is set anew.
 MAX_ODD = 3
 LATCH_EVERY_S = 10.0
@@ -167,9 +165,8 @@ class GenicamSource:
                     f"camera {self._options.device} sends frames under numbers that it gave before, which the driver "
                     "leaves out: it was restarted or set anew; it is opened anew"
                 )
-        if self._rate_hz is None:
+        if (limit_s := silent_after_s(self._rate_hz)) is None:
             return
-        limit_s = max(SILENT_S, SILENT_PERIODS / self._rate_hz)
         if time.monotonic() - self._heard_s > limit_s:
             self._gone.set()
             raise SourceError(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from inspector.cameras.sources.source import Lost
 from inspector.errors import SourceError
 from inspector.part import PixelFormat
 
@@ -34,8 +32,6 @@ _NEAR = 0.01
 SPARE_BUFFERS = 6
 FEWEST_BUFFERS, MOST_BUFFERS = 8, 256
 USUAL_RATE_HZ = 30.0
-# What is told after an outage is bounded: the station takes no larger gap than its max_gap.
-MAX_AWAY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +226,6 @@ def buffers_for(rate_hz: float | None, deadline_ms: int) -> int:
     """Buffers that hold what comes within the recipe's budget, and a few for the driver; each has the size of a frame."""
     waiting = math.ceil((rate_hz or USUAL_RATE_HZ) * deadline_ms / 1000)
     return max(FEWEST_BUFFERS, min(MOST_BUFFERS, waiting + SPARE_BUFFERS))
-
-
-def missed_while_away(since_s: float | None, rate_hz: float | None) -> Iterator[Lost]:
-    """What passed since the last frame (monotonic) before the camera was lost; nothing if there was none."""
-    if since_s is None:
-        return
-    away_s = time.monotonic() - since_s
-    count, known = 1, "how many parts passed is not known, at least one is told as lost"
-    if rate_hz is not None:
-        count = max(1, min(MAX_AWAY, math.floor(away_s * rate_hz)))
-        known = f"{rate_hz:.4g} parts passed a second"
-    yield Lost(f"the camera was away for {away_s:.1f} s; {known}", count)
 
 
 def _near(asked: float, now: float, step: float, key: str) -> str:

@@ -22,7 +22,8 @@ from typing import Any
 
 from inspector.cameras.sources.clocks import CameraClock, time_of_day
 from inspector.cameras.sources.counting import FIRST_OF_GIGE, FIRST_OF_USB3, FrameCounter
-from inspector.cameras.sources.genicam_setup import buffers_for, house_format, is_near, missed_while_away
+from inspector.cameras.sources.genicam_setup import buffers_for, house_format, is_near
+from inspector.cameras.sources.passing import missed_while_away, silent_after_s
 from inspector.cameras.sources.source import LOOK_S, Found, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame
@@ -79,9 +80,10 @@ def harvester() -> Any:
 
 @dataclass(slots=True)
 class _Loaded:
-    """A producer that is in use: by whom it is read, and the cameras that are open by it."""
+    """A producer that is in use: by whom it is read, through what it reaches cameras, and how many are open by it."""
 
     reader: Any
+    interfaces: list[Any]
     cameras: int = 0
 
 
@@ -95,21 +97,20 @@ class _Producers:
     def camera(self, make: Callable[[], Any], producer: Path, device: str) -> tuple[Any, Any]:
         """Reader of the producer, and the camera. Errors are the library's; give both back by `free`."""
         with self._lock:
-            loaded = self._loaded.get((make, producer))
+            loaded = self._loaded.get((make, producer.resolve()))
             if loaded is None:
-                loaded = _Loaded(make())
+                reader = make()
                 try:
-                    loaded.reader.add_file(str(producer))
-                    loaded.reader.update()
-                    camera = loaded.reader.create({"id_": device})
+                    reader.add_file(str(producer))
+                    reader.update()
+                    camera = reader.create({"id_": device})
                 except BaseException:
-                    loaded.reader.reset()
+                    reader.reset()
                     raise
-                self._loaded[make, producer] = loaded
+                interfaces = {id(info.parent): info.parent for info in reader.device_info_list}
+                loaded = self._loaded[make, producer.resolve()] = _Loaded(reader, list(interfaces.values()))
             else:
-                # Not `update`, which takes away the cameras that are open: its interfaces look for new ones themselves.
-                for interface in {id(info.parent): info.parent for info in loaded.reader.device_info_list}.values():
-                    interface.update_device_info_list(_LOOK_FOR_MS)
+                _look_again(loaded)
                 camera = loaded.reader.create({"id_": device})
             loaded.cameras += 1
             return loaded.reader, camera
@@ -117,11 +118,22 @@ class _Producers:
     def free(self, make: Callable[[], Any], producer: Path) -> None:
         """One camera fewer; with the last one goes the producer."""
         with self._lock:
-            loaded = self._loaded[make, producer]
+            loaded = self._loaded[make, producer.resolve()]
             loaded.cameras -= 1
             if not loaded.cameras:
-                del self._loaded[make, producer]
+                del self._loaded[make, producer.resolve()]
                 loaded.reader.reset()
+
+
+def _look_again(loaded: _Loaded) -> None:
+    """Find what was plugged in meanwhile. Not by `update`, which takes away the cameras that are open."""
+    from harvesters.core import DeviceInfo
+
+    here = []
+    for interface in loaded.interfaces:
+        interface.update_device_info_list(_LOOK_FOR_MS)
+        here += [DeviceInfo(module=info, parent=interface) for info in interface.module.device_info_list]
+    loaded.reader.device_info_list[:] = here
 
 
 _producers = _Producers()
@@ -197,6 +209,7 @@ class GentlSource:
         from genicam.gentl import TimeoutException
 
         yield from missed_while_away(self._away_since_s, self._rate_hz)
+        limit_s, heard_s = silent_after_s(self._rate_hz), time.monotonic()
         told_apart = 0
         while True:
             buffer = None
@@ -209,8 +222,13 @@ class GentlSource:
                 yield Lost("the frame is incomplete: the producer threw it away")
             if buffer is None:
                 yield None
+                if limit_s is not None and time.monotonic() - heard_s > limit_s:
+                    raise SourceError(
+                        f"camera {self._options.device} runs freely and gave nothing for {limit_s:.1f} s: look at its power "
+                        "and cable"
+                    )
                 continue
-            self._away_since_s = time.monotonic()
+            heard_s = self._away_since_s = time.monotonic()
             # The memory is the producer's again when this is left.
             with told("a frame cannot be read", "look at the producer's own log"):
                 number, taken_ns, grab = self._read(buffer)
@@ -321,6 +339,9 @@ def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
     seen: dict[str, str] = {}
     for name, value in options.features.items():
         seen[name] = _write(nodes, name, name, value)
+    # Some have it so for ever, and do not let it be written.
+    if hasattr(nodes, "AcquisitionMode") and str(nodes.AcquisitionMode.value) != "Continuous":
+        _write(nodes, "the acquisition mode", "AcquisitionMode", "Continuous")
     if options.pixel_format:
         seen["pixel_format"] = _write(nodes, "pixel_format", "PixelFormat", options.pixel_format)
     if options.region is not None:
@@ -336,6 +357,11 @@ def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
         ):
             if value or hasattr(nodes, name):  # a camera that cannot move its region starts at 0
                 seen[name] = _write(nodes, "region", name, value)
+    if (
+        options.rate_hz is not None
+        and getattr(getattr(nodes, "AcquisitionFrameRateEnable", None), "value", True) is not True
+    ):
+        _write(nodes, "rate_hz", "AcquisitionFrameRateEnable", True)
     for key, name in (("exposure_us", "ExposureTime"), ("gain", "Gain"), ("rate_hz", "AcquisitionFrameRate")):
         if getattr(options, key) is not None:
             seen[key] = _write(nodes, key, name, getattr(options, key))

@@ -48,14 +48,9 @@ def _rtsp(options: Options) -> Source:
 
 
 def _v4l2(options: Options) -> Source:
-    from inspector.cameras.sources.video import VideoAddress, VideoSource
+    from inspector.cameras.sources.v4l2 import V4l2Source
 
-    about = dict(options)
-    width, height, rate = about.pop("width_px"), about.pop("height_px"), about.pop("rate_hz")
-    wanted = {"input_format": about.pop("input_format")}
-    wanted |= {"video_size": f"{width}x{height}" if width and height else "", "framerate": f"{rate:g}" if rate else ""}
-    given = {key: value for key, value in wanted.items() if value}
-    return VideoSource(VideoAddress(about.pop("device"), "v4l2", given, live=True), **about)
+    return V4l2Source(**options)
 
 
 def _gentl(options: Options) -> Source:

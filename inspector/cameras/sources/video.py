@@ -1,4 +1,4 @@
-"""Video files, network cameras (RTSP) and V4L2 devices, read by PyAV (FFmpeg).
+"""Video files and network cameras (RTSP), read by PyAV (FFmpeg).
 
 Every frame is a part, or every n-th. What FFmpeg could not decode, or patched up from other frames, is announced as lost and
 never shown: a patched frame looks sound and is not. Frames that are missing by their time stamps are announced too, where the
@@ -7,19 +7,18 @@ video has a constant rate.
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
 import queue
 import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
+from inspector.cameras.sources.passing import missed_while_away, one_of
 from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame, PixelFormat
@@ -33,14 +32,6 @@ _WAITING = 8
 _JOIN_S = READ_TIMEOUT_S + 5.0
 # FFmpeg counts durations in these.
 _DURATION_S = 1_000_000
-# What to look at when a camera of the kernel does not open, by what the kernel says.
-_V4L2_STEP = "is the camera plugged in, and the device right? `inspector camera list` shows those that are here"
-_V4L2_STEPS: dict[int | None, str] = {
-    errno.EBUSY: "another program reads it: end that (`fuser -v` DEVICE names it); if it is this one, start it anew",
-    errno.EINVAL: "can it give this input_format and size? `v4l2-ctl --list-formats-ext -d` DEVICE shows what it gives",
-    errno.ENOTTY: "it gives no pictures: `inspector camera list` shows devices that do",
-    errno.EACCES: "let the user of this program read it: mostly that is the group video",
-}
 # A step of the time stamps that is longer than this many frames is no loss, but another clock.
 _LONGEST_GAP = 1000
 
@@ -71,7 +62,8 @@ class VideoSource:
         self._rate: Fraction | None = None
         self._about = ""
         self._shown = 0
-        self._was_open = False
+        self._is_steady = False
+        self._away_since_s: float | None = None
         self.waits = not address.live
 
     @property
@@ -93,12 +85,11 @@ class VideoSource:
             raise SourceError(f"{address} has no video, only sound or data: name another") from error
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            raise SourceError(f"{address} cannot be opened ({_why(error)}): {_step_after(error, address)}") from error
-        if fault := _not_taken(dict(address.options or {}), stream):
-            self.close()
-            raise SourceError(f"{address} {fault}: write that, or what `v4l2-ctl --list-formats-ext -d` DEVICE shows")
+            step = "is the camera on, and the address right?" if address.live else "is it a whole video file?"
+            raise SourceError(f"{address} cannot be opened ({_why(error)}): {step}") from error
         stream.thread_type = "NONE" if address.live else "AUTO"  # threads hold frames back
         self._rate = stream.average_rate or stream.guessed_rate
+        self._is_steady = _step(stream) is not None
         self._about = f"{stream.codec_context.name} of {stream.width} × {stream.height} px"
 
     def close(self) -> None:
@@ -118,15 +109,16 @@ class VideoSource:
         if not self._address.live:
             yield from self._of_file()
             return
-        if self._was_open:
-            yield Lost("the stream had broken off: parts may have passed unseen until now")
-        self._was_open = True
-        yield from self._live()
+        yield from missed_while_away(self._away_since_s, self.rate_hz if self._is_steady else None)
+        for part in self._live():
+            if part is not None:
+                self._away_since_s = time.monotonic()
+            yield part
 
     def _of_file(self) -> Iterator[Grab]:
         """Opened again after a fault it goes on behind what was shown."""
         behind = self._shown
-        for number, grab in enumerate(self._parts()):
+        for number, grab in enumerate(one_of(self._every, self._frames())):
             if number < behind:
                 continue
             yield grab
@@ -154,13 +146,13 @@ class VideoSource:
             ending.set()
             reader.join(_JOIN_S)
             if reader.is_alive():
-                # FFmpeg waits for a camera that gives nothing, and closed under it it may crash: it goes when the reader ends.
+                # FFmpeg still waits for the camera, and closed under it it may crash: it goes when the reader ends.
                 self._container = None
 
     def _read(self, came: queue.Queue[Grab | SourceError], ending: threading.Event) -> None:
         crowded = 0
         try:
-            for grab in self._parts():
+            for grab in one_of(self._every, self._frames()):
                 if ending.is_set():
                     return
                 try:
@@ -182,20 +174,6 @@ class VideoSource:
                 return
             except queue.Full:
                 continue
-
-    def _parts(self) -> Iterator[Grab]:
-        """One of `every` frames, sound or lost. Raises SourceError if a live stream breaks off."""
-        number = 0
-        for grab in self._frames():
-            count = grab.count if isinstance(grab, Lost) else 1
-            # How many of them are to be shown.
-            first = -number % self._every
-            parts = 0 if first >= count else 1 + (count - 1 - first) // self._every
-            number += count
-            if isinstance(grab, Lost) and parts:
-                yield replace(grab, count=parts)
-            elif parts:
-                yield grab
 
     def _frames(self) -> Iterator[Grab]:
         av = _av()
@@ -279,23 +257,6 @@ def _step(stream: Any) -> Fraction | None:
         return None
     step: Fraction = 1 / (rate * stream.time_base)
     return step
-
-
-def _not_taken(options: Mapping[str, str], stream: Any) -> str:
-    """What a camera of the kernel gives that is not as it was asked for: its driver takes the nearest without a word."""
-    size, rate = f"{stream.width}x{stream.height}", stream.average_rate
-    if size != options.get("video_size", size):
-        return f"gives {size} pixels, and {options['video_size']} was asked"
-    if rate and "framerate" in options and not math.isclose(rate, float(options["framerate"]), rel_tol=0.01):
-        return f"gives {float(rate):g} frames a second, and {options['framerate']} was asked"
-    return ""
-
-
-def _step_after(error: Exception, address: VideoAddress) -> str:
-    """What to look at when it cannot be opened."""
-    if address.format == "v4l2":
-        return _V4L2_STEPS.get(getattr(error, "errno", None), _V4L2_STEP)
-    return "is the camera on, and the address right?" if address.live else "is it a whole video file?"
 
 
 def _av() -> Any:
