@@ -87,9 +87,9 @@ def _options(settings: LineSettings, table: OpcUaTable) -> OpcUaOptions:
     from inspector.cameras.connection import ClientTls
     from inspector.opcua.recipe_files import RecipeSource
     from inspector.opcua.run import OpcUaOptions
-    from inspector.web.recipes import read_recipe_file
+    from inspector.web.recipes import read_recipe_file, whole_sections
 
-    texts = read_recipe_file(settings.path).recipes
+    texts = whole_sections(read_recipe_file(settings.path).text)
     address = parse_address(table.listen)
     credentials = None
     if (tls := settings.file.grpc.tls) is not None:

@@ -27,7 +27,10 @@ MAX_FILES_OF_A_BUNDLE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class RecipeSource:
-    """A recipe of the line file: its tables as text, and the folder of each view's bundle; the only view has no name."""
+    """A recipe of the line file: its tables as text, and the folder of each view's bundle; the only view has no name.
+
+    Without text the line file says it in another way than by tables [recipe.NAME]: it cannot be told.
+    """
 
     text: str
     folders: Mapping[str, Path]
@@ -49,6 +52,8 @@ class RecipeFiles:
         source = self._sources.get(recipe)
         if source is None:
             raise NotFound(f"the line file had no recipe {recipe} when this program started; start it anew")
+        if not source.text:
+            raise NotFound(f"the line file has no tables [recipe.{recipe}] of their own: write the recipe so")
         folders = self._folders(recipe, source)
         held = sum(_size(folder) for folder in set(folders.values()))
         if held > limit_bytes:

@@ -72,6 +72,12 @@ def sections(text: str) -> dict[str, str]:
     return {name: "".join(lines).strip("\n") + "\n" for name, lines in found.items()}
 
 
+def whole_sections(text: str) -> dict[str, str]:
+    """As `sections`, of a line file that was read; only recipes that their lines say all of, as TOML has other ways too."""
+    says = tomllib.loads(text).get("recipe", {})
+    return {name: lines for name, lines in sections(text).items() if _says(lines, {"recipe": {name: says.get(name)}})}
+
+
 def make_draft(file: RecipeFile, recipe: str, section: str, check: Callable[[Path], tuple[str, ...]]) -> Draft:
     """The line file with the tables of `recipe` as in `section`; a name that is not there yet is added at the end.
 
@@ -170,6 +176,13 @@ def _parsed(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the draft is no TOML: {error}; correct that place") from error
+
+
+def _says(text: str, document: dict[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text) == document
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
 
 
 def _without(document: dict[str, Any], recipe: str) -> dict[str, Any]:

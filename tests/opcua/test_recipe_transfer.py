@@ -274,8 +274,15 @@ def test_what_is_too_large_is_refused_before_it_is_read(desk: Desk, monkeypatch:
 
 
 def files_of(folder: Path, *bundles: str, views: tuple[str, ...] = ("",)) -> RecipeFiles:
-    source = RecipeSource("", {view: folder / name for view, name in zip(views, bundles, strict=True)})
+    source = RecipeSource("[recipe.tiles]\n", {view: folder / name for view, name in zip(views, bundles, strict=True)})
     return RecipeFiles("l1", {"tiles": source}, folder)
+
+
+def test_a_recipe_that_is_written_otherwise_is_not_sent_half(tmp_path: Path) -> None:
+    bundle = toy_bundle(tmp_path / "tiles")
+    files = RecipeFiles("l1", {"tiles": RecipeSource("", {"": tmp_path / "tiles"})}, tmp_path)
+    with pytest.raises(NotFound, match=r"no tables \[recipe\.tiles\] of their own: write the recipe so"):
+        files.pack("tiles", bundle.label, 1 << 20)
 
 
 def names_in(data: bytes) -> list[str]:

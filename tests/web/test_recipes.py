@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inspector.errors import InvalidRequest
 from inspector.settings import read_line_file
-from inspector.web.recipes import RecipeFile, make_draft, read_recipe_file, save_draft, sections
+from inspector.web.recipes import RecipeFile, make_draft, read_recipe_file, save_draft, sections, whole_sections
 
 FILE = """# head
 [line]
@@ -63,6 +63,20 @@ def test_each_recipe_has_its_tables_and_comments() -> None:
     assert found["tiles"].startswith("# tiles: of the north kiln\n[recipe.tiles]")
     assert found["tiles"].endswith("[recipe.tiles.check]\nmin_mean = 8.0\n")
     assert "# trailing, of tiles" in found["tiles"]
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        (FILE, ["tiles", "odd.name"]),
+        ('recipe = { tiles = { bundle = "b" } }\n', []),
+        ('[recipe]\ntiles.bundle = "b"\n[recipe.rims]\nbundle = "b"\n', ["rims"]),
+        ("recipe.tiles.deadline_ms = 5\n[recipe.tiles.check]\nmin_mean = 8.0\n", []),
+    ],
+    ids=["tables", "inline", "below another table", "in part"],
+)
+def test_only_recipes_that_their_lines_say_all_of_are_whole(text: str, whole: list[str]) -> None:
+    assert list(whole_sections(text)) == whole
 
 
 def test_saving_changes_the_recipe_alone_keeps_the_file_before_and_says_what_changed(
