@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import httpx
 import pytest
-from web_desk import PEOPLE, WebDesk
+from web_desk import PEOPLE, WebDesk, prepare, serving
 
 from inspector.access.identity import Role
 from inspector.web.accounts.user import ROLES, role_name
@@ -125,3 +128,21 @@ def test_nothing_of_a_page_comes_from_elsewhere(clients: dict[str, httpx.Client]
     for page in PAGES:
         text = clients["ada"].get(page.path).text
         assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//(?!127\.0\.0\.1)""", text), page.path
+
+
+def test_pages_that_cannot_read_the_database_say_so_and_the_connection_goes_on(tmp_path: Path) -> None:
+    """The session is still known, and what the page shows is not to be had."""
+    with serving(prepare(tmp_path)) as desk:
+        with closing(desk.client("erna")) as client:
+            database = tmp_path / "var" / "quality.db"
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("ALTER TABLE inspections RENAME TO gone")
+            for path in ("/reports", "/models", "/reports"):
+                answer = client.get(path)
+                assert answer.status_code in (500, 503)
+                assert "cannot be shown now" in answer.text
+                assert "The line goes on" in answer.text
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("ALTER TABLE gone RENAME TO inspections")
+            assert client.get("/reports").status_code == 200
+        assert "Traceback" not in (tmp_path / "web.log").read_text()
