@@ -358,6 +358,14 @@ def test_half_a_size_of_a_kernel_camera_is_refused(line_file: Path) -> None:
         load_line_file(line_file)
 
 
+def test_a_rate_of_a_kernel_camera_that_is_next_to_nothing_is_refused(line_file: Path) -> None:
+    camera = next(iter(load_line_file(line_file).file.station[0].by_view.values()))
+    table = f'[camera.{camera}]\nsource = "v4l2"\ndevice = "/dev/video0"\nrate_hz = 0.0001\n'
+    line_file.write_text(f"{line_file.read_text()}\n{table}")
+    with pytest.raises(ConfigError, match=r"at least 0\.01"):
+        load_line_file(line_file)
+
+
 def test_check_goes_on_where_a_share_cannot_be_looked_at(line_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     camera = next(iter(load_line_file(line_file).file.station[0].by_view.values()))
     share = 'source = "watched"\nfolder = "share/parts"\nmemory = "new.jsonl"'

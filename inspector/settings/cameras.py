@@ -111,7 +111,9 @@ class V4l2Table(MovingTable):
     controls: dict[str, int] = Field(default={}, max_length=64)
 
     @model_validator(mode="after")
-    def _size_is_whole(self) -> Self:
+    def _can_be_asked_for(self) -> Self:
+        if 0 < self.rate_hz < 0.01:
+            raise ValueError("rate_hz is 0, as the camera is set, or at least 0.01")
         if bool(self.width_px) != bool(self.height_px):
             raise ValueError("width_px and height_px go together: give both, or neither for the camera's own")
         return self

@@ -72,7 +72,7 @@ class KernelCamera:
 
     def _get_format(self, about: abi.Format) -> None:
         bytes_ = {"YUYV": 2, "UYVY": 2, "Y16": 2, "RGB3": 3, "BGR3": 3}.get(self.format, 1)
-        about.pixelformat = abi.code_of(self.format)
+        about.pixelformat = abi.code_of(self.format.removesuffix("-BE")) | (0x8000_0000 if "-BE" in self.format else 0)
         about.width, about.height = self.size
         about.bytesperline = self.row_bytes or self.size[0] * bytes_
         about.sizeimage = about.bytesperline * self.size[1]

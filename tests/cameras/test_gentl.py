@@ -258,10 +258,24 @@ def test_it_runs_on_and_at_the_rate_that_was_asked_for(producer: Path) -> None:
 def test_a_camera_that_runs_freely_and_gives_nothing_is_gone(producer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count(100.0, 0.5)
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
-    twin = Twin([None] * 20)
-    with pytest.raises(SourceError, match=r"runs freely and gave nothing for 2\.0 s"):
+    twin = Twin([None] * 40)
+    with pytest.raises(SourceError, match=r"runs freely and gave nothing for 10\.0 s"):
         played(twin, producer, 1)
-    assert len(twin.script) > 10
+    twin = Twin()
+    twin.script = [twin.buffer(1), *[None] * 40]
+    with pytest.raises(SourceError, match=r"runs freely and gave nothing for 2\.0 s"):
+        played(twin, producer, 2)
+
+
+def test_a_camera_whose_frames_are_all_incomplete_is_not_silent(
+    producer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count(100.0, 0.1)
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    found, source = played(Twin(["incomplete"] * 200), producer, 200)
+    assert all(isinstance(grab, Lost) and grab.count == 1 for grab in found)
+    (lost,) = source._absence.told(30.0)
+    assert lost.count < 10, "those were told"
 
 
 def test_a_trigger_is_set_and_its_rate_is_not_known(producer: Path) -> None:

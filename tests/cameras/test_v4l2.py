@@ -98,13 +98,14 @@ def test_grey_goes_on_as_it_is_with_its_rows_as_the_driver_pads_them(camera: Ker
     camera.formats, camera.format, camera.row_bytes = ("GREY",), "GREY", 12
     rows = np.full((4, 12), 99, np.uint8)
     rows[:, :8] = picture()
-    camera.coming.append(Shot(0, rows.tobytes()[:-4]))  # the last row without its padding
+    at = int(time.monotonic())
+    camera.coming.append(Shot(0, rows.tobytes()[:-4], seconds=at))  # the last row without its padding
     (taken,) = grabs_of(source_of(camera))
     assert isinstance(taken, Taken)
     assert (taken.frame.pixel_format, taken.frame.stride_bytes) == (PixelFormat.MONO8, 12)
     assert np.array_equal(decode(taken.frame, LIMITS).pixels, picture())
     assert taken.origin == "frame 0"
-    assert taken.exposed_s == 1.0
+    assert taken.exposed_s == at
 
 
 @pytest.mark.parametrize(("fourcc", "first"), [("YUYV", 0), ("UYVY", 1)])
@@ -231,7 +232,10 @@ def test_a_format_that_is_not_taken_names_those_that_are(camera: KernelCamera) -
     camera.formats, camera.format = ("H264", "MJPG"), "H264"
     with pytest.raises(SourceError, match="gives H264, which is not taken: set input_format to one of MJPG"):
         source_of(camera).open()
-    camera.formats = ("H264",)
+    camera.format = "Y16-BE"
+    with pytest.raises(SourceError, match="gives Y16-BE, which is not taken"):
+        source_of(camera).open()
+    camera.formats, camera.format = ("H264",), "H264"
     with pytest.raises(SourceError, match="no other of its formats is either"):
         source_of(camera).open()
 
@@ -326,6 +330,59 @@ def test_a_pulled_plug_is_an_error_and_what_passed_meanwhile_counts_by_its_rate(
     source.close()
 
 
+def test_of_a_camera_that_opens_and_gives_nothing_each_second_counts_once(
+    camera: KernelCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    source = source_of(camera)
+    lost = 0
+    for number in range(4):
+        if number in (0, 3):
+            camera.coming.append(Shot(0, bytes(64)))
+        camera.coming.append(fault(errno.EIO))
+        source.open()
+        told, _ = broken_off(source)
+        lost += sum(grab.count for grab in told if isinstance(grab, Lost))
+        now[0] += 4.0
+    assert lost == 3 * 4 * 25, "what passed between the first frame and the last one"
+
+
+def test_of_a_camera_without_a_rate_one_absence_is_one_part(camera: KernelCamera) -> None:
+    camera.rates, camera.rate = False, (0, 0)
+    source = source_of(camera)
+    told: list[Grab] = []
+    for number in range(4):
+        if number in (0, 3):
+            camera.coming.append(Shot(0, bytes(64)))
+        camera.coming.append(fault(errno.EIO))
+        source.open()
+        told += broken_off(source)[0]
+    assert [type(grab) for grab in told] == [Taken, Lost, Taken]
+
+
+def test_a_driver_that_counts_nothing_says_so_once(camera: KernelCamera, caplog: pytest.LogCaptureFixture) -> None:
+    camera.coming += [Shot(0, bytes(64), seconds=second) for second in range(1, 6)]
+    assert all(isinstance(grab, Taken) for grab in grabs_of(source_of(camera)))
+    assert caplog.text.count("its counter stands still") == 1
+
+
+def test_a_time_that_cannot_be_is_not_believed(camera: KernelCamera) -> None:
+    for seconds in (-5, 0, int(time.monotonic()) + 100):
+        camera.coming.append(Shot(0, bytes(64), seconds=seconds))
+        (taken,) = grabs_of(source_of(camera))
+        assert isinstance(taken, Taken)
+        assert taken.exposed_s is not None
+        assert abs(taken.exposed_s - time.monotonic()) < 60
+
+
+def test_the_controls_of_another_programs_camera_are_left_alone(camera: KernelCamera) -> None:
+    camera.refuses[abi.REQBUFS] = errno.EBUSY
+    with pytest.raises(SourceError, match="another program reads it"):
+        source_of(camera, controls={"exposure_time_absolute": 250}).open()
+    assert abi.S_CTRL not in camera.calls
+
+
 def clock(step_s: float) -> Callable[[], float]:
     """A clock that goes on by `step_s` whenever it is looked at."""
     times: Iterator[float] = (100 + step_s * number for number in range(10**6))
@@ -340,8 +397,13 @@ def test_a_camera_that_runs_freely_and_gives_nothing_is_gone(
     source.open()
     told, says = broken_off(source)
     assert told == []
-    assert "runs freely and gave nothing for 2.0 s" in says
+    assert "runs freely and gave nothing for 10.0 s" in says, "it may have to set itself before the first"
     assert not is_held(camera.path)
+    camera.coming.append(Shot(0, bytes(64)))
+    source.open()
+    told, says = broken_off(source)
+    assert isinstance(told[-1], Taken)
+    assert "runs freely and gave nothing for 2.0 s" in says
 
 
 def test_a_triggered_camera_may_be_silent(camera: KernelCamera, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from inspector.cameras.sources.genicam_setup import (
     set_up,
     told,
 )
-from inspector.cameras.sources.passing import missed_while_away, silent_after_s
+from inspector.cameras.sources.passing import Absence, silent_after_s
 from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame, PixelFormat
@@ -59,7 +59,7 @@ class GenicamSource:
         self._set: dict[str, str] = {}
         self._rate_hz: float | None = None
         self._shape: tuple[int, int, int] = (0, 0, 0)
-        self._away_since_s: float | None = None
+        self._absence = Absence()
         self._heard_s = self._latched_s = 0.0
         self._odd = self._unnumbered = 0
         self._missing_packets = self._ignored_packets = self._ignored_looks = self._underruns = 0
@@ -129,7 +129,7 @@ class GenicamSource:
     def grabs(self) -> Iterator[Grab | None]:
         """Frames and losses in the order of the camera's numbers. Raises SourceError when the camera is gone or was changed."""
         library = aravis()
-        yield from missed_while_away(self._away_since_s, self._rate_hz)
+        yield from self._absence.told(self._rate_hz)
         wait_us = int(LOOK_S * 1e6)
         while True:
             if self._gone.is_set():
@@ -142,7 +142,8 @@ class GenicamSource:
                 yield None
                 self._check_silence()
             else:
-                self._heard_s = self._away_since_s = time.monotonic()
+                self._heard_s = time.monotonic()
+                self._absence.end()
                 # What the driver left out were late packets of frames given up, and no numbers of before.
                 self._ignored_looks = 0
                 yield from self._take(library, buffer)

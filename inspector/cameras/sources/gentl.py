@@ -23,7 +23,7 @@ from typing import Any
 from inspector.cameras.sources.clocks import CameraClock, time_of_day
 from inspector.cameras.sources.counting import FIRST_OF_GIGE, FIRST_OF_USB3, FrameCounter
 from inspector.cameras.sources.genicam_setup import buffers_for, house_format, is_near
-from inspector.cameras.sources.passing import missed_while_away, silent_after_s
+from inspector.cameras.sources.passing import Absence, silent_after_s
 from inspector.cameras.sources.source import LOOK_S, Found, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame
@@ -95,9 +95,9 @@ class _Producers:
         self._loaded: dict[tuple[Callable[[], Any], Path], _Loaded] = {}
 
     def camera(self, make: Callable[[], Any], producer: Path, device: str) -> tuple[Any, Any]:
-        """Reader of the producer, and the camera. Errors are the library's; give both back by `free`."""
+        """Reader of the producer, by its resolved path, and the camera. Errors are the library's; give both back by `free`."""
         with self._lock:
-            loaded = self._loaded.get((make, producer.resolve()))
+            loaded = self._loaded.get((make, producer))
             if loaded is None:
                 reader = make()
                 try:
@@ -108,7 +108,7 @@ class _Producers:
                     reader.reset()
                     raise
                 interfaces = {id(info.parent): info.parent for info in reader.device_info_list}
-                loaded = self._loaded[make, producer.resolve()] = _Loaded(reader, list(interfaces.values()))
+                loaded = self._loaded[make, producer] = _Loaded(reader, list(interfaces.values()))
             else:
                 _look_again(loaded)
                 camera = loaded.reader.create({"id_": device})
@@ -118,10 +118,10 @@ class _Producers:
     def free(self, make: Callable[[], Any], producer: Path) -> None:
         """One camera fewer; with the last one goes the producer."""
         with self._lock:
-            loaded = self._loaded[make, producer.resolve()]
+            loaded = self._loaded[make, producer]
             loaded.cameras -= 1
             if not loaded.cameras:
-                del self._loaded[make, producer.resolve()]
+                del self._loaded[make, producer]
                 loaded.reader.reset()
 
 
@@ -159,6 +159,7 @@ class GentlSource:
     def __init__(self, make: Callable[[], Any] = harvester, **options: Any) -> None:
         self._make = make
         self._options = GentlOptions(**options)
+        self._producer = self._options.producer
         self._counter = FrameCounter()
         self._clock = CameraClock()
         self._harvester: Any = None
@@ -166,7 +167,7 @@ class GentlSource:
         self._set: dict[str, str] = {}
         self._rate_hz: float | None = None
         self._shape: tuple[int, int, str] = (0, 0, "")
-        self._away_since_s: float | None = None
+        self._absence = Absence()
         self._discarded: list[None] = []
 
     @property
@@ -186,7 +187,8 @@ class GentlSource:
             raise SourceError(f"{options.producer} is not there: name the .cti file that the camera's vendor installs")
         step = "look at `inspector camera list`; another program may have it"
         with told(f"camera {options.device} cannot be opened by {options.producer}", step):
-            self._harvester, self._camera = _producers.camera(self._make, options.producer, options.device)
+            self._producer = options.producer.resolve()
+            self._harvester, self._camera = _producers.camera(self._make, self._producer, options.device)
         nodes = self._camera.remote_device.node_map
         self._set = _set_up(nodes, options)
         with told(f"camera {options.device} cannot be started", step):
@@ -208,8 +210,8 @@ class GentlSource:
         """Frames and losses in the order of the camera's numbers. Raises SourceError when the camera is gone."""
         from genicam.gentl import TimeoutException
 
-        yield from missed_while_away(self._away_since_s, self._rate_hz)
-        limit_s, heard_s = silent_after_s(self._rate_hz), time.monotonic()
+        yield from self._absence.told(self._rate_hz)
+        limit_s, heard_s = silent_after_s(self._rate_hz, has_begun=False), time.monotonic()
         told_apart = 0
         while True:
             buffer = None
@@ -219,6 +221,8 @@ class GentlSource:
             while self._discarded:
                 self._discarded.pop()
                 told_apart += 1
+                limit_s, heard_s = silent_after_s(self._rate_hz), time.monotonic()
+                self._absence.end()
                 yield Lost("the frame is incomplete: the producer threw it away")
             if buffer is None:
                 yield None
@@ -228,7 +232,8 @@ class GentlSource:
                         "and cable"
                     )
                 continue
-            heard_s = self._away_since_s = time.monotonic()
+            limit_s, heard_s = silent_after_s(self._rate_hz), time.monotonic()
+            self._absence.end()
             # The memory is the producer's again when this is left.
             with told("a frame cannot be read", "look at the producer's own log"):
                 number, taken_ns, grab = self._read(buffer)
@@ -285,7 +290,7 @@ class GentlSource:
         self._harvester = None
         if camera is None:
             return
-        for free in (camera.stop, camera.destroy, partial(_producers.free, self._make, self._options.producer)):
+        for free in (camera.stop, camera.destroy, partial(_producers.free, self._make, self._producer)):
             try:
                 with told(f"camera {self._options.device} cannot be freed", "it is opened anew all the same"):
                     free()
@@ -340,7 +345,7 @@ def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
     for name, value in options.features.items():
         seen[name] = _write(nodes, name, name, value)
     # Some have it so for ever, and do not let it be written.
-    if hasattr(nodes, "AcquisitionMode") and str(nodes.AcquisitionMode.value) != "Continuous":
+    if not _is_now(nodes, "AcquisitionMode", "Continuous"):
         _write(nodes, "the acquisition mode", "AcquisitionMode", "Continuous")
     if options.pixel_format:
         seen["pixel_format"] = _write(nodes, "pixel_format", "PixelFormat", options.pixel_format)
@@ -357,14 +362,7 @@ def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
         ):
             if value or hasattr(nodes, name):  # a camera that cannot move its region starts at 0
                 seen[name] = _write(nodes, "region", name, value)
-    if (
-        options.rate_hz is not None
-        and getattr(getattr(nodes, "AcquisitionFrameRateEnable", None), "value", True) is not True
-    ):
-        _write(nodes, "rate_hz", "AcquisitionFrameRateEnable", True)
-    for key, name in (("exposure_us", "ExposureTime"), ("gain", "Gain"), ("rate_hz", "AcquisitionFrameRate")):
-        if getattr(options, key) is not None:
-            seen[key] = _write(nodes, key, name, getattr(options, key))
+    # The trigger first: beside another one some let no rate be written.
     if hasattr(nodes, "TriggerMode"):
         _write(nodes, "trigger_source", "TriggerSelector", "FrameStart")
         if options.trigger_source:
@@ -377,7 +375,18 @@ def _set_up(nodes: Any, options: GentlOptions) -> dict[str, str]:
         seen["trigger"] = options.trigger_source or "none, it runs freely"
     elif options.trigger_source:
         raise SourceError(f'trigger_source = "{options.trigger_source}": the camera has no trigger')
+    if options.rate_hz is not None and not _is_now(nodes, "AcquisitionFrameRateEnable", True):
+        _write(nodes, "rate_hz", "AcquisitionFrameRateEnable", True)
+    for key, name in (("exposure_us", "ExposureTime"), ("gain", "Gain"), ("rate_hz", "AcquisitionFrameRate")):
+        if getattr(options, key) is not None:
+            seen[key] = _write(nodes, key, name, getattr(options, key))
     return seen
+
+
+def _is_now(nodes: Any, name: str, value: object) -> bool:
+    """Whether a feature has that value, or is not there to be set."""
+    with told(f"{name} cannot be read", "look at the producer's own log"):
+        return not hasattr(nodes, name) or getattr(nodes, name).value == value
 
 
 def _write(nodes: Any, key: str, name: str, value: bool | int | float | str) -> str:

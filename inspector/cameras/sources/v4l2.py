@@ -18,7 +18,7 @@ import numpy as np
 
 from inspector.cameras.sources.clocks import time_of_day
 from inspector.cameras.sources.counting import FrameCounter
-from inspector.cameras.sources.passing import missed_while_away, one_of, silent_after_s
+from inspector.cameras.sources.passing import Absence, one_of, silent_after_s
 from inspector.cameras.sources.source import LOOK_S, Found, Grab, Lost, Taken
 from inspector.cameras.sources.v4l2_device import Filled, Mode, V4l2Device
 from inspector.errors import SourceError
@@ -45,6 +45,8 @@ _PAIRS = {"YUYV": (0, cv2.COLOR_YUV2RGB_YUY2), "UYVY": (1, cv2.COLOR_YUV2RGB_UYV
 _COMPRESSED = ("MJPG", "JPEG")
 TAKEN = (*_AS_IS, *_PAIRS, *_COMPRESSED)
 # The driver holds what comes in so long, while the program is at something else.
+# A driver's time of a frame that is longer ago is none.
+_OLDEST_NS = 10_000_000_000
 _BUFFERED_S, _FEWEST_BUFFERS, _MOST_BUFFERS = 0.3, 6, 32
 
 
@@ -79,7 +81,8 @@ class V4l2Source:
         self._counter = FrameCounter()
         self._mode = Mode("", 0, 0, 0, 0)
         self._about = ""
-        self._away_since_s: float | None = None
+        self._absence = Absence()
+        self._said = ""
 
     @property
     def rate_hz(self) -> float | None:
@@ -105,9 +108,11 @@ class V4l2Source:
                     else "no other of its formats is either"
                 )
                 raise SourceError(f"{device.path} gives {mode.fourcc}, which is not taken: {step}")
+            wanted = math.ceil((mode.rate_hz or 0.0) * _BUFFERED_S)
+            device.reserve(max(_FEWEST_BUFFERS, min(_MOST_BUFFERS, wanted)))
+            # Not before it is ours: another program's camera is not to be changed.
             controls = [f"{name} {device.set_control(name, value)}" for name, value in self._controls.items()]
-            rate = math.ceil((self._mode.rate_hz or 0.0) * _BUFFERED_S)
-            device.start(max(_FEWEST_BUFFERS, min(_MOST_BUFFERS, rate)))
+            device.start()
         except SourceError:
             device.close()
             raise
@@ -116,18 +121,19 @@ class V4l2Source:
         self._about = ", ".join([f"{device.model}: {mode.fourcc} of {size}{rate_text}", *controls])
         # From which number it counts is its driver's own matter.
         self._counter.restart(None)
+        self._said = ""
 
     def close(self) -> None:
         self._device.close()
 
     def grabs(self) -> Iterator[Grab | None]:
         """Frames and losses in the order of the driver's numbers. Raises SourceError when the camera is gone, or silent."""
-        yield from missed_while_away(self._away_since_s, self.rate_hz)
+        yield from self._absence.told(self.rate_hz)
         yield from one_of(self._every, self._frames())
 
     def _frames(self) -> Iterator[Grab | None]:
-        limit_s = None if self._is_triggered else silent_after_s(self._mode.rate_hz)
-        heard_s = time.monotonic()
+        rate_hz = None if self._is_triggered else self._mode.rate_hz
+        limit_s, heard_s = silent_after_s(rate_hz, has_begun=False), time.monotonic()
         while True:
             filled = self._device.next(LOOK_S)
             now_s = time.monotonic()
@@ -139,9 +145,12 @@ class V4l2Source:
                         "cable; triggered = true if it waits for a trigger"
                     )
                 continue
-            heard_s = self._away_since_s = now_s
+            limit_s, heard_s = silent_after_s(rate_hz), now_s
+            self._absence.end()
             step = self._counter.step(filled.number, filled.taken_ns or 0)
-            if step.odd:
+            # Some drivers count nothing, and would say so for each frame.
+            if step.odd and step.odd != self._said:
+                self._said = step.odd
                 log.error("camera %s: %s; parts are counted on from here", self._device.path, step.odd)
             if step.lost:
                 yield Lost(step.why or step.odd, step.lost, f"frame {filled.number}")
@@ -155,7 +164,8 @@ class V4l2Source:
         if not filled.data:
             return Lost("the frame is empty", 1, origin)
         now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
-        at_ns = min(now_ns, filled.taken_ns if filled.taken_ns is not None else now_ns)
+        taken_ns = filled.taken_ns
+        at_ns = taken_ns if taken_ns is not None and now_ns - _OLDEST_NS < taken_ns <= now_ns else now_ns
         at = time_of_day(at_ns, now_ns, wall_ns)
         if mode.fourcc in _COMPRESSED:
             frame = Frame(0, PixelFormat.JPEG, 0, 0, 0, filled.data, capture_time=at)

@@ -1,6 +1,6 @@
 """A capture device of the Linux kernel by V4L2's own calls: set, read back, filled buffers with their number and time.
 
-    open ─▶ S_FMT, S_PARM, S_CTRL, each read back ─▶ REQBUFS, mmap ─▶ STREAMON ─▶ poll, DQBUF ─▶ a copy ─▶ QBUF
+    open ─▶ S_FMT, S_PARM, read back ─▶ REQBUFS, mmap ─▶ S_CTRL, read back ─▶ STREAMON ─▶ poll, DQBUF ─▶ a copy ─▶ QBUF
     close: STREAMOFF ─▶ unmap ─▶ REQBUFS 0 ─▶ close, after a failure too: else the device would stay busy
 
 Layouts and numbers are those of the kernel's ABI (linux/videodev2.h, 64-bit), which it keeps. Devices with several planes for
@@ -33,6 +33,7 @@ _CAPTURES, _CAPTURES_PLANES, _STREAMS, _HAS_OWN, _HAS_RATE = 0x1, 0x1000, 0x0400
 _DISABLED, _READ_ONLY, _WRITE_ONLY, _NEXT = 0x1, 0x4, 0x40, 0x8000_0000
 # V4L2_BUF_FLAG_: ERROR, TIMESTAMP_MASK, TIMESTAMP_MONOTONIC
 _DAMAGED, _CLOCKS, _MONOTONIC = 0x40, 0xE000, 0x2000
+_BIG_ENDIAN = 0x8000_0000
 _RATE_NEAR = 0.01
 _NOT_HERE = "is the camera plugged in, and the device right? `inspector camera list` shows those that are here"
 _STEPS: dict[int | None, str] = {
@@ -264,8 +265,8 @@ class V4l2Device:
                     yield one
                 one = ControlQuery(id=one.id | _NEXT)
 
-    def start(self, buffers: int) -> None:
-        """Give it `buffers` to fill, as far as it takes so many, and start it."""
+    def reserve(self, buffers: int) -> None:
+        """Have it for this program alone, with `buffers` to fill, as far as it takes so many."""
         asked = RequestBuffers(buffers, _CAPTURE, _MMAP)
         self._call(REQBUFS, asked, "gives no buffers")
         if not asked.count:
@@ -281,6 +282,9 @@ class V4l2Device:
                     f"{self.path}: its buffers cannot be mapped ({error}): start its driver anew"
                 ) from error
             self._call(QBUF, buffer, "takes no buffers")
+
+    def start(self) -> None:
+        """Let it fill the buffers."""
         self._call(STREAMON, ctypes.c_int(_CAPTURE), "does not start")
         self._is_on = True
 
@@ -304,7 +308,7 @@ class V4l2Device:
         data = self._maps[buffer.index][: buffer.bytesused]
         taken_ns = None
         if buffer.flags & _CLOCKS == _MONOTONIC:
-            taken_ns = buffer.seconds * 1_000_000_000 + buffer.microseconds * 1000 or None
+            taken_ns = buffer.seconds * 1_000_000_000 + buffer.microseconds * 1000
         filled = Filled(buffer.sequence, taken_ns, bool(buffer.flags & _DAMAGED), data)
         self._call(QBUF, buffer, "takes no buffer back")
         return filled
@@ -342,9 +346,10 @@ class V4l2Device:
 
 
 def name_of(code: int) -> str:
-    """Four letters of a format's number; not-letters as a question mark, spaces at the end left out."""
-    letters = (code & 0x7FFF_FFFF).to_bytes(4, "little")
-    return "".join(chr(one) if 32 <= one < 127 else "?" for one in letters).rstrip()
+    """Four letters of a format's number; not-letters as a question mark, spaces at the end left out, "-BE" for big-endian."""
+    letters = (code & ~_BIG_ENDIAN).to_bytes(4, "little")
+    name = "".join(chr(one) if 32 <= one < 127 else "?" for one in letters).rstrip()
+    return f"{name}-BE" if code & _BIG_ENDIAN else name
 
 
 def code_of(name: str) -> int:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
-from inspector.cameras.sources.passing import missed_while_away, one_of
+from inspector.cameras.sources.passing import Absence, one_of
 from inspector.cameras.sources.source import LOOK_S, Grab, Lost, Taken
 from inspector.errors import SourceError
 from inspector.part import Frame, PixelFormat
@@ -63,7 +63,7 @@ class VideoSource:
         self._about = ""
         self._shown = 0
         self._is_steady = False
-        self._away_since_s: float | None = None
+        self._absence = Absence()
         self.waits = not address.live
 
     @property
@@ -109,10 +109,10 @@ class VideoSource:
         if not self._address.live:
             yield from self._of_file()
             return
-        yield from missed_while_away(self._away_since_s, self.rate_hz if self._is_steady else None)
+        yield from self._absence.told(self.rate_hz if self._is_steady else None)
         for part in self._live():
             if part is not None:
-                self._away_since_s = time.monotonic()
+                self._absence.end()
             yield part
 
     def _of_file(self) -> Iterator[Grab]:
