@@ -31,6 +31,7 @@ from inspector.imaging.normalise import normalise
 from inspector.inference.batching import Batcher, Device
 from inspector.inference.bundle import Bundle, open_bundle
 from inspector.inference.choice import AUTO, choose_engine
+from inspector.inference.cores import own_cores
 from inspector.inference.engine import Engine
 from inspector.inference.queued import QueuedEngine
 from inspector.inference.remote import RemoteEngine
@@ -284,7 +285,9 @@ def queue_model(engine: Engine, inference: InferenceTable, waiting: int, devices
     name = _device_of(engine)
     if name not in devices:
         # Where a run has several threads, the library's own would not give way with the one that waits for them.
-        devices[name] = Device(inference.workers, gives_way=inference.workers > 1 and inference.threads == 1)
+        alone = inference.workers > 1 and inference.threads == 1
+        homes = own_cores(inference.workers) if alone else ()
+        devices[name] = Device(inference.workers, gives_way=alone, homes=homes)
     judge_until = None if engine.tiles is None else engine.judge_until
     return Batcher(engine, inference.max_batch, waiting, judge_until=judge_until, device=devices[name])
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -268,9 +268,10 @@ class Device:
 
     A batch is not stopped once it runs (but see `Batcher`, pictures that are judged by tiles): a recipe's budget must cover
     the longest run of any model beside its own. With `gives_way` its workers let the process's other threads go first.
+    `homes` are the hardware threads that each of them stays on; none of them has one if it is empty.
     """
 
-    def __init__(self, workers: int = 1, *, gives_way: bool = False) -> None:
+    def __init__(self, workers: int = 1, *, gives_way: bool = False, homes: Sequence[Collection[int]] = ()) -> None:
         if workers < 1:
             raise ValueError(f"got {workers} workers, expected at least 1")
         self._gives_way = gives_way
@@ -279,7 +280,7 @@ class Device:
         self._closing = False
         self._workers = [_Worker() for _ in range(workers)]
         for number, worker in enumerate(self._workers):
-            arguments, name = (worker,), f"inference-{number}"
+            arguments, name = (worker, homes[number] if homes else ()), f"inference-{number}"
             worker.thread = threading.Thread(target=self._work, args=arguments, name=name, daemon=True)
             worker.thread.start()
 
@@ -303,9 +304,12 @@ class Device:
             for worker in self._workers:
                 worker.thread.join()
 
-    def _work(self, worker: _Worker) -> None:
+    def _work(self, worker: _Worker, home: Collection[int]) -> None:
         if self._gives_way:
             _let_others_first()
+        if home and hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(OSError):  # a core that was taken away meanwhile
+                os.sched_setaffinity(0, home)
         others = [one for one in self._workers if one is not worker]
         while True:
             with self.changed:

@@ -15,12 +15,7 @@ def usable_cores(cpus: Path = _CPUS, quota: Path = _QUOTA) -> int:
     Two hardware threads of one core share its vector units, so a second one adds no speed to a convolution. ONNX
     Runtime counts cores itself but sees neither affinity nor quota, and then pins its threads to cores it may not use.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    try:
-        cores = {_core(cpus / f"cpu{index}" / "topology") for index in allowed}
-    except (OSError, ValueError):  # no sysfs here, as on macOS: hardware threads are the best there is
-        return max(1, min(len(allowed), _quota_cores(quota)))
-    return max(1, min(len(cores), _quota_cores(quota)))
+    return max(1, min(len(_cores(cpus)), _quota_cores(quota)))
 
 
 def share_cores(cameras: int, workers: int = 0, threads: int = 0, cores: int = 0) -> tuple[int, int]:
@@ -32,6 +27,30 @@ def share_cores(cameras: int, workers: int = 0, threads: int = 0, cores: int = 0
     cores = cores or usable_cores()
     workers = workers or max(1, min(cameras, cores // max(1, threads)))
     return workers, threads or max(1, cores // workers)
+
+
+def own_cores(workers: int, cpus: Path = _CPUS, quota: Path = _QUOTA) -> list[frozenset[int]]:
+    """The hardware threads of a core for each of the workers that have all cores between them; of fewer or more, nothing.
+
+    Without cores of their own two workers may wait for each other on one, while the other has something that gives way to the
+    line: Linux evens that out after some milliseconds, and thinks of no niceness when it places a thread (DECISIONS.md).
+    """
+    cores = _cores(cpus)
+    if workers < 2 or len(cores) != workers or _quota_cores(quota) < workers:
+        return []
+    return [frozenset(core) for _, core in sorted(cores.items())]
+
+
+def _cores(cpus: Path) -> dict[tuple[int, int], set[int]]:
+    """The hardware threads that this process may run on, by core."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores: dict[tuple[int, int], set[int]] = {}
+    try:
+        for index in allowed:
+            cores.setdefault(_core(cpus / f"cpu{index}" / "topology"), set()).add(index)
+    except (OSError, ValueError):  # no sysfs here, as on macOS: hardware threads are the best there is
+        return {(0, index): {index} for index in allowed}
+    return cores
 
 
 def _core(topology: Path) -> tuple[int, int]:

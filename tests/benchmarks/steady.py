@@ -2,7 +2,8 @@
 
 First alone, then while ten people use the desk, a model is trained at low priority and PostgreSQL is restarted, and
 while the stations change their recipe every second. The PLC is a process that polls both stations every few milliseconds,
-so that its own interval is part of every time.
+so that its own interval is part of every time. Cameras and PLCs stand for other machines, and do not wait for the processor.
+Beside others the programs share it by niceness alone, and as the units of deploy/systemd let them.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from inspector.sim.demo.outputs import count_lines, read_plc
 from inspector.sim.demo.processes import free_ports
 from tests.benchmarks.line import Camera, Service, service
 from tests.benchmarks.load import Outcome, Stream, capacity, offer
-from tests.benchmarks.machine import Stalls
+from tests.benchmarks.machine import Stalls, as_another_machine
 from tests.benchmarks.model import BenchModel
 from tests.benchmarks.rows import Row, below, percentile
 from tests.benchmarks.web_data import add_users
 from tests.benchmarks.web_desk import desk, users
+from tests.benchmarks.weights import Names, weighed
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers import each other by plain names
 
@@ -45,6 +47,13 @@ from postgres import PostgresServer, postgres_server
 CAMERAS, SHARE, POLL_MS = 2, 0.70, 4
 # The budget is so many medians, and p99.9 may be so many.
 BUDGET, TAIL = 5, 3
+# What the command lines of the programs say, and the units that have them.
+_WEIGHED = {
+    "inspector serve": "inspector@.service",
+    "inspector web": "inspector-web@.service",
+    "be_quiet": "inspector-worker@.service",
+    "postgres": "",
+}
 _AS_A_WORKER = "from inspector.quiet import be_quiet; be_quiet(); from training.cli import main; main()"
 ALONE_S, DISTURBED_S, CHANGING_S = 600.0, 180.0, 60.0
 
@@ -81,10 +90,12 @@ def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
     yield Row(f"{name}: budget, five medians", budget_ms, "ms", samples=len(pilot.registers_ms))
     with service(folder / "alone", model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms) as line:
         yield from _rows(f"{name}, alone", _run(line, rate_hz, ALONE_S * shorter))
-    yield from _rows(
-        f"{name}, desk used, a model trained, database restarted",
-        _beside_others(model, folder, rate_hz, budget_ms, shorter),
-    )
+    beside = f"{name}, desk used, a model trained, database restarted"
+    run, _ = _beside_others(model, folder / "plain", rate_hz, budget_ms, shorter, {})
+    yield from _rows(f"{beside}, from a terminal", run)
+    run, is_weighed = _beside_others(model, folder / "units", rate_hz, budget_ms, shorter, _WEIGHED)
+    how = "weighed as the units are" if is_weighed else "as the units, but this machine lets nobody weigh programs"
+    yield from _rows(f"{beside}, {how}", run)
     with service(folder / "changing", model.bundle.path, cameras=CAMERAS, deadline_ms=budget_ms) as line:
         with _changing_recipes(line) as changes:
             run = _run(line, rate_hz, CHANGING_S * shorter)
@@ -109,6 +120,11 @@ def _rows(name: str, run: Run) -> Iterator[Row]:
 
 def _run(line: Service, rate_hz: float, seconds: float) -> Run:
     """Offer so many parts a second to a fresh pair of streams, watched by a PLC for each station."""
+    with as_another_machine():
+        return _offered(line, rate_hz, seconds)
+
+
+def _offered(line: Service, rate_hz: float, seconds: float) -> Run:
     streams = [Stream(Camera(line.target, f"cam{number}"), number) for number in range(1, CAMERAS + 1)]
     results = [line.folder / f"plc{number}.jsonl" for number in range(1, CAMERAS + 1)]
     with ExitStack() as stack:
@@ -154,8 +170,14 @@ def _plc(port: int, unit: int, results: Path) -> Iterator[None]:
         process.wait()
 
 
-def _beside_others(model: BenchModel, folder: Path, rate_hz: float, budget_ms: int, shorter: float) -> Run:
-    """Ten people at the desk, a fit at the lowest priority after another, and a crash of PostgreSQL every 30 s."""
+def _beside_others(
+    model: BenchModel, folder: Path, rate_hz: float, budget_ms: int, shorter: float, units: Names
+) -> tuple[Run, bool]:
+    """Ten people at the desk, a fit at the lowest priority after another, and a crash of PostgreSQL every 30 s.
+
+    Says too whether the programs were weighed as their `units`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
     extra = f'[web]\nlisten = "127.0.0.1:{port}"\n'
     where = folder / "disturbed"
@@ -169,13 +191,15 @@ def _beside_others(model: BenchModel, folder: Path, rate_hz: float, budget_ms: i
                 ) as line,
                 desk(where, port) as address,
                 users(address) as browse,
+                weighed(units) as is_weighed,
             ):
                 runs: list[Run] = []
                 with disturbed(folder, server):
                     browse(lambda: runs.append(_run(line, rate_hz, DISTURBED_S * shorter)))
+                were_weighed = is_weighed()
     except pytest.skip.Exception as missing:
         raise RuntimeError(f"cannot be measured here: {missing}") from None
-    return runs[0]
+    return runs[0], were_weighed
 
 
 def _add_people(database: str) -> None:

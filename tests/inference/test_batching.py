@@ -445,6 +445,33 @@ class Prioritised:
         return [Scores(0.0)] * len(batch)
 
 
+class Placed:
+    """An engine that notes on which hardware threads it may run."""
+
+    def __init__(self) -> None:
+        self.cores: set[frozenset[int]] = set()
+
+    def infer(self, batch: NDArray[np.uint8]) -> list[Scores]:
+        self.cores.add(frozenset(os.sched_getaffinity(0)))
+        return [Scores(0.0)] * len(batch)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be kept on a core here")
+def test_workers_stay_where_they_are_told_and_nobody_else_does() -> None:
+    mine = os.sched_getaffinity(0)
+    core = {min(mine)}
+    for homes, expected in (([core, core], core), ([{10**4}, {10**4}], mine), ([], mine)):
+        engine, scored = Placed(), threading.Event()
+        device = Device(2, homes=homes)
+        batcher = Batcher(engine, 1, 4, device=device)
+        batcher.submit(np.zeros((2, 2, 1), np.uint8), lambda _, done=scored: done.set(), lambda: False)
+        assert scored.wait(10)
+        batcher.close()
+        device.close()
+        assert engine.cores == {frozenset(expected)}
+    assert os.sched_getaffinity(0) == mine
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
 @pytest.mark.parametrize("gives_way", [True, False])
 def test_workers_that_leave_no_core_free_let_others_go_first(gives_way: bool) -> None:

@@ -16,7 +16,7 @@ from toys import toy_bundle, toy_golden, toy_manifest, toy_model, toy_prepare
 
 from inspector.errors import BundleError, BundleTampered, EngineError, FrameError, GoldenMismatch
 from inspector.inference.bundle import MODEL_FILE, Bundle, InputSpec, write_bundle
-from inspector.inference.cores import share_cores, usable_cores
+from inspector.inference.cores import own_cores, share_cores, usable_cores
 from inspector.inference.engine import Engine, Model, available_providers, self_test
 from inspector.part import Reason, Scores, Verdict
 
@@ -301,6 +301,30 @@ def test_usable_cores(
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota + "\n")
     assert usable_cores(tmp_path, tmp_path / "cpu.max") == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "quota", "expected"),
+    [
+        pytest.param(2, None, [{0, 2}, {1, 3}], id="a core each, with its hardware threads"),
+        pytest.param(2, "max 100000", [{0, 2}, {1, 3}], id="no quota"),
+        pytest.param(1, None, [], id="fewer than cores: they go where there is room"),
+        pytest.param(3, None, [], id="more than cores"),
+        pytest.param(2, "150000 100000", [], id="a quota is of no core"),
+    ],
+)
+def test_workers_that_have_all_cores_between_them_have_one_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, quota: str | None, expected: list[set[int]]
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    for index in range(4):
+        topology = tmp_path / f"cpu{index}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "physical_package_id").write_text("0\n")
+        (topology / "core_id").write_text(f"{index % 2}\n")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert own_cores(workers, tmp_path, tmp_path / "cpu.max") == expected
 
 
 @pytest.mark.parametrize(
