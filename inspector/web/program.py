@@ -88,8 +88,14 @@ class WebOptions:
 @contextmanager
 def open_desk(options: WebOptions) -> Iterator[Desk]:
     """Everything that pages work with, while the context lasts. Raises InspectorError."""
-    options.data_dir.mkdir(parents=True, exist_ok=True)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    for key, folder in (("[line] data_dir", options.data_dir), ("[web] folder", options.folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{key}: {folder} cannot be made ({error.strerror}): name a folder that this program's user may write, as "
+                "/var/lib/inspector/LINE/web"
+            ) from error
     store = Store(options.database_url)
     audit_log = AuditLog(options.data_dir / AUDIT_FILE)
     live = LiveLine(options.line, options.stations)

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from camera_line import PATIENCE_S, entries, is_said, line_file, process, recorded
 from rpc_line import wait_for
-from test_gige_line import PATIENCE_S, entries, is_said, process, recorded
-from toys import toy_bundle
 
 from inspector.cameras.sources.gentl import GentlSource, discover
 from inspector.cameras.sources.source import Grab, Taken
 from inspector.errors import SourceError
 from inspector.part import PixelFormat
-from inspector.sim.demo.processes import free_ports
 
 genicam = pytest.importorskip("genicam", reason='the extra "gentl" is not installed')
 PRODUCER = Path(genicam.__file__).parent / "viky.cti"
@@ -155,28 +153,7 @@ def test_a_producer_by_two_paths_is_loaded_once_and_finds_what_is_plugged_in_lat
 
 
 def test_every_part_has_one_verdict_though_the_service_freezes_and_restarts(tmp_path: Path) -> None:
-    toy_bundle(tmp_path / "toy")
-    grpc, modbus = free_ports(2)
-    path, results = tmp_path / "line.toml", tmp_path / "results.jsonl"
-    path.write_text(
-        f"""
-[line]
-name = "l1"
-[grpc]
-listen = "127.0.0.1:{grpc}"
-[modbus]
-listen = "127.0.0.1:{modbus}"
-[[station]]
-name = "s1"
-camera = "c1"
-unit = 1
-recipe = "toy"
-[recipe.toy]
-bundle = "toy"
-deadline_ms = 400
-[recipe.toy.check]
-max_saturated_share = 0
-[camera.c1]
+    camera = f"""
 source = "gentl"
 producer = "{PRODUCER}"
 device = "{DEVICE}"
@@ -184,7 +161,8 @@ pixel_format = "Mono8"
 rate_hz = 30.0
 region = {{ width_px = 200, height_px = 200 }}
 """
-    )
+    path = line_file(tmp_path, camera, deadline_ms=400, checks="max_saturated_share = 0")
+    results = tmp_path / "results.jsonl"
     served, streamed = tmp_path / "serve.log", tmp_path / "camera.log"
 
     def judged(beyond: int) -> bool:

@@ -5,82 +5,26 @@ Packets are lost, the service freezes and is restarted, the camera's cable is pu
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from camera_line import PATIENCE_S, entries, is_said, line_file, process, recorded
 from gige import DEVICE, fake_camera
 from rpc_line import wait_for
-from toys import toy_bundle
 
-from inspector.records.store import Store
-from inspector.settings import load_line_file
 from inspector.sim.demo.processes import free_ports
 
-INSPECTOR = (sys.executable, "-c", "from inspector.cli import main; main()")
 RATE_HZ, DEADLINE_MS = 30, 400
-# For each condition: a machine that runs other things beside may take long to start programs.
-PATIENCE_S = 60
-
-
-@contextmanager
-def process(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as out:
-        run = subprocess.Popen([*INSPECTOR, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    try:
-        yield run
-    finally:
-        run.send_signal(signal.SIGCONT)
-        run.terminate()
-        run.wait(30)
-        # Shown if the test fails.
-        print(f"{log.name}, its end:\n{log.read_text()[-8000:]}")
-
-
-def line_file(folder: Path) -> Path:
-    toy_bundle(folder / "toy")
-    grpc, modbus = free_ports(2)
-    path = folder / "line.toml"
-    path.write_text(
-        f"""
-[line]
-name = "l1"
-[grpc]
-listen = "127.0.0.1:{grpc}"
-[modbus]
-listen = "127.0.0.1:{modbus}"
-[[station]]
-name = "s1"
-camera = "c1"
-unit = 1
-recipe = "toy"
-[recipe.toy]
-bundle = "toy"
-deadline_ms = {DEADLINE_MS}
-[camera.c1]
+CAMERA = f"""
 source = "genicam"
 device = "{DEVICE}"
 rate_hz = {RATE_HZ}
 packet_size = 1400
 region = {{ width_px = 320, height_px = 240 }}
 """
-    )
-    return path
-
-
-def entries(results: Path) -> list[dict[str, Any]]:
-    whole = results.read_text().rpartition("\n")[0] if results.exists() else ""
-    return [json.loads(text) for text in whole.splitlines()]
-
-
-def is_said(log: Path, *words: str) -> Callable[[], bool]:
-    return lambda: log.exists() and all(word in log.read_text() for word in words)
 
 
 def judged(results: Path, beyond: int = 0) -> int:
@@ -88,7 +32,7 @@ def judged(results: Path, beyond: int = 0) -> int:
 
 
 def test_every_part_has_one_verdict_whatever_breaks(tmp_path: Path) -> None:
-    path, results = line_file(tmp_path), tmp_path / "results.jsonl"
+    path, results = line_file(tmp_path, CAMERA, deadline_ms=DEADLINE_MS), tmp_path / "results.jsonl"
     served, streamed = tmp_path / "serve.log", tmp_path / "camera.log"
     (metrics,) = free_ports(1)
     camera_run = ("camera", "run", str(path), "--results", str(results), "--metrics", f"127.0.0.1:{metrics}")
@@ -121,15 +65,6 @@ def test_every_part_has_one_verdict_whatever_breaks(tmp_path: Path) -> None:
             final = entries(results)
             wait_for(lambda: len(recorded(path)) >= len(final), "all parts on record", PATIENCE_S)
     check(final, recorded(path), shown)
-
-
-def recorded(path: Path) -> Sequence[Any]:
-    """All parts of the quality database."""
-    store = Store(load_line_file(path).database_url)
-    try:
-        return [stored.inspection for stored in store.after("l1", 0, limit=100_000)]
-    finally:
-        store.close()
 
 
 def check(told: list[dict[str, Any]], rows: Sequence[Any], shown: str) -> None:

@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from camera_line import entries, line_file, process, recorded
 from rpc_line import wait_for
-from test_gige_line import entries, process, recorded
-from toys import toy_bundle
 
 from inspector.cameras.sources.source import Grab, Lost, Taken
 from inspector.cameras.sources.v4l2 import V4l2Source, discover
 from inspector.errors import SourceError
 from inspector.imaging.decode import decode
 from inspector.imaging.guard import DecodeLimits
-from inspector.sim.demo.processes import free_ports
 
 DEVICES = [found for found in discover() if found.model == "vivid" or found.model.startswith("vivid-")]
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
@@ -198,28 +196,7 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again() -> None:
 @pytest.mark.timeout(600)
 def test_every_part_has_one_verdict_though_it_is_unplugged(tmp_path: Path) -> None:
     """`serve` and `camera run`; white parts are rejected, darker ones pass."""
-    path, results, log = tmp_path / "line.toml", tmp_path / "results.jsonl", tmp_path / "camera.log"
-    toy_bundle(tmp_path / "toy")
-    grpc, modbus = free_ports(2)
-    path.write_text(
-        f"""
-[line]
-name = "l1"
-[grpc]
-listen = "127.0.0.1:{grpc}"
-[modbus]
-listen = "127.0.0.1:{modbus}"
-[[station]]
-name = "s1"
-camera = "c1"
-unit = 1
-recipe = "toy"
-[recipe.toy]
-bundle = "toy"
-deadline_ms = 2000
-[recipe.toy.check]
-max_saturated_share = 0
-[camera.c1]
+    camera = f"""
 source = "v4l2"
 device = "{DEVICES[0].device}"
 width_px = 320
@@ -228,7 +205,8 @@ input_format = "GREY"
 rate_hz = 2.0
 controls = {{ test_pattern = 6 }}  # white; 0: bars
 """
-    )
+    path = line_file(tmp_path, camera, deadline_ms=2000, checks="max_saturated_share = 0")
+    results, log = tmp_path / "results.jsonl", tmp_path / "camera.log"
 
     def count(verdict: str) -> int:
         return sum(entry["verdict"] == verdict for entry in entries(results))

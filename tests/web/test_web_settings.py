@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from web_desk import write_line_file
 
-from inspector.settings import read_line_file
+from inspector.errors import ConfigError
+from inspector.settings import load_line_file, read_line_file
 from inspector.web.desk import shift_start
+from inspector.web.program import open_desk
 from inspector.web_commands import _options
 
 OIDC = """
@@ -111,3 +113,13 @@ def test_a_shift_began_at_the_latest_of_its_times(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_folder_that_cannot_be_made_says_which_key_names_it(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    path, _ = write_line_file(tmp_path, web='folder = "taken/web"')
+    with (
+        pytest.raises(ConfigError, match=r"\[web\] folder: .*taken/web cannot be made"),
+        open_desk(_options(load_line_file(path))),
+    ):
+        pass
