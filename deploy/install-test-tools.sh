@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use and pip cannot: PostgreSQL, mbpoll, promtool, systemd-analyze, openssl, ip, a C
-# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests), Chromium, an RTSP server, Aravis and
+# compiler, make, Python's venv, node with node-opcua (into ~/.cache/inspector-tests), Chromium, an RTSP server, strace, Aravis and
 # what it is compiled with. Debian and Ubuntu.
 # Does nothing, quickly, when all of them are there.
 set -euo pipefail
@@ -12,6 +12,7 @@ have_postgres() {
 packages=()
 have_postgres || packages+=(postgresql)
 command -v mbpoll >/dev/null || packages+=(mbpoll)
+command -v strace >/dev/null || packages+=(strace)
 command -v promtool >/dev/null || packages+=(prometheus)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
 command -v openssl >/dev/null || packages+=(openssl)

@@ -5,10 +5,13 @@ has a "tiling", run_tiled_bundle.py does it.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import cv2
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded: else it tells its maker of every session
 import onnxruntime
 
 

@@ -5,11 +5,14 @@ A picture's score is that of its worst tile. Tiles lie evenly over the picture, 
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded: else it tells its maker of every session
 import onnxruntime
 
 
