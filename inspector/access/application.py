@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from inspector.access.certificates import LEAF_DAYS, Issued, host_name, read_bounded, write_file
+from inspector.access.certificates import LEAF_DAYS, Issued, host_name, make_folder, read_bounded, write_file
 from inspector.errors import AccessError
 
 KEY_BITS = 2048
@@ -61,6 +61,7 @@ def make_application(
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    make_folder(folder)
     write_file(path.with_suffix(".key"), private, mode=0o600)
     write_file(path.with_suffix(".der"), certificate.public_bytes(serialization.Encoding.DER))
     write_file(path, certificate.public_bytes(serialization.Encoding.PEM))

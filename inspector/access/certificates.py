@@ -67,7 +67,7 @@ def init_authority(folder: Path, plant: str, passphrase: str = "", *, now: datet
         .add_extension(_usage(sign_certificates=True), critical=True)
     )
     certificate = builder.sign(key, hashes.SHA256())
-    _make_folder(folder)
+    make_folder(folder, 0o700)
     _write_key(folder / CA_KEY, key, passphrase)
     write_file(folder / CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
     _write_revoked(folder, [], certificate, key, now)
@@ -340,9 +340,10 @@ def _write_revoked(
     write_file(folder / REVOKED, revoked.public_bytes(serialization.Encoding.PEM))
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """The folder is there, with this mode less the umask if it is new. Raises AccessError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError as error:
         raise AccessError(f"{folder} cannot be made: {error.strerror or error}; choose another folder") from error
 

@@ -7,9 +7,7 @@ password = "scrypt$…"       of `inspector opcua-user`
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import threading
 import time
 import tomllib
@@ -18,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inspector.access.certificates import make_folder, write_file
 from inspector.access.identity import Role
 from inspector.access.pace import MAX_CLIENTS, Bucket
 from inspector.access.passwords import check_hash, hash_password, is_password
@@ -90,16 +89,8 @@ def write_login(path: Path, name: str, role: Role, password: str) -> None:
         for one in logins.values()
     )
     _login(path, name, {"role": role.name.lower(), "password": logins[name].password})
-    try:
-        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), 0o640)
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        raise AccessError(f"{path} cannot be written: {error.strerror or error}; check permissions") from error
+    make_folder(path.parent)
+    write_file(path, text.encode(), mode=0o640)
 
 
 class Logins:

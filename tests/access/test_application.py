@@ -46,6 +46,13 @@ def test_one_that_clients_trust_is_not_written_over(tmp_path: Path) -> None:
         make_application(tmp_path, "other", "line1", [])
 
 
+def test_its_folder_is_made_and_one_that_cannot_be_is_told(tmp_path: Path) -> None:
+    made = make_application(tmp_path / "etc" / "opcua", "line1", "line1", ["localhost"])
+    check_application(made.certificate, made.key, NOW)
+    with pytest.raises(AccessError, match=r"line1\.pem/below cannot be made: Not a directory; choose another folder"):
+        make_application(made.certificate / "below", "line1", "line1", ["localhost"])
+
+
 def test_what_a_server_cannot_show_is_refused(tmp_path: Path) -> None:
     made = make_application(tmp_path, "opcua", "line1", ["localhost"])
     other = make_application(tmp_path, "other", "line1", ["localhost"])

@@ -84,6 +84,13 @@ def test_users_are_read_as_they_were_written_and_for_their_owner_alone(users: Pa
     assert is_password("quite a new one", read_logins(users)["anna"].password)
 
 
+def test_the_first_user_makes_the_folder_of_the_file(tmp_path: Path) -> None:
+    write_login(tmp_path / "etc" / "opcua" / "users.toml", "anna", Role.VIEWER, PASSWORD)
+    assert set(read_logins(tmp_path / "etc" / "opcua" / "users.toml")) == {"anna"}
+    with pytest.raises(AccessError, match=r"cannot be made: Not a directory; choose another folder"):
+        write_login(tmp_path / "etc" / "opcua" / "users.toml" / "more" / "users.toml", "ben", Role.VIEWER, PASSWORD)
+
+
 FILES = [
     pytest.param("", "names no user", id="empty"),
     pytest.param("[user]\n", "names no user", id="nobody"),
