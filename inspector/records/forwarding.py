@@ -130,13 +130,15 @@ class Forwarder:
             store.check_schema()
             position = self._start(store)
             while True:
+                # Asked before reading: what was noted before the stop, while the last batch was stored, is read too.
+                last = self._stop_at is not None
                 entries = self._journal.read(position)
                 while (batch := list(islice(entries, self._batch_entries))) and not self._is_over():
                     self._oldest_waiting = self._oldest_waiting or time.monotonic()
                     self._store(store, batch)
                     position = self._stored_to(batch)
                 self._caught_up(position)
-                if self._stop_at is not None:
+                if last:
                     return
                 self._wake.wait(self._interval_s)
                 self._wake.clear()

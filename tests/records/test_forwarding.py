@@ -83,6 +83,32 @@ def test_a_process_that_died_before_storing_loses_nothing(store: Store, url: str
     assert on_record(store) == list(range(1, 301))
 
 
+def test_what_was_noted_while_the_last_batch_was_stored_is_stored_at_the_stop(
+    store: Store, url: str, journal: Journal
+) -> None:
+    """A service is stopped right after its last part: the pictures of it are noted while its verdict is being stored."""
+    storing, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(Store):
+        def apply(self, line: str, entries: object, position: Position | None = None) -> object:  # type: ignore[override]
+            storing.set()
+            assert may_go_on.wait(20)
+            return super().apply(line, entries, position)  # type: ignore[arg-type]
+
+    settle_many(journal, 1, Reason.SCORE_ABOVE_LIMIT)
+    forwarder = Forwarder(journal, lambda: Slow(url), LINE)
+    assert storing.wait(20)
+    journal.evidence(1, [picture(1)])
+    stopped: list[bool] = []
+    stopping = threading.Thread(target=lambda: stopped.append(forwarder.stop(20)))
+    stopping.start()
+    wait_for(lambda: forwarder._stop_at)
+    may_go_on.set()
+    stopping.join()
+    assert stopped == [True]
+    assert store.get(LINE, 1).images == (picture(1),)
+
+
 class Dying(Store):
     """A store whose connection breaks after the commit of every third batch, or before it."""
 
