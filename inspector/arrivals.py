@@ -55,6 +55,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """A frame of a part that was announced before: the view that it is, and what decides that view already, if anything.
+
+    With `of_part` the judgement is the part's; `late`: the part has its verdict. Without a view nothing is to be judged.
+    """
+
+    look: Look | None = None
+    judgement: Judgement | None = None
+    of_part: bool = False
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A part and the view of it that is to be judged now, if any; `answers` as of `submit`."""
 

@@ -25,47 +25,32 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.admission import Look, Part, Reply, Settled, TriggerBook
-from inspector.arrivals import Admitted, Arrival, Found, looks_of, skipped_by
+from inspector.admission import Look, Part, Reply, Settled
+from inspector.arrivals import Admitted, Arrival, Found
 from inspector.backlog import RECONNECT_S, Backlogs, Tell
 from inspector.deadlines import Deadlines
 from inspector.decision.judge import judge
 from inspector.decision.views import decide, decide_at_deadline
-from inspector.errors import (
-    CameraBusy,
-    ConfigError,
-    EngineError,
-    FrameError,
-    JournalError,
-    Overloaded,
-    SessionError,
-    TooLate,
-    UnknownCamera,
-)
+from inspector.errors import EngineError, FrameError, TooLate
 from inspector.imaging.check import check_exposure, check_sharpness
 from inspector.imaging.decode import DecodeLimits, decode
 from inspector.imaging.lent import claim, own_array
 from inspector.imaging.locate import locate
 from inspector.imaging.normalise import normalise
-from inspector.inference.batching import Batcher
 from inspector.keeping import Keeping
 from inspector.meter import Meter
 from inspector.part import Frame, Image, Inspection, Judgement, Reason, Scores, Verdict
-from inspector.records.entries import Admission
+from inspector.reception import Reception
 from inspector.records.evidence import EvidenceWriter
 from inspector.records.journal import Journal
 from inspector.settlement import Settlement
-from inspector.signalling.signal import Signal, StationReading, StationState
-from inspector.station import Recipe, SessionInfo, Setup, Station
+from inspector.signalling.signal import Signal, StationReading
+from inspector.station import SessionInfo, Setup, Station
 
 log = logging.getLogger(__name__)
 
 # A watcher thread silent for this long means that deadlines are not kept: the heartbeat must stop.
 STUCK_S = 1.0
-# Skipped triggers entered under one hold of the lock: some 0.3 ms.
-ENTERED_AT_ONCE = 32
-# Parts of a station without a verdict beyond which no more are taken in; only counters that run wild come so far.
-MAX_OWED = 20_000
 # How long the verdicts of parts without a frame may still keep the PLC's pace when the time to stop is over.
 LAST_WORDS_S = 0.2
 # Parts refused at the same time whose frames are kept in memory until their verdicts are told.
@@ -100,20 +85,8 @@ class Pipeline:
         self._on_image = on_image
         self._clock = clock
         self._now = now
-        self._stations = {station.name: station for station in stations}
-        self._by_camera = {camera: station for station in stations for camera in station.cameras.values()}
-        self._setups = {station.name: station.setups[station.first] for station in stations}
-        self._stopped = {station.name for station in stations if station.stopped}
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
-        state = journal.state
-        self._books: dict[str, TriggerBook] = {}
-        for station in stations:
-            mark = state.stations.get(station.name)
-            recent = [i for i in state.recent if i.station == station.name]
-            first = mark.next_trigger if mark else 1
-            cameras = list(station.cameras.values())
-            self._books[station.name] = TriggerBook(station.name, cameras, first, station.max_gap, recent)
         self._settlement = Settlement(
             line,
             journal,
@@ -123,11 +96,11 @@ class Pipeline:
             clock=clock,
             now=now,
         )
-        self._streaming: dict[str, str] = {}
-        self._started = self._stopping = False
+        about = (line, stations, journal, self._settlement)
+        self._reception = Reception(*about, lock=self._lock, max_frame_bytes=decode_limits.max_frame_bytes)
         self._faults = 0
         self._deadlines: Deadlines[Part] = Deadlines(self._expire, clock)
-        self._backlogs = Backlogs(list(self._stations), clock)
+        self._backlogs = Backlogs([station.name for station in stations], clock)
 
     # ---------------------------------------------------------------------------------------------- start and stop
 
@@ -136,24 +109,11 @@ class Pipeline:
         now, now_s = self._now(), self._clock()
         restarted = Judgement(Reason.SERVICE_RESTARTED, "the service died before this part was judged")
         owed: defaultdict[str, list[Tell]] = defaultdict(list)
-        for admission in self._journal.state.unsettled:
-            station, setup = self._owing(admission)
-            part = Part(
-                trigger=admission.trigger,
-                part_id=admission.part_id,
-                capture_time=admission.capture_time,
-                receive_time=admission.receive_time,
-                received_s=now_s - max(0.0, (now - admission.receive_time).total_seconds()),
-                deadline_s=now_s,
-                setup=setup,
-                looks=looks_of(station, setup),
-            )
-            if admission.station in self._books:
-                self._books[admission.station].restore(part)
+        for station, part in self._reception.restore(now, now_s):
             owed[station.name].append(partial(self._settle, station, part, restarted, part.looks[0]))
         for name, verdicts in owed.items():
             self._backlogs.tell(name, verdicts, pause_s=RECONNECT_S)
-        self._started = True
+        self._reception.started = True
         self._show_states()
 
     def alive(self) -> bool:
@@ -164,11 +124,11 @@ class Pipeline:
         """Take in no more parts, let those in flight finish for up to `drain_s`, give the rest their verdict."""
         until_s = self._clock() + drain_s
         with self._lock:
-            self._stopping = True
+            self._reception.stopping = True
             self._show_states()
         with self._idle:
-            self._idle.wait_for(lambda: not any(book.in_flight for book in self._books.values()), timeout=drain_s)
-            left = [(s, list(self._books[s.name].in_flight.values())) for s in self._stations.values()]
+            self._idle.wait_for(lambda: self._reception.is_empty, timeout=drain_s)
+            left = self._reception.in_flight()
         stopped = Judgement(Reason.SERVICE_STOPPING, "the service was stopped before the part was judged")
         for station, parts in left:
             verdicts = [partial(self._settle, station, part, stopped, part.looks[0]) for part in parts]
@@ -185,27 +145,11 @@ class Pipeline:
         Raises:
             SessionError: another line's camera; UnknownCamera: no station has it; CameraBusy: it already streams.
         """
-        station = self._station_of(camera)
-        if line != self.line:
-            raise SessionError(
-                f'this service inspects line "{self.line}", not "{line}": connect to that line\'s service'
-            )
-        with self._lock:
-            if camera in self._streaming:
-                raise CameraBusy(
-                    f'camera "{camera}" already streams from client "{self._streaming[camera]}": stop that one first, '
-                    "or give this camera its own name in the line file"
-                )
-            self._streaming[camera] = client
-            next_trigger = self._books[station.name].begin(camera)
+        session = self._reception.begin_session(line, camera, client)
         try:
-            recipe = self._setups[station.name].recipe
-            max_bytes = self._decode_limits.max_frame_bytes
-            about = (station.name, recipe.name, recipe.bundle, recipe.deadline_ms, max_bytes, next_trigger)
-            yield SessionInfo(*about, station.view_of(camera))
+            yield session
         finally:
-            with self._lock:
-                del self._streaming[camera]
+            self._reception.end_session(camera)
 
     def submit(self, camera: str, frame: Frame, reply: Reply) -> int:
         """Take in one frame. Returns once it waits for the model or has its verdict: how often `reply` is called in all.
@@ -214,7 +158,7 @@ class Pipeline:
         one skipped: before it if they are few, soon if they are many. Raises TriggerOutOfRange or UnknownCamera, and
         JournalError if verdicts can no longer be kept.
         """
-        station = self._station_of(camera)
+        station = self._reception.station_of(camera)
         admitted = self._admit(station, camera, frame.trigger, frame.part_id, frame.capture_time, frame, reply)
         part, look = admitted.part, admitted.look
         if part is None or look is None:
@@ -234,7 +178,7 @@ class Pipeline:
 
     def submit_fault(self, camera: str, trigger: int, part_id: str, reason: Reason, detail: str, reply: Reply) -> int:
         """As `submit`, for a trigger whose frame cannot even be described; it is UNKNOWN with that reason."""
-        station = self._station_of(camera)
+        station = self._reception.station_of(camera)
         admitted = self._admit(station, camera, trigger, part_id, None, None, reply)
         if admitted.part is not None and admitted.look is not None:
             self._judged(station, admitted.part, admitted.look, Judgement(reason, detail))
@@ -259,21 +203,21 @@ class Pipeline:
 
     def run_station(self, name: str, running: bool) -> None:
         """Start or stop a station. While it is stopped its parts are UNKNOWN/STATION_STOPPED; those in flight are judged."""
-        station = self._station_named(name)
+        station = self._reception.station_named(name)
         with self._lock:
-            (self._stopped.discard if running else self._stopped.add)(station.name)
+            (self._reception.stopped.discard if running else self._reception.stopped.add)(station.name)
             self._show_states()
 
     def change_recipe(self, name: str, setup: Setup) -> None:
         """Let a station judge by `setup` from its next part on; parts that are in flight are judged by what they came under."""
-        station = self._station_named(name)
+        station = self._reception.station_named(name)
         with self._lock:
-            self._setups[station.name] = setup
+            self._reception.setups[station.name] = setup
             self._show_states()
 
     def setup_of(self, name: str) -> Setup:
         """What a station judges by now."""
-        return self._setups[self._station_named(name).name]
+        return self._reception.setups[self._reception.station_named(name).name]
 
     @property
     def journal_works(self) -> bool:
@@ -282,7 +226,7 @@ class Pipeline:
 
     def is_running(self, name: str) -> bool:
         """Whether a station was not told to stop."""
-        return self._station_named(name).name not in self._stopped
+        return self._reception.station_named(name).name not in self._reception.stopped
 
     # -------------------------------------------------------------------------------------------- 1. admit the part
 
@@ -302,7 +246,7 @@ class Pipeline:
         """
         about = (camera, trigger, part_id, capture_time, frame, reply)
         arrival = Arrival(*about, self._now(), self._clock())
-        found = self._find_or_enter(station, arrival)
+        found = self._reception.find_or_enter(station, arrival)
         part, known = found.part, found.known
         if part is not None and found.refusal is None:
             self._deadlines.add(part)
@@ -336,143 +280,38 @@ class Pipeline:
         self._deadlines.add(part)
         self._backlogs.tell(station.name, [partial(self._settle, station, part, refusal, look)])
 
-    def _find_or_enter(self, station: Station, arrival: Arrival) -> Found:
-        """What is known of the trigger, or a new part for it; with the parts before it that this camera did not show."""
-        view = station.view_of(arrival.camera)
-        found = Found()
-        while found.part is None and found.known is None:
-            setup = self._setups[station.name]
-            deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
-            in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
-            with self._lock:
-                if self._setups[station.name] is not setup:
-                    continue  # changed meanwhile, and another camera's later part may be entered by the new one already
-                book = self._books[station.name]
-                found.known = book.again(arrival.trigger)
-                if found.known is None:
-                    skipped = book.skipped(arrival.trigger)
-                    if not found.skipped:  # once some are entered, all of them get their verdict
-                        self._refuse_if_full(book)
-                    for number in skipped[:ENTERED_AT_ONCE]:
-                        found.skipped.append(self._enter(station, book, arrival.part(station, setup, number)))
-                    if len(skipped) <= ENTERED_AT_ONCE:
-                        found.refusal = self._refusal(station, setup, view, book.judging, in_time)
-                        found.part = self._enter(station, book, arrival.part(station, setup, arrival.trigger))
-                        if found.refusal is not None:
-                            book.discount(found.part)
-                elif isinstance(found.known, Part):
-                    found.known.replies.append(arrival.reply)
-                if found.part is not None or found.known is not None:
-                    found.missed, found.told = book.missed(arrival.camera, arrival.trigger)
-                    for part in found.missed:
-                        part.look_of(arrival.camera).lost = skipped_by(arrival.trigger, part.trigger)
-                        part.replies.append(arrival.reply)
-        return found
-
     def _join(self, station: Station, part: Part, arrival: Arrival) -> Look | None:
-        """A frame of a part that was announced before: its view, or None if it comes again or need not be judged."""
-        look = part.look_of(arrival.camera)
-        batcher = part.setup.batchers.get(look.view.name)
-        in_time = batcher is None or batcher.has_time(part.deadline_s)
-        with self._lock:
-            # With one view a skipped part is decided, even if not yet told: what comes late under its number is no view of it.
-            if look.came or (look.lost and len(part.looks) == 1):
-                return None
-            is_late = part.done
-            if not is_late:
-                book = self._books[station.name]
-                # What was in flight with a frame before the station was stopped is judged; what nobody has shown yet is not.
-                refusal = (
-                    None if part.counted else self._refusal(station, part.setup, look.view.name, book.judging, True)
-                )
-                look.take(arrival.frame)
-                book.count(part)
-                mixed = bool(arrival.part_id and part.part_id) and arrival.part_id != part.part_id
-                part.part_id = part.part_id or arrival.part_id
-                part.capture_time = part.capture_time or arrival.capture_time
-        if is_late:
+        """The view of a part announced before that this frame is, if it is to be judged."""
+        joined = self._reception.join(station, part, arrival)
+        if joined.late:
             self._keep_late_view(station, arrival)
-        elif mixed:
-            fault = f"view {look.view.name} is of part {arrival.part_id}, and another view of this trigger of {part.part_id}"
-            step = "the cameras do not count the same parts: number triggers by one counter"
-            self._settle(station, part, Judgement(Reason.FRAME_INVALID, f"{fault}; {step}"), look)
-        elif refusal is not None:
-            self._judged(station, part, look, refusal)
-        elif batcher is not None and not in_time:
-            self._judged(station, part, look, _overloaded(batcher, part.setup))
+        if joined.look is None or joined.judgement is None:
+            return joined.look
+        if joined.of_part:
+            self._settle(station, part, joined.judgement, joined.look)
         else:
-            return look
+            self._judged(station, part, joined.look, joined.judgement)
         return None
 
     def _keep_late_view(self, station: Station, arrival: Arrival) -> None:
         """A view that came after the verdict is kept beside it, once."""
-        if arrival.frame is None or not arrival.frame.data:
-            return
-        with self._lock:
-            settled = self._books[station.name].again(arrival.trigger)
-            if not isinstance(settled, Settled) or arrival.camera not in settled.missing:
-                return
-            settled.missing.discard(arrival.camera)
-        view = station.view_of(arrival.camera)
-        self._keeping.keep_late_view(settled.inspection, list(station.cameras).index(view), view, arrival.frame)
+        settled = self._reception.late_view(station, arrival)
+        if settled is not None and arrival.frame is not None:
+            view = station.view_of(arrival.camera)
+            self._keeping.keep_late_view(settled.inspection, list(station.cameras).index(view), view, arrival.frame)
 
     def _tell_skipped(self, station: Station, found: Found) -> None:
         """Parts that a camera did not show: those that no other view can come of have their verdict, the rest a deadline."""
         over = []
         new = {part.trigger for part in found.skipped}
         for part in (*found.missed, *found.skipped):
-            with self._lock:
-                outcome = decide([look.state for look in part.looks])
-                crowded = len(self._books[station.name].in_flight) > station.max_in_flight + station.max_gap
-                stopping = self._stopping
-            lost = next((place for place, look in enumerate(part.looks) if look.lost), 0)
-            if outcome is None and stopping:
-                outcome = lost, Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
-            elif outcome is None and crowded:
-                outcome = lost, Judgement(Reason.TRIGGER_GAP, part.looks[lost].lost)
+            outcome = self._reception.outcome_without(station, part)
             if outcome is not None:
-                place, judgement = outcome
-                over.append(partial(self._settle, station, part, judgement, part.looks[place]))
+                look, judgement = outcome
+                over.append(partial(self._settle, station, part, judgement, look))
             elif part.trigger in new:
                 self._deadlines.add(part)
         self._backlogs.tell(station.name, over)
-
-    def _refuse_if_full(self, book: TriggerBook) -> None:
-        if len(book.in_flight) > MAX_OWED:
-            raise Overloaded(
-                f"{len(book.in_flight)} parts of station {book.station} wait for their verdict: the camera counts faster than "
-                "a PLC can be told; number every part once"
-            )
-        if self._settlement.full:
-            raise JournalError(
-                "the journal takes no more verdicts: free space on its disk; parts are rejected until then"
-            )
-
-    def _enter(self, station: Station, book: TriggerBook, part: Part) -> Part:
-        book.enter(part)
-        self._note_admission(station, part)
-        return part
-
-    def _refusal(self, station: Station, setup: Setup, view: str, in_flight: int, in_time: bool) -> Judgement | None:
-        if self._stopping:
-            return Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
-        if station.name in self._stopped:
-            return Judgement(Reason.STATION_STOPPED, "the station was told to stop; start it to judge parts")
-        if not setup.is_usable:
-            return Judgement(Reason.NOT_READY, setup.fault or "the station has no bundle")
-        if in_flight >= station.max_in_flight:
-            return Judgement(Reason.QUEUE_FULL, f"{in_flight} parts are in flight, the most is {station.max_in_flight}")
-        return None if in_time else _overloaded(setup.batchers[view], setup)
-
-    def _note_admission(self, station: Station, part: Part) -> None:
-        """So that the part gets a verdict even if this process dies now. A failing journal is told by the settlement."""
-        camera = next((look.camera for look in part.looks if look.came or look.lost), part.looks[0].camera)
-        try:
-            self._journal.admit(
-                Admission(station.name, camera, part.trigger, part.part_id, part.receive_time, part.capture_time)
-            )
-        except JournalError as error:
-            log.debug("admission of trigger %d not journalled: %s", part.trigger, error)
 
     # --------------------------------------------------------------------------------------------- 2. see the image
 
@@ -554,7 +393,7 @@ class Pipeline:
 
     def _expire(self, part: Part) -> None:
         """The deadline came first. Of many parts without a frame the verdicts keep the PLC's pace."""
-        station = self._station_of(part.looks[0].camera)
+        station = self._reception.station_of(part.looks[0].camera)
         with self._lock:
             states = [look.state for look in part.looks]
         place, judgement = decide_at_deadline(states, part.setup.recipe.deadline_ms)
@@ -576,8 +415,8 @@ class Pipeline:
                     judgement = _too_late(part)
                 inspection, kept = self._settlement.enter(part, look, judgement, station.name)
                 part.inspection = inspection
-                if station.name in self._books:
-                    self._books[station.name].leave(inspection)
+                if station.name in self._reception.books:
+                    self._reception.books[station.name].leave(inspection)
                 self._idle.notify_all()
                 replies, part.replies = part.replies, []
                 frames = [(one, one.frame) for one in part.looks if one.frame is not None]
@@ -623,67 +462,18 @@ class Pipeline:
     @property
     def stations(self) -> Sequence[StationReading]:
         """How the stations are now, for those who watch."""
-        with self._lock:
-            return [
-                StationReading(
-                    station.name,
-                    {camera: camera in self._streaming for camera in station.cameras.values()},
-                    self._state(station),
-                    self._setups[station.name].recipe.name,
-                    self._setups[station.name].recipe.bundle,
-                    len(self._books[station.name].in_flight),
-                )
-                for station in self._stations.values()
-            ]
+        return self._reception.readings()
 
     @property
     def silent_s(self) -> float:
         """How long ago the thread that keeps deadlines looked at its clock; the heartbeat stops beyond `STUCK_S`."""
         return self._clock() - self._deadlines.last_tick_s
 
-    def _station_named(self, name: str) -> Station:
-        if name not in self._stations:
-            raise ConfigError(f'line "{self.line}" has no station "{name}": correct the name or the line file')
-        return self._stations[name]
-
-    def _station_of(self, camera: str) -> Station:
-        station = self._by_camera.get(camera)
-        if station is None:
-            known = ", ".join(sorted(self._by_camera))
-            raise UnknownCamera(
-                f'line "{self.line}" has no camera "{camera}"; it has {known}: correct the name or the line file'
-            )
-        return station
-
-    def _owing(self, admission: Admission) -> tuple[Station, Setup]:
-        """The station that owes a verdict since before the restart, under the name that it had then, and its recipe."""
-        if admission.station in self._stations:
-            return self._stations[admission.station], self._setups[admission.station]
-        view = replace(next(iter(self._setups.values())).recipe.views[0], name="", bundle="", classes=())
-        nameless = Setup(Recipe("", 1, (view,)), {})
-        return Station(admission.station, {"": admission.camera}, {"": nameless}, ""), nameless
-
     def _show_states(self) -> None:
-        for station in self._stations.values():
-            recipe = self._setups[station.name].recipe
+        for name, setup in self._reception.setups.items():
+            recipe = setup.recipe
             for signal in self._signals:
-                signal.set_station(station.name, self._state(station), recipe.name, recipe.bundle, recipe.classes)
-
-    def _state(self, station: Station) -> StationState:
-        if self._stopping:
-            return StationState.STOPPING
-        if not self._setups[station.name].is_usable or not self._settlement.works:
-            return StationState.FAULT
-        if station.name in self._stopped:
-            return StationState.STOPPED
-        return StationState.READY if self._started else StationState.NOT_READY
-
-
-def _overloaded(batcher: Batcher, setup: Setup) -> Judgement:
-    waiting, budget_ms = batcher.waiting, setup.recipe.deadline_ms
-    return Judgement(
-        Reason.OVERLOADED, f"{waiting} parts wait for the model: this one would not be judged within {budget_ms} ms"
-    )
+                signal.set_station(name, self._reception.state(name), recipe.name, recipe.bundle, recipe.classes)
 
 
 def _too_late(part: Part) -> Judgement:

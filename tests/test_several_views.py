@@ -171,7 +171,7 @@ def test_a_stuck_camera_costs_its_station_only_its_own_parts(tmp_path: Path) -> 
 def test_a_camera_that_counts_faster_than_verdicts_can_be_told_is_stopped(
     tmp_path: Path, views: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inspector.pipeline.MAX_OWED", 500)
+    monkeypatch.setattr("inspector.reception.MAX_OWED", 500)
     with open_line(tmp_path, views, deadline_ms=60_000, max_gap=100) as line:
         line.pipeline.start()
 
@@ -311,7 +311,7 @@ def test_a_view_judged_at_the_very_deadline_does_not_stop_the_clock(tmp_path: Pa
         line.engine.open.clear()
         for camera in cameras:
             line.send(1, camera=camera)
-        part = line.pipeline._books["s"].in_flight[1]
+        part = line.pipeline._reception.books["s"].in_flight[1]
         for look in part.looks:
             look.judgement = Judgement(Reason.WITHIN_LIMITS, "", 0.1, 0.5)
         assert line.wait_replies(len(cameras))[0].reason is Reason.DEADLINE_EXCEEDED
