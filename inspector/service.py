@@ -35,7 +35,8 @@ from inspector.registrar import Registrar
 from inspector.rpc.door import Door
 from inspector.rpc.server import RpcServer
 from inspector.settings import LineSettings, ModbusTable
-from inspector.signalling.modbus import ModbusSignal, PlcControl
+from inspector.signalling.modbus import ModbusSignal
+from inspector.signalling.modbus_clients import PlcControl
 from inspector.station import Setup
 from inspector.telemetry.collector import LineCollector, Sources
 from inspector.telemetry.server import MetricsServer

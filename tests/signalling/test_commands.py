@@ -14,7 +14,8 @@ from plc_desk import RawClient, wait_until
 from requires import require_tool
 
 from inspector.signalling.commands import Answer, Fault, Outcome, PlcWatch, Request, Why
-from inspector.signalling.modbus import ModbusSignal, PlcControl
+from inspector.signalling.modbus import ModbusSignal
+from inspector.signalling.modbus_clients import PlcControl
 from inspector.signalling.registers import ANSWER_ADDRESS, ANSWER_BLOCK, ANSWER_SIZE, CONTROL_ADDRESS, CONTROL_BLOCK
 from inspector.signalling.signal import StationState
 

@@ -20,8 +20,9 @@ from requires import require_tool
 
 from inspector.errors import SignalError
 from inspector.part import Reason
-from inspector.signalling import modbus, registers
-from inspector.signalling.modbus import MAX_CONNECTIONS, ModbusSignal
+from inspector.signalling import modbus_clients, registers
+from inspector.signalling.modbus import ModbusSignal
+from inspector.signalling.modbus_clients import MAX_CONNECTIONS
 from inspector.signalling.registers import ring_position, unpack_block, unpack_entry
 from inspector.signalling.signal import StationState
 
@@ -271,7 +272,7 @@ class TestHeartbeat:
         assert "RuntimeError: broken" in caplog.text
 
     def test_wraps_after_65535(self) -> None:
-        desk = modbus._Desk({}, modbus._Allowed([], print))
+        desk = modbus_clients.ModbusDesk({}, modbus_clients.Allowed([], print))
         desk.heartbeat = 65535
         desk.beat()
         assert desk.heartbeat == 0
@@ -415,8 +416,8 @@ class TestHostileClients:
     def test_a_client_that_reads_no_answers_is_dropped(
         self, signal: ModbusSignal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(modbus, "_DRAIN_S", 0.1)
-        monkeypatch.setattr(modbus, "_TURN_S", 0.0)
+        monkeypatch.setattr(modbus_clients, "_DRAIN_S", 0.1)
+        monkeypatch.setattr(modbus_clients, "_TURN_S", 0.0)
         deaf = socket.create_connection(("127.0.0.1", signal.port), timeout=20)
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         many = request(1, 1, 4, 0, 125) * 1000
@@ -487,7 +488,7 @@ class TestAllowed:
         assert refused == ([] if is_let_in else ["127.0.0.1"])
 
     def test_a_client_of_ipv4_is_known_on_a_socket_for_both_families(self) -> None:
-        allowed = modbus._Allowed(["10.0.0.0/24"], print)
+        allowed = modbus_clients.Allowed(["10.0.0.0/24"], print)
         assert "::ffff:10.0.0.9" in allowed
         assert "::ffff:10.0.1.9" not in allowed
         assert "fe80::1%eth0" not in allowed
