@@ -102,6 +102,20 @@ def test_a_verdict_that_the_graph_gives_otherwise_takes_the_promise_away(
     assert np.all([words in basis.statement for words in told.split(" .*: ")])
 
 
+@pytest.mark.parametrize(("factor", "refused"), [(1.02, False), (1.04, True)], ids=["a grey level", "more than that"])
+def test_a_network_of_integers_may_differ_as_much_as_a_line_allows(
+    fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, refused: bool
+) -> None:
+    """The exact score of one picture of hundreds falls to the next grey level elsewhere; no bundle was written then."""
+    monkeypatch.setattr(type(fitted_line.outcome.fitted.network), "integers", True)
+    fitted = promised(fitted_line, {middle(fitted_line): factor})
+    if refused:
+        with pytest.raises(BundleError, match=r"differ by up to 0\.04 of the median score, allowed is 0\.03"):
+            export_bundle(fitted, tmp_path / "b", "b")
+    else:
+        assert basis_of(fitted, tmp_path / "b").guaranteed
+
+
 def test_scores_beyond_what_rounding_and_integers_do_are_refused(fitted_line: Line, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"than the fit did: .* Nothing was written; .*--device cpu"):
         export_bundle(promised(fitted_line, {middle(fitted_line): 1.01}), tmp_path / "b", "b")

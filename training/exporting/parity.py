@@ -21,8 +21,9 @@ from training.models.kind import InspectionModel
 
 PARITY_TOLERANCE = 1e-3
 """Largest difference between torch and ONNX Runtime, as a share of the median score. Measured: 1e-6 to 1e-5."""
-INTEGER_TOLERANCE = 1e-2
-"""The same for a network of integers. These are exact, but a grey level on the edge between two may fall to either side."""
+INTEGER_TOLERANCE = 3e-2
+"""The same for a network of integers: as much as a line allows the golden scores of its bundle. Integers are exact, but a grey
+level on the edge between two may fall to either side. Measured on 387 magnetic tiles: 380 equal, one by 0.0100, rms 0.0006."""
 INTEGER_MAP_TOLERANCE = 0.1
 """The same for its maps, which outline what a score has decided. All pixels of that level move, and with them the whole map a
 little; where nothing is unlike good parts that is much of what is left. On a magnetic tile: 0.025, its score 0.0006."""
@@ -159,8 +160,8 @@ def check_judged(fitted: Fitted, model: Model) -> Agreement | None:
     if not found.score <= allowed_difference(fitted.network):
         raise BundleError(
             f"the exported graph judges otherwise than the fit did: over {found.named} scores differ by up to "
-            f"{found.score:.2g} of the median score, allowed is {allowed_difference(fitted.network):g}. Nothing was written; "
-            "fit again with --device cpu and the pinned versions of torch, onnxscript and onnxruntime"
+            f"{found.score:.3g} of the median score, allowed is {allowed_difference(fitted.network):g}. Nothing was written; "
+            "use the pinned versions of torch, onnxscript and onnxruntime, and --device cpu if it was fitted on another"
         )
     return found
 
