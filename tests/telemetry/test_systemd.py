@@ -118,6 +118,12 @@ def test_systemd_accepts_the_unit_files_and_finds_them_closed(unit: str, tmp_pat
     assert float(level[1]) < 4.0
 
 
+@pytest.mark.parametrize("unit", ["inspector@.service", "inspector-web@.service"])
+def test_units_let_read_what_the_program_reads_of_the_machine(unit: str) -> None:
+    """Without /proc/net/tcp nobody hears of strangers, without /proc/meminfo no promotion is refused for memory: in silence."""
+    assert not re.search(r"^ProcSubset=pid", (DEPLOY / "systemd" / unit).read_text(), re.MULTILINE)
+
+
 def test_the_container_file_copies_and_installs_what_there_is() -> None:
     text = (DEPLOY / "container" / "Containerfile").read_text()
     pyproject = (DEPLOY.parent / "pyproject.toml").read_text()
