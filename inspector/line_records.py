@@ -105,11 +105,17 @@ def _open_audit_log(settings: LineSettings) -> AuditLog:
 
 
 def _stop_forwarder(forwarder: Forwarder) -> None:
-    if forwarder.stop(DRAIN_S) or not forwarder.lag:
+    if forwarder.stop(DRAIN_S):
         log.info("every verdict is in the quality database")
-    else:
+    elif forwarder.lag:
         log.warning(
             "%d verdicts wait in the journal and are stored at the next start: %s", forwarder.lag, forwarder.error
+        )
+    else:
+        log.warning(
+            "every verdict is in the quality database, but what was noted after them, such as where their pictures are, "
+            "waits in the journal and is stored at the next start: %s",
+            forwarder.error or "the time to stop was over",
         )
 
 

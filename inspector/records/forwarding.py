@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
-from inspector.errors import RecordRejected, RecordsError
+from inspector.errors import JournalError, RecordRejected, RecordsError
 from inspector.records.entries import Entry, Position, Settled
 from inspector.records.journal import Journal
 from inspector.records.store import Store
@@ -92,7 +92,14 @@ class Forwarder:
         self._stop_at = time.monotonic() + drain_s
         self._wake.set()
         self._thread.join(drain_s + _LONGEST_PAUSE_S)
-        return self._position is not None and self._position >= end
+        return self._position is not None and (self._position >= end or self._nothing_after(self._position))
+
+    def _nothing_after(self, position: Position) -> bool:
+        """No position lies behind the head of a segment that nothing was written to yet."""
+        try:
+            return next(self._journal.read(position), None) is None
+        except JournalError:
+            return False
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -138,7 +145,7 @@ class Forwarder:
                     self._store(store, batch)
                     position = self._stored_to(batch)
                 self._caught_up(position)
-                if last:
+                if last or self._is_over():
                     return
                 self._wake.wait(self._interval_s)
                 self._wake.clear()
