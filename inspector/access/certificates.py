@@ -340,12 +340,14 @@ def _write_revoked(
     write_file(folder / REVOKED, revoked.public_bytes(serialization.Encoding.PEM))
 
 
-def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """The folder is there, with this mode less the umask if it is new. Raises AccessError."""
+def make_folder(folder: Path, mode: int = 0o755) -> None:
+    """The folder is there, with this mode less the umask if it is new: others may at most look. Raises AccessError."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError as error:
-        raise AccessError(f"{folder} cannot be made: {error.strerror or error}; choose another folder") from error
+        raise AccessError(
+            f"{folder} cannot be made: {error.strerror or error}; choose another folder, or check permissions and space"
+        ) from error
 
 
 def _write_key(path: Path, key: Key, passphrase: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -47,8 +48,13 @@ def test_one_that_clients_trust_is_not_written_over(tmp_path: Path) -> None:
 
 
 def test_its_folder_is_made_and_one_that_cannot_be_is_told(tmp_path: Path) -> None:
-    made = make_application(tmp_path / "etc" / "opcua", "line1", "line1", ["localhost"])
+    mask = os.umask(0)
+    try:
+        made = make_application(tmp_path / "etc" / "opcua", "line1", "line1", ["localhost"])
+    finally:
+        os.umask(mask)
     check_application(made.certificate, made.key, NOW)
+    assert made.key.parent.stat().st_mode & 0o022 == 0, "who may write there can exchange the key"
     with pytest.raises(AccessError, match=r"line1\.pem/below cannot be made: Not a directory; choose another folder"):
         make_application(made.certificate / "below", "line1", "line1", ["localhost"])
 
