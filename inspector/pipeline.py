@@ -5,8 +5,9 @@
                  │         └─ gap, duplicate, overload ───────┤
                  └─ deadline clock, model fault, stop ────────┘
 
-`submit` runs in the camera's own thread up to the queue of the model, `_decide` in the model's thread. Every way out leads
-through `_settle`, which the first caller wins: one trigger, one verdict. What `_settle` does under the lock only
+What a frame is and whether its part is taken in, the first step, is found out by `Reception` (reception.py); what comes of it
+is done here. `submit` runs in the camera's own thread up to the queue of the model, `_decide` in the model's thread. Every
+way out leads through `_settle`, which the first caller wins: one trigger, one verdict. What `_settle` does under the lock only
 touches memory (the journal is a mapped file), so that no verdict waits for a disk, a database or a client.
 """
 
@@ -113,7 +114,7 @@ class Pipeline:
             owed[station.name].append(partial(self._settle, station, part, restarted, part.looks[0]))
         for name, verdicts in owed.items():
             self._backlogs.tell(name, verdicts, pause_s=RECONNECT_S)
-        self._reception.started = True
+        self._reception.begin()
         self._show_states()
 
     def alive(self) -> bool:
@@ -124,7 +125,7 @@ class Pipeline:
         """Take in no more parts, let those in flight finish for up to `drain_s`, give the rest their verdict."""
         until_s = self._clock() + drain_s
         with self._lock:
-            self._reception.stopping = True
+            self._reception.end()
             self._show_states()
         with self._idle:
             self._idle.wait_for(lambda: self._reception.is_empty, timeout=drain_s)
@@ -205,19 +206,19 @@ class Pipeline:
         """Start or stop a station. While it is stopped its parts are UNKNOWN/STATION_STOPPED; those in flight are judged."""
         station = self._reception.station_named(name)
         with self._lock:
-            (self._reception.stopped.discard if running else self._reception.stopped.add)(station.name)
+            self._reception.run(station.name, running)
             self._show_states()
 
     def change_recipe(self, name: str, setup: Setup) -> None:
         """Let a station judge by `setup` from its next part on; parts that are in flight are judged by what they came under."""
         station = self._reception.station_named(name)
         with self._lock:
-            self._reception.setups[station.name] = setup
+            self._reception.change(station.name, setup)
             self._show_states()
 
     def setup_of(self, name: str) -> Setup:
         """What a station judges by now."""
-        return self._reception.setups[self._reception.station_named(name).name]
+        return self._reception.setup_of(name)
 
     @property
     def journal_works(self) -> bool:
@@ -226,7 +227,7 @@ class Pipeline:
 
     def is_running(self, name: str) -> bool:
         """Whether a station was not told to stop."""
-        return self._reception.station_named(name).name not in self._reception.stopped
+        return self._reception.is_running(name)
 
     # -------------------------------------------------------------------------------------------- 1. admit the part
 
@@ -295,7 +296,7 @@ class Pipeline:
 
     def _keep_late_view(self, station: Station, arrival: Arrival) -> None:
         """A view that came after the verdict is kept beside it, once."""
-        settled = self._reception.late_view(station, arrival)
+        settled = self._reception.take_late_view(station, arrival)
         if settled is not None and arrival.frame is not None:
             view = station.view_of(arrival.camera)
             self._keeping.keep_late_view(settled.inspection, list(station.cameras).index(view), view, arrival.frame)
@@ -415,8 +416,7 @@ class Pipeline:
                     judgement = _too_late(part)
                 inspection, kept = self._settlement.enter(part, look, judgement, station.name)
                 part.inspection = inspection
-                if station.name in self._reception.books:
-                    self._reception.books[station.name].leave(inspection)
+                self._reception.leave(station, inspection)
                 self._idle.notify_all()
                 replies, part.replies = part.replies, []
                 frames = [(one, one.frame) for one in part.looks if one.frame is not None]

@@ -1,13 +1,14 @@
 """The first step of the pipeline: what a frame is, and whether its part can be judged.
 
-A reception finds out and enters; it gives no verdict. What comes of its findings the pipeline does.
+A reception keeps what the stations are told to do and counts their parts in. It gives no verdict: what comes of its findings
+the pipeline does.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from inspector.arrivals import Arrival, Found, Joined, looks_of, skipped_by
 from inspector.decision.views import decide
 from inspector.errors import CameraBusy, ConfigError, JournalError, Overloaded, SessionError, UnknownCamera
 from inspector.inference.batching import Batcher
-from inspector.part import Judgement, Reason
+from inspector.part import Inspection, Judgement, Reason
 from inspector.records.entries import Admission
 from inspector.records.journal import Journal
 from inspector.settlement import Settlement
@@ -34,7 +35,8 @@ MAX_OWED = 20_000
 class Reception:
     """The stations of a line as their parts come in: how each counts, what it judges by, and whether it judges at all.
 
-    `lock`, which the pipeline shares, guards what changes; methods take it themselves unless they say that the caller holds it.
+    `lock`, which the pipeline shares, guards what changes. It cannot be taken twice: methods take it themselves, unless they
+    say that the caller holds it.
     """
 
     def __init__(
@@ -53,24 +55,24 @@ class Reception:
         self._max_frame_bytes = max_frame_bytes
         self._by_camera = {camera: station for station in stations for camera in station.cameras.values()}
         self._streaming: dict[str, str] = {}
-        self.stations = {station.name: station for station in stations}
-        self.setups = {station.name: station.setups[station.first] for station in stations}
-        self.stopped = {station.name for station in stations if station.stopped}
-        self.started = self.stopping = False
-        self.books: dict[str, TriggerBook] = {}
+        self._stations = {station.name: station for station in stations}
+        self._setups = {station.name: station.setups[station.first] for station in stations}
+        self._stopped = {station.name for station in stations if station.stopped}
+        self._started = self._stopping = False
+        self._books: dict[str, TriggerBook] = {}
         for station in stations:
             mark = journal.state.stations.get(station.name)
             recent = [i for i in journal.state.recent if i.station == station.name]
             first = mark.next_trigger if mark else 1
-            self.books[station.name] = TriggerBook(
+            self._books[station.name] = TriggerBook(
                 station.name, list(station.cameras.values()), first, station.max_gap, recent
             )
 
     def station_named(self, name: str) -> Station:
         """Raises ConfigError if there is none."""
-        if name not in self.stations:
+        if name not in self._stations:
             raise ConfigError(f'line "{self._line}" has no station "{name}": correct the name or the line file')
-        return self.stations[name]
+        return self._stations[name]
 
     def station_of(self, camera: str) -> Station:
         """Where a camera stands. Raises UnknownCamera."""
@@ -91,17 +93,17 @@ class Reception:
             raise SessionError(
                 f'this service inspects line "{self._line}", not "{line}": connect to that line\'s service'
             )
+        recipe, view = self._setups[station.name].recipe, station.view_of(camera)
+        about = (station.name, recipe.name, recipe.bundle, recipe.deadline_ms, self._max_frame_bytes)
         with self._lock:
             if camera in self._streaming:
                 raise CameraBusy(
                     f'camera "{camera}" already streams from client "{self._streaming[camera]}": stop that one first, '
                     "or give this camera its own name in the line file"
                 )
+            next_trigger = self._books[station.name].begin(camera)
             self._streaming[camera] = client
-            next_trigger = self.books[station.name].begin(camera)
-        recipe = self.setups[station.name].recipe
-        about = (station.name, recipe.name, recipe.bundle, recipe.deadline_ms, self._max_frame_bytes, next_trigger)
-        return SessionInfo(*about, station.view_of(camera))
+        return SessionInfo(*about, next_trigger, view)
 
     def end_session(self, camera: str) -> None:
         """Another stream may begin for this camera."""
@@ -111,7 +113,10 @@ class Reception:
     # -------------------------------------------------------------------------------------------------------- parts
 
     def restore(self, now: datetime, now_s: float) -> Iterator[tuple[Station, Part]]:
-        """The parts that were in flight when the service last died, in flight again, with the station that owes the verdict."""
+        """The parts that were in flight when the service last died, in flight again, with the station that owes the verdict.
+
+        Before anything is taken in: no lock.
+        """
         for admission in self._journal.state.unsettled:
             station, setup = self._owing(admission)
             part = Part(
@@ -124,26 +129,26 @@ class Reception:
                 setup=setup,
                 looks=looks_of(station, setup),
             )
-            if admission.station in self.books:
-                self.books[admission.station].restore(part)
+            if admission.station in self._books:
+                self._books[admission.station].restore(part)
             yield station, part
 
     def _owing(self, admission: Admission) -> tuple[Station, Setup]:
         """The station under the name that it had when the service died, and its recipe."""
-        if admission.station in self.stations:
-            return self.stations[admission.station], self.setups[admission.station]
-        view = replace(next(iter(self.setups.values())).recipe.views[0], name="", bundle="", classes=())
+        if admission.station in self._stations:
+            return self._stations[admission.station], self._setups[admission.station]
+        view = replace(next(iter(self._setups.values())).recipe.views[0], name="", bundle="", classes=())
         nameless = Setup(Recipe("", 1, (view,)), {})
         return Station(admission.station, {"": admission.camera}, {"": nameless}, ""), nameless
 
     @property
     def is_empty(self) -> bool:
         """Whether no part is in flight. Caller holds the lock."""
-        return not any(book.in_flight for book in self.books.values())
+        return not any(book.in_flight for book in self._books.values())
 
     def in_flight(self) -> list[tuple[Station, list[Part]]]:
         """All parts without a verdict, by station. Caller holds the lock."""
-        return [(station, list(self.books[name].in_flight.values())) for name, station in self.stations.items()]
+        return [(station, list(self._books[name].in_flight.values())) for name, station in self._stations.items()]
 
     def find_or_enter(self, station: Station, arrival: Arrival) -> Found:
         """What is known of the trigger, or a new part for it; with the parts before it that this camera did not show.
@@ -153,13 +158,13 @@ class Reception:
         view = station.view_of(arrival.camera)
         found = Found()
         while found.part is None and found.known is None:
-            setup = self.setups[station.name]
+            setup = self._setups[station.name]
             deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
             in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
             with self._lock:
-                if self.setups[station.name] is not setup:
+                if self._setups[station.name] is not setup:
                     continue  # changed meanwhile, and another camera's later part may be entered by the new one already
-                book = self.books[station.name]
+                book = self._books[station.name]
                 found.known = book.again(arrival.trigger)
                 if found.known is None:
                     skipped = book.skipped(arrival.trigger)
@@ -192,7 +197,7 @@ class Reception:
                 return Joined()
             if part.done:
                 return Joined(late=True)
-            book = self.books[station.name]
+            book = self._books[station.name]
             # What was in flight with a frame before the station was stopped is judged; what nobody has shown yet is not.
             refusal = None if part.counted else self._refusal(station, part.setup, look.view.name, book.judging, True)
             look.take(arrival.frame)
@@ -208,12 +213,12 @@ class Reception:
             refusal = _overloaded(batcher, part.setup)
         return Joined(look, refusal)
 
-    def late_view(self, station: Station, arrival: Arrival) -> Settled | None:
-        """The part whose verdict did not wait for this view, told once; None if there is none."""
+    def take_late_view(self, station: Station, arrival: Arrival) -> Settled | None:
+        """The part whose verdict did not wait for this view, which is missing no more; None if there is no such part."""
         if arrival.frame is None or not arrival.frame.data:
             return None
         with self._lock:
-            settled = self.books[station.name].again(arrival.trigger)
+            settled = self._books[station.name].again(arrival.trigger)
             if not isinstance(settled, Settled) or arrival.camera not in settled.missing:
                 return None
             settled.missing.discard(arrival.camera)
@@ -223,8 +228,8 @@ class Reception:
         """What decides a part of which a camera showed nothing; None if another view of it may come."""
         with self._lock:
             outcome = decide([look.state for look in part.looks])
-            crowded = len(self.books[station.name].in_flight) > station.max_in_flight + station.max_gap
-            stopping = self.stopping
+            crowded = len(self._books[station.name].in_flight) > station.max_in_flight + station.max_gap
+            stopping = self._stopping
         if outcome is not None:
             place, judgement = outcome
             return part.looks[place], judgement
@@ -234,6 +239,7 @@ class Reception:
         return (lost, Judgement(Reason.TRIGGER_GAP, lost.lost)) if crowded else None
 
     def _refuse_if_full(self, book: TriggerBook) -> None:
+        """Raises Overloaded or JournalError. Caller holds the lock."""
         if len(book.in_flight) > MAX_OWED:
             raise Overloaded(
                 f"{len(book.in_flight)} parts of station {book.station} wait for their verdict: the camera counts faster than "
@@ -245,7 +251,7 @@ class Reception:
             )
 
     def _enter(self, station: Station, book: TriggerBook, part: Part) -> Part:
-        """In flight, and journalled, so that the part gets a verdict even if this process dies now."""
+        """In flight, and journalled, so that the part gets a verdict even if this process dies now. Caller holds the lock."""
         book.enter(part)
         camera = next((look.camera for look in part.looks if look.came or look.lost), part.looks[0].camera)
         try:
@@ -257,9 +263,10 @@ class Reception:
         return part
 
     def _refusal(self, station: Station, setup: Setup, view: str, in_flight: int, in_time: bool) -> Judgement | None:
-        if self.stopping:
+        """Why a part is not judged, if so. Caller holds the lock."""
+        if self._stopping:
             return Judgement(Reason.SERVICE_STOPPING, "the service is stopping")
-        if station.name in self.stopped:
+        if station.name in self._stopped:
             return Judgement(Reason.STATION_STOPPED, "the station was told to stop; start it to judge parts")
         if not setup.is_usable:
             return Judgement(Reason.NOT_READY, setup.fault or "the station has no bundle")
@@ -267,17 +274,51 @@ class Reception:
             return Judgement(Reason.QUEUE_FULL, f"{in_flight} parts are in flight, the most is {station.max_in_flight}")
         return None if in_time else _overloaded(setup.batchers[view], setup)
 
+    def leave(self, station: Station, inspection: Inspection) -> None:
+        """A part has its verdict. Caller holds the lock."""
+        if station.name in self._books:
+            self._books[station.name].leave(inspection)
+
     # ------------------------------------------------------------------------------------------------------- states
 
+    def begin(self) -> None:
+        """Stations are ready from now on."""
+        self._started = True
+
+    def end(self) -> None:
+        """Parts that come from now on are refused. Caller holds the lock."""
+        self._stopping = True
+
+    def run(self, name: str, running: bool) -> None:
+        """Start or stop a station. Caller holds the lock."""
+        (self._stopped.discard if running else self._stopped.add)(name)
+
+    def is_running(self, name: str) -> bool:
+        """Whether a station was not told to stop. Raises ConfigError if there is none."""
+        return self.station_named(name).name not in self._stopped
+
+    def change(self, name: str, setup: Setup) -> None:
+        """A station judges by `setup` from its next part on. Caller holds the lock."""
+        self._setups[name] = setup
+
+    def setup_of(self, name: str) -> Setup:
+        """What a station judges by now. Raises ConfigError if there is none."""
+        return self._setups[self.station_named(name).name]
+
+    @property
+    def setups(self) -> Mapping[str, Setup]:
+        """What every station judges by now."""
+        return self._setups
+
     def state(self, name: str) -> StationState:
-        """What a station's PLC is told of it."""
-        if self.stopping:
+        """What a station's PLC is told of it. Caller holds the lock, or has not taken anything in yet."""
+        if self._stopping:
             return StationState.STOPPING
-        if not self.setups[name].is_usable or not self._settlement.works:
+        if not self._setups[name].is_usable or not self._settlement.works:
             return StationState.FAULT
-        if name in self.stopped:
+        if name in self._stopped:
             return StationState.STOPPED
-        return StationState.READY if self.started else StationState.NOT_READY
+        return StationState.READY if self._started else StationState.NOT_READY
 
     def readings(self) -> list[StationReading]:
         """How the stations are now, for those who watch."""
@@ -287,11 +328,11 @@ class Reception:
                     name,
                     {camera: camera in self._streaming for camera in station.cameras.values()},
                     self.state(name),
-                    self.setups[name].recipe.name,
-                    self.setups[name].recipe.bundle,
-                    len(self.books[name].in_flight),
+                    self._setups[name].recipe.name,
+                    self._setups[name].recipe.bundle,
+                    len(self._books[name].in_flight),
                 )
-                for name, station in self.stations.items()
+                for name, station in self._stations.items()
             ]
 
 

@@ -311,7 +311,7 @@ def test_a_view_judged_at_the_very_deadline_does_not_stop_the_clock(tmp_path: Pa
         line.engine.open.clear()
         for camera in cameras:
             line.send(1, camera=camera)
-        part = line.pipeline._reception.books["s"].in_flight[1]
+        part = line.pipeline._reception._books["s"].in_flight[1]
         for look in part.looks:
             look.judgement = Judgement(Reason.WITHIN_LIMITS, "", 0.1, 0.5)
         assert line.wait_replies(len(cameras))[0].reason is Reason.DEADLINE_EXCEEDED

@@ -1,7 +1,7 @@
 """Modbus TCP output: one unit id per station, each with the register map of `registers`.
 
-The server runs in its own thread with its own event loop, so that no PLC can hold up a verdict. What clients ask and are
-answered is in `modbus_clients`.
+The server runs in its own thread with its own event loop, so that no PLC can hold up a verdict. Its
+clients are the matter of `modbus_clients`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a Modbus TCP server does with its clients: who may connect, what each asked is answered, and what each may cost.
+"""The clients of the Modbus TCP output: who may connect, what their requests are answered with, and what each may cost.
 
 pymodbus encodes and decodes the messages; connections are ours, because a plant network needs what pymodbus' server leaves
 out: answers to pipelined requests, exception codes as the specification has them, and a bound on what a flooding or deaf
@@ -61,13 +61,13 @@ class PlcControl:
 
 
 class Allowed:
-    """Which clients may connect."""
+    """Which clients may connect, or may write."""
 
     def __init__(self, networks: Sequence[str], on_refused: Callable[[str], None]) -> None:
         try:
             self._networks = [ipaddress.ip_network(network) for network in networks]
         except ValueError as error:
-            raise SignalError(f"{error}: correct the addresses that may read the registers") from error
+            raise SignalError(f"{error}: correct the addresses in [modbus] of the line file") from error
         self._on_refused = on_refused
 
     def __contains__(self, host: str) -> bool:
