@@ -116,6 +116,18 @@ def test_a_network_of_integers_may_differ_as_much_as_a_line_allows(
         assert basis_of(fitted, tmp_path / "b").guaranteed
 
 
+def test_a_network_of_integers_may_not_differ_in_all_pictures(
+    fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by as much as one may: that is no grey level, but another graph."""
+    monkeypatch.setattr(type(fitted_line.outcome.fitted.network), "integers", True)
+    scores = fitted_line.outcome.fitted.kept.scores
+    shift = 0.02 * float(np.median(scores))
+    fitted = promised(fitted_line, {image: 1 + shift / float(score) for image, score in enumerate(scores)})
+    with pytest.raises(BundleError, match=r"by 0\.0(2|19\d|20\d) rms, allowed is 0\.01\. Nothing was written"):
+        export_bundle(fitted, tmp_path / "b", "b")
+
+
 def test_scores_beyond_what_rounding_and_integers_do_are_refused(fitted_line: Line, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"than the fit did: .* Nothing was written; .*--device cpu"):
         export_bundle(promised(fitted_line, {middle(fitted_line): 1.01}), tmp_path / "b", "b")

@@ -24,9 +24,12 @@ PARITY_TOLERANCE = 1e-3
 INTEGER_TOLERANCE = 3e-2
 """The same for a network of integers: as much as a line allows the golden scores of its bundle. Integers are exact, but a grey
 level on the edge between two may fall to either side. Measured on 387 magnetic tiles: 380 equal, one by 0.0100, rms 0.0006."""
+INTEGER_RMS = 1e-2
+"""Root mean square of all its pictures' differences: one may fall to the next grey level, all of them together may not."""
 INTEGER_MAP_TOLERANCE = 0.1
-"""The same for its maps, which outline what a score has decided. All pixels of that level move, and with them the whole map a
-little; where nothing is unlike good parts that is much of what is left. On a magnetic tile: 0.025, its score 0.0006."""
+"""As INTEGER_TOLERANCE, for its maps, which outline what a score has decided. All pixels of that level move, and with them
+the whole map a little; where nothing is unlike good parts that is much of what is left. On a magnetic tile: 0.025, its score
+0.0006."""
 MAX_FLIPS = 0.005
 """Largest share of held-out images to which a graph of less precision may give another verdict than the float32 graph."""
 ROUNDING = 1e-4
@@ -157,10 +160,12 @@ def check_judged(fitted: Fitted, model: Model) -> Agreement | None:
     ours, theirs = scores_of(model, kept.judged[known]), kept.scores[known].astype(np.float64)
     ours = np.where(np.abs(ours - theirs) <= ROUNDING * typical(theirs.tolist()), theirs, ours)
     found = agree(ours, theirs, limit, [kept.names[index] for index in known], held_out=kept.held_out)
-    if not found.score <= allowed_difference(fitted.network):
+    together = INTEGER_RMS if fitted.network.integers else allowed_difference(fitted.network)
+    if not (found.score <= allowed_difference(fitted.network) and found.rms <= together):
         raise BundleError(
             f"the exported graph judges otherwise than the fit did: over {found.named} scores differ by up to "
-            f"{found.score:.3g} of the median score, allowed is {allowed_difference(fitted.network):g}. Nothing was written; "
+            f"{found.score:.3g} of the median score, allowed is {allowed_difference(fitted.network):g}, and by {found.rms:.3g} "
+            f"rms, allowed is {together:g}. Nothing was written; "
             "use the pinned versions of torch, onnxscript and onnxruntime, and --device cpu if it was fitted on another"
         )
     return found
