@@ -14,7 +14,15 @@ from inspector.part import Box, Frame, Inspection, Judgement, Reason, Scores, Vi
 from inspector.station import Setup, View
 
 RECENT_PARTS = 4096
+# What is kept of a part's budget for telling that it was not judged: this share, and no more than so many seconds. On a machine
+# with more to do than it can, a thread that keeps deadlines waits some milliseconds for a core.
+TELLING_SHARE, MOST_TELLING_S = 0.05, 0.005
 Reply = Callable[[Inspection], None]
+
+
+def expiry_s(received_s: float, deadline_s: float) -> float:
+    """When a part without a verdict is told UNKNOWN, so that this is known by its deadline. Seconds of the monotonic clock."""
+    return deadline_s - min(MOST_TELLING_S, TELLING_SHARE * max(0.0, deadline_s - received_s))
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +92,11 @@ class Part:
     def look_of(self, camera: str) -> Look:
         """The view that a camera takes."""
         return next(look for look in self.looks if look.camera == camera)
+
+    @property
+    def expiry_s(self) -> float:
+        """When it is told UNKNOWN if it has no verdict by then."""
+        return expiry_s(self.received_s, self.deadline_s)
 
     @property
     def came(self) -> bool:

@@ -1,4 +1,4 @@
-"""The clock that no part escapes: a thread that calls `expire` for every part whose deadline has come."""
+"""The clock that no part escapes: a thread that calls `expire` for every part without a verdict, in time for its deadline."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ TICK_S = 0.25
 
 
 class Expiring(Protocol):
-    """What has a deadline on the monotonic clock, and can be done before it."""
+    """What expires at some time of the monotonic clock, unless it is done before."""
 
-    deadline_s: float
+    @property
+    def expiry_s(self) -> float: ...
 
     @property
     def done(self) -> bool: ...
@@ -24,7 +25,7 @@ T = TypeVar("T", bound=Expiring)
 
 
 class Deadlines(Generic[T]):
-    """Watches parts until they are done or their deadline comes.
+    """Watches parts until they are done or expire.
 
     `expire` runs in the watching thread and must not raise: a part without a verdict would be silence, so the thread then ends
     and the heartbeat to the PLC with it. The thread ticks at least every `TICK_S`, so `last_tick_s` tells whether it lives.
@@ -43,10 +44,10 @@ class Deadlines(Generic[T]):
         self._thread.start()
 
     def add(self, item: T) -> None:
-        """Watch `item`. Wakes the thread only if it would sleep past this deadline: mostly its next tick comes before."""
+        """Watch `item`. Wakes the thread only if it would sleep past its expiry: mostly its next tick comes before."""
         with self._changed:
-            heapq.heappush(self._heap, (item.deadline_s, next(self._order), item))
-            if item.deadline_s < self._asleep_until_s:
+            heapq.heappush(self._heap, (item.expiry_s, next(self._order), item))
+            if item.expiry_s < self._asleep_until_s:
                 self._changed.notify()
 
     def close(self) -> None:

@@ -353,7 +353,7 @@ class Pipeline:
             model_input,
             lambda outcome: self._decide(station, part, look, outcome),
             lambda: part.done,
-            part.deadline_s,
+            part.expiry_s,
         )
         if not taken:
             self._judged(station, part, look, Judgement(Reason.QUEUE_FULL, "the model's queue is full"))

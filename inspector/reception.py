@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from inspector.admission import Look, Part, Settled, TriggerBook
+from inspector.admission import Look, Part, Settled, TriggerBook, expiry_s
 from inspector.arrivals import Arrival, Found, Joined, looks_of, skipped_by
 from inspector.decision.views import decide
 from inspector.errors import CameraBusy, ConfigError, JournalError, Overloaded, SessionError, UnknownCamera
@@ -160,7 +160,7 @@ class Reception:
         while found.part is None and found.known is None:
             setup = self._setups[station.name]
             deadline_s = arrival.received_s + setup.recipe.deadline_ms / 1000
-            in_time = not setup.is_usable or setup.batchers[view].has_time(deadline_s)
+            in_time = not setup.is_usable or setup.batchers[view].has_time(expiry_s(arrival.received_s, deadline_s))
             with self._lock:
                 if self._setups[station.name] is not setup:
                     continue  # changed meanwhile, and another camera's later part may be entered by the new one already
@@ -190,7 +190,7 @@ class Reception:
         """A frame of a part that was announced before."""
         look = part.look_of(arrival.camera)
         batcher = part.setup.batchers.get(look.view.name)
-        in_time = batcher is None or batcher.has_time(part.deadline_s)
+        in_time = batcher is None or batcher.has_time(part.expiry_s)
         with self._lock:
             # It comes again. With one view a skipped part is decided, even if not yet told: what comes late is no view of it.
             if look.came or (look.lost and len(part.looks) == 1):

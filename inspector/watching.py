@@ -53,7 +53,7 @@ class Care:
     reference: Reference | None = None
     name: str = ""
     limits: HealthLimits = field(default_factory=HealthLimits)
-    frames_per_s: float = 30.0
+    frames_per_s: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -101,13 +101,23 @@ def test_recent_inspections_of_an_earlier_run_are_known() -> None:
     assert not found.missing  # what came of it before the restart is not known: nothing is kept twice
 
 
+@pytest.mark.parametrize(("budget_ms", "kept_ms"), [(1, 0.05), (20, 1.0), (100, 5.0), (500, 5.0), (60_000, 5.0)])
+def test_a_little_of_the_budget_is_kept_for_telling_that_a_part_was_not_judged(budget_ms: int, kept_ms: float) -> None:
+    one = replace(part(1), received_s=7.0, deadline_s=7.0 + budget_ms / 1000)
+    assert one.expiry_s == pytest.approx(one.deadline_s - kept_ms / 1000, abs=1e-9)
+
+
+def test_a_part_whose_deadline_was_over_before_it_came_expires_then() -> None:
+    assert replace(part(1), received_s=7.0, deadline_s=6.0).expiry_s == 6.0
+
+
 @dataclass
 class Item:
-    deadline_s: float
+    expiry_s: float
     done: bool = False
 
 
-def test_only_items_not_done_expire_and_in_the_order_of_their_deadlines() -> None:
+def test_only_items_not_done_expire_and_in_the_order_in_which_they_do() -> None:
     expired: list[Item] = []
     all_told = threading.Event()
     now = time.monotonic()
@@ -124,4 +134,4 @@ def test_only_items_not_done_expire_and_in_the_order_of_their_deadlines() -> Non
     assert all_told.wait(5)
     deadlines.close()
     assert expired == [early, late]
-    assert time.monotonic() >= late.deadline_s
+    assert time.monotonic() >= late.expiry_s

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_line import SIZE, Line, check_agreement, open_line
 from toys import toy_png
 
+from inspector.admission import MOST_TELLING_S, TELLING_SHARE
 from inspector.backlog import PAUSE_S, Backlogs
 from inspector.errors import CameraBusy, JournalError, SessionError, TriggerOutOfRange, UnknownCamera
+from inspector.inference.batching import Batcher
 from inspector.part import Frame, Inspection, PixelFormat, Reason, Verdict
 from inspector.records.entries import Admission
 from inspector.records.journal import Journal
@@ -157,7 +160,7 @@ def test_the_deadline_comes_first_and_the_late_score_changes_nothing(tmp_path: P
         line.send(1, value=20)
         late = line.wait_replies(1)[0]
         assert (late.verdict, late.reason) == (Verdict.UNKNOWN, Reason.DEADLINE_EXCEEDED)
-        assert late.latency_ms >= 30
+        assert late.latency_ms >= 30 * (1 - TELLING_SHARE)
         line.engine.open.set()
         line.engine.entered.clear()
         line.send(2)
@@ -166,6 +169,32 @@ def test_the_deadline_comes_first_and_the_late_score_changes_nothing(tmp_path: P
         entries = [entry for _, entry in line.journal.read()]
     scores = [entry for entry in entries if type(entry).__name__ == "LateScore"]
     assert [(s.sequence, round(s.score * 255)) for s in scores] == [(1, 20)]
+
+
+def test_the_model_knows_by_when_a_part_must_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it scores later helps nobody: that part is UNKNOWN already."""
+    asked: list[float] = []
+    submit = Batcher.submit
+
+    def spy(self: Batcher, *arguments: Any) -> bool:
+        asked.append(arguments[3])
+        return submit(self, *arguments)
+
+    def has_time(self: Batcher, deadline_s: float) -> bool:
+        asked.append(deadline_s)
+        return True
+
+    monkeypatch.setattr(Batcher, "submit", spy)
+    monkeypatch.setattr(Batcher, "has_time", has_time)
+    with open_line(tmp_path, deadline_ms=60_000) as line:
+        line.pipeline.start()
+        before_s = time.monotonic()
+        line.send(1)
+        line.wait_replies(1)
+        after_s = time.monotonic()
+    first, second = asked
+    assert first == second
+    assert before_s + 60 - MOST_TELLING_S <= first <= after_s + 60 - MOST_TELLING_S
 
 
 def test_more_parts_than_the_station_holds_are_unknown_at_once(line: Line) -> None:

@@ -30,7 +30,8 @@ LOST_OVERWRITTEN = "overwritten by the camera program"
 LOST_REASONS = (LOST_IN_CRASH, LOST_AT_STOP, LOST_IN_QUEUE, LOST_DISK_FULL, LOST_QUOTA, LOST_OVERWRITTEN)
 """Those known ahead; an error of the disk or of an encoder gives its own words."""
 
-_NICENESS = 10
+# No nicer than the threads that run models: one that waits while it holds the interpreter's lock holds them all up.
+_NICENESS = 3
 # What a waiting job costs beside its pixels; bounds the number of waiting jobs too.
 _OVERHEAD_BYTES = 2048
 # A journal without room takes no notes either; they wait for it, with the verdicts that the pipeline holds back.

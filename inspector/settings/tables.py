@@ -232,7 +232,7 @@ class HealthTable(Table):
     """`[health.CAMERA]`: how a camera's picture is watched. The limits are those of `HealthLimits`; 0 turns one off."""
 
     reference: str = ""
-    frames_per_s: float = Field(default=30.0, gt=0.0, le=1000.0)
+    frames_per_s: float = Field(default=4.0, gt=0.0, le=1000.0)
     light: float = Field(default=0.10, ge=0.0, le=1.0)
     saturation: float = Field(default=0.01, ge=0.0, le=1.0)
     flicker: float = Field(default=0.03, ge=0.0, le=1.0)
