@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from inspector.ending import call_at_signals
 from inspector.errors import ConfigError, SourceError
 from inspector.part import Box
 from inspector.settings import Address, CameraBase, LineSettings, load_line_file, parse_address
@@ -53,8 +53,7 @@ def camera_run(
     plans = _plans(settings, camera or list(settings.file.camera))
     log_to_stderr(logging.INFO, as_json=log_format == "json")
     ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    call_at_signals(ending.set)
     if seconds is not None:
         timer = threading.Timer(seconds, ending.set)
         timer.daemon = True

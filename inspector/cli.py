@@ -6,7 +6,6 @@ import functools
 import gc
 import logging
 import math
-import signal
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from rich.live import Live
 from inspector import __version__
 from inspector.access_commands import audit_app, certs_app, passphrase_of
 from inspector.camera_commands import camera_app, client_tls
+from inspector.ending import call_at_signals
 from inspector.errors import InspectorError
 from inspector.health_commands import camera_health
 from inspector.label_commands import export_labels, import_labels, label, labels
@@ -143,8 +143,7 @@ def serve(
     for warning in settings.warnings():
         logging.getLogger(__name__).warning("%s", warning)
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    call_at_signals(stopped.set)
     with run_service(settings) as service:
         # What the start made lives as long as the process. Without this every full collection goes through these 90,000
         # objects with the interpreter's lock held, which keeps all verdicts waiting for 30 ms and more.

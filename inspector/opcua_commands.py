@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 
 from inspector.access_commands import passphrase_of
+from inspector.ending import call_at_signals
 from inspector.errors import ConfigError
 from inspector.settings import LineSettings, OpcUaTable, load_line_file, parse_address
 from inspector.telemetry.logs import log_to_stderr
@@ -39,8 +39,7 @@ def opcua(
         raise ConfigError(f"{line_file} has no table [opcua]: add one (deploy/line.example.toml shows it)")
     log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_format == "json")
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    call_at_signals(stopped.set)
     options = _options(settings, table)
     manager = ServiceManager()
     with run_opcua(options) as server:

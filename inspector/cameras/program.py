@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from inspector import __version__
@@ -20,6 +18,7 @@ from inspector.cameras.client import Answer, CameraClient
 from inspector.cameras.connection import ClientTls
 from inspector.cameras.pacing import Pacer
 from inspector.cameras.sources.folder import Picture
+from inspector.ending import call_at_signals
 from inspector.errors import ConfigError
 from inspector.part import Reason, Verdict
 
@@ -214,14 +213,8 @@ def _ending(stop: threading.Event) -> Iterator[threading.Event]:
         yield stop
         return
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    end = call_at_signals(stop.set, interrupts=stop.is_set)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        end()

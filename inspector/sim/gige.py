@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import ctypes
 import ctypes.util
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from inspector.ending import call_at_signals
 
 # Registers of the fake camera (arvfakecamera.h).
 _WIDTH, _PIXEL_FORMAT, _TRIGGER_SOFTWARE = 0x100, 0x128, 0x30C
@@ -69,8 +70,7 @@ def main() -> None:
     pattern = _PATTERN(Scene(library, fake, options.grey, faults).fill)
     library.arv_fake_camera_set_fill_pattern(fake, pattern, None)
     ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    call_at_signals(ending.set)
     print(f"Aravis-Fake-{options.serial} on {options.interface}", flush=True)
     while not ending.wait(1 / options.pulse_hz if options.pulse_hz else 0.2):
         if options.pulse_hz:

@@ -14,19 +14,18 @@ import enum
 import json
 import logging
 import math
-import signal
 import sys
 import threading
 import time
 from collections import Counter
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, TextIO
 
 import typer
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
+from inspector.ending import call_at_signals
 from inspector.part import Reason, Verdict
 from inspector.signalling import registers
 from inspector.signalling.registers import MAGIC, MAP_VERSION, RingEntry, StationBlock
@@ -232,12 +231,7 @@ def main(
 ) -> None:
     """Poll one station and drive a simulated ejector until told to stop."""
     stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    call_at_signals(stop.set)
     # Every fault of the connection becomes an event in the file, once; pymodbus would repeat it at each poll.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
     # While it waits for an answer it looks at no heartbeat: a silent inspector must not hide that it is stale.

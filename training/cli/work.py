@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from inspector.ending import call_at_signals
 from inspector.records.place import read_place
 from training.cli.screen import say
 
@@ -54,8 +54,7 @@ def worker_command(
             return describe_missing(descriptors, images, _DESCRIBED_AT_ONCE) == _DESCRIBED_AT_ONCE
 
         loop = WorkerLoop(jobs, place, say, WorkerOptions(lease_s=lease_s), describe)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: loop.stop())
+        call_at_signals(loop.stop)
 
         def end_with_parent() -> None:
             sys.stdin.read()
