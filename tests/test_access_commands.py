@@ -202,3 +202,19 @@ def test_the_audit_log_shows_hostile_text_as_text(tmp_path: Path) -> None:
     assert "[red]x[/red]?[2J" in shown
     assert "\x1b[2J" not in shown
     assert json.loads(log.path.read_text())["actor"] == "[red]x[/red]\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("certs", "init", "{path}", "--plant", "works", "--no-passphrase"),
+        ("opcua-certificate", "{path}", "server", "--line", "l1", "--host", "127.0.0.1"),
+        ("opcua-user", "{path}/users.toml", "anna", "--role", "viewer"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_path_that_cannot_be_looked_at_is_an_error_with_the_next_step(tmp_path: Path, words: tuple[str, ...]) -> None:
+    path = str(tmp_path / ("x" * 300))
+    error = run(*(word.format(path=path) for word in words), **{PASSPHRASE_VARIABLE: "a long enough one"}).exception
+    assert isinstance(error, AccessError)
+    assert "cannot be looked at: File name too long; choose another path" in str(error)

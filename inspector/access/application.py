@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from inspector.access.certificates import LEAF_DAYS, Issued, host_name, make_folder, read_bounded, write_file
+from inspector.access.certificates import LEAF_DAYS, Issued, host_name, is_there, make_folder, read_bounded, write_file
 from inspector.errors import AccessError
 
 KEY_BITS = 2048
@@ -34,7 +34,7 @@ def make_application(
 ) -> Issued:
     """Write NAME.pem, NAME.key and, for the clients' lists of trusted servers, NAME.der. Raises AccessError."""
     path = folder / f"{name}.pem"
-    if path.exists():
+    if is_there(path):
         raise AccessError(f"{path} exists already: clients trust it; choose another name, or remove it to begin anew")
     if not hosts:
         raise AccessError("the certificate needs the names or addresses that clients connect to: give --host")

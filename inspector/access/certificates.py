@@ -55,7 +55,7 @@ def init_authority(folder: Path, plant: str, passphrase: str = "", *, now: datet
     now = now or datetime.now(UTC)
     if not plant.strip() or len(plant) > 64 or not plant.isprintable():
         raise AccessError(f"a plant cannot be named {plant!r:.80}: give up to 64 printable characters")
-    if (folder / CA_CERTIFICATE).exists() or (folder / CA_KEY).exists():
+    if is_there(folder / CA_CERTIFICATE) or is_there(folder / CA_KEY):
         raise AccessError(
             f"{folder} holds an authority already, and another would make its certificates worthless: choose another folder"
         )
@@ -166,7 +166,7 @@ class Authority:
         if not _NAME.fullmatch(name):
             raise AccessError(f"a certificate cannot be named {name!r:.80}: use letters, digits, '_', '.' or '-'")
         path = self.folder / f"{name}.pem"
-        if path.exists() or name in (Path(CA_CERTIFICATE).stem, Path(REVOKED).stem):
+        if is_there(path) or name in (Path(CA_CERTIFICATE).stem, Path(REVOKED).stem):
             raise AccessError(f"{path} exists already: choose another name, or renew it with `inspector certs renew`")
         return self._write_leaf(path, _subject(name), names, usage, days, now)
 
@@ -338,6 +338,16 @@ def _write_revoked(
         builder = builder.add_revoked_certificate(entry)
     revoked = builder.sign(key, hashes.SHA256())
     write_file(folder / REVOKED, revoked.public_bytes(serialization.Encoding.PEM))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder. Raises AccessError if that cannot be looked at."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise AccessError(
+            f"{path} cannot be looked at: {error.strerror or error}; choose another path, or check permissions"
+        ) from error
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.access.certificates import make_folder, write_file
+from inspector.access.certificates import is_there, make_folder, write_file
 from inspector.access.identity import Role
 from inspector.access.pace import MAX_CLIENTS, Bucket
 from inspector.access.passwords import check_hash, hash_password, is_password
@@ -80,7 +80,7 @@ def _login(path: Path, name: str, table: object) -> Login:
 
 def write_login(path: Path, name: str, role: Role, password: str) -> None:
     """Add somebody to the file, or give them a new role and password. Raises AccessError."""
-    logins = read_logins(path) if path.exists() else {}
+    logins = read_logins(path) if is_there(path) else {}
     logins[name] = Login(name, role, hash_password(password))
     if len(logins) > MAX_USERS:
         raise AccessError(f"{path} names {MAX_USERS} users already, which is the most")
