@@ -69,8 +69,9 @@ class Level:
 
 def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
     """The capacity first, then each load; the knee is the highest load of which nearly every part is judged."""
+    capacity_s = 2.0 if quick else 6.0
     with service(folder / "capacity", model.bundle.path, cameras=CAMERAS) as line:
-        capacity_hz = capacity(line.target, CAMERAS, 2.0 if quick else 6.0)
+        capacity_hz = capacity(line.target, CAMERAS, capacity_s)
     yield Row("load: parts/s that the service judges at most, 224-px JPEG, four cameras", capacity_hz, "parts/s")
     levels = []
     with service(folder / "load", model.bundle.path, cameras=CAMERAS, deadline_ms=BUDGET_MS) as line:
@@ -86,6 +87,13 @@ def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
     knee = max((level.load for level in levels if level.share_judged >= 0.999), default=0.0)
     yield Row("load: knee, the highest load of which 99.9 % of the parts are judged in time", knee, "% of capacity")
     draw_load(levels, capacity_hz, BUDGET_MS, PICTURE)
+    with service(folder / "again", model.bundle.path, cameras=CAMERAS) as line:
+        yield again("load", capacity_hz, capacity(line.target, CAMERAS, capacity_s))
+
+
+def again(name: str, before_hz: float, after_hz: float) -> Row:
+    """What the machine can do after a long run, of what it could before: loads are shares of that, and a shared one changes."""
+    return Row(f"{name}: capacity afterwards, of that before", 100 * after_hz / before_hz, "%")
 
 
 def _rows(level: Level) -> Iterator[Row]:

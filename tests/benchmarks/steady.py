@@ -32,7 +32,7 @@ from inspector.signalling.registers import CONTROL_ADDRESS
 from inspector.sim.demo.outputs import count_lines, read_plc
 from inspector.sim.demo.processes import free_ports
 from tests.benchmarks.line import Camera, Service, service
-from tests.benchmarks.load import Outcome, Stream, capacity, offer
+from tests.benchmarks.load import Outcome, Stream, again, capacity, offer
 from tests.benchmarks.machine import Stalls, as_another_machine
 from tests.benchmarks.model import BenchModel
 from tests.benchmarks.rows import Row, below, percentile
@@ -80,9 +80,10 @@ class Run:
 
 def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
     """Capacity and median first, which set load and budget; then the three runs."""
-    shorter = 0.02 if quick else 1.0
+    shorter, capacity_s = (0.02, 2.0) if quick else (1.0, 6.0)
     with service(folder / "pilot", model.bundle.path, cameras=CAMERAS) as line:
-        rate_hz = SHARE * capacity(line.target, CAMERAS, 2.0 if quick else 6.0)
+        capacity_hz = capacity(line.target, CAMERAS, capacity_s)
+        rate_hz = SHARE * capacity_hz
         pilot = _run(line, rate_hz, 5.0 if quick else 20.0)
     p50_ms = percentile(pilot.registers_ms, 50)
     budget_ms = round(BUDGET * p50_ms)
@@ -101,6 +102,8 @@ def measure(model: BenchModel, folder: Path, quick: bool) -> Iterator[Row]:
             run = _run(line, rate_hz, CHANGING_S * shorter)
         yield from _rows(f"{name}, a changeover a second", run)
         yield Row(f"{name}: changeovers done meanwhile", changes(), "")
+    with service(folder / "again", model.bundle.path, cameras=CAMERAS) as line:
+        yield again(name, capacity_hz, capacity(line.target, CAMERAS, capacity_s))
 
 
 def _rows(name: str, run: Run) -> Iterator[Row]:

@@ -6,7 +6,6 @@ Each device plays at a rate of its own, numbers its frames, has no clock and can
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -178,9 +177,10 @@ region = {{ width_px = 200, height_px = 200 }}
         service.send_signal(signal.SIGCONT)
         before = len(entries(results))
         wait_for(lambda: judged(before), "parts to be judged after the service froze", PATIENCE_S)
+        said = streamed.read_text().count("trying again")
         service.kill()
         service.wait(30)
-        time.sleep(1)  # frames go on meanwhile
+        wait_for(lambda: streamed.read_text().count("trying again") > said, "the camera to miss it", PATIENCE_S)
         before = len(entries(results))
         with process(served, "serve", str(path)):
             wait_for(lambda: judged(before), "parts to be judged by the restarted service", PATIENCE_S)
