@@ -178,10 +178,11 @@ def list_entries(
 
 
 def _authority(folder: Path, asks: bool) -> Authority:
-    from inspector.access.certificates import CA_KEY, Authority
+    from inspector.access.certificates import CA_KEY, Authority, is_there, read_bounded
 
-    locked = b"ENCRYPTED" in (folder / CA_KEY).read_bytes() if (folder / CA_KEY).is_file() else False
-    return Authority(folder, passphrase_of(str(folder / CA_KEY), wanted=asks and locked))
+    key = folder / CA_KEY
+    locked = is_there(key) and b"ENCRYPTED" in read_bounded(key)
+    return Authority(folder, passphrase_of(str(key), wanted=asks and locked))
 
 
 def _issued(folder: Path, made: Issued, action: str, details: dict[str, object]) -> None:
@@ -206,11 +207,12 @@ def _audit(folder: Path) -> AuditLog:
 
 
 def _log_of(path: Path) -> AuditLog:
-    """The log itself, or the one of a line. Raises ConfigError."""
+    """The log itself, or the one of a line. Raises ConfigError, and AccessError if it cannot be looked at."""
+    from inspector.access.certificates import is_there
     from inspector.records.audit import AUDIT_FILE, AuditLog
     from inspector.settings import load_line_file
 
     found = path if path.suffix == ".jsonl" else load_line_file(path).data_dir / AUDIT_FILE
-    if not found.is_file():
+    if not (is_there(found) and found.is_file()):
         raise ConfigError(f"there is no audit log at {found}: a line begins one when it first starts")
     return AuditLog(found)

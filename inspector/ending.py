@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def call_at_signals(call: Callable[[], None], interrupts: Callable[[], bool] = lambda: False) -> Callable[[], None]:
-    """Call `call` in a thread of its own each time that SIGTERM or Ctrl-C comes; returns what ends that.
+    """Call `call`, which must not raise, in a thread of its own each time that SIGTERM or Ctrl-C comes; returns what ends that.
 
     A handler interrupts the main thread wherever it is, also while that holds the lock of the very event that it waits for: to
     set the event in the handler would then wait for ever, and the program could not be ended. What the handler does here takes
@@ -29,8 +29,8 @@ def call_at_signals(call: Callable[[], None], interrupts: Callable[[], bool] = l
             raise KeyboardInterrupt
         came.put(True)
 
-    threading.Thread(target=work, name="signals", daemon=True).start()
     before = {number: signal.signal(number, handle) for number in SIGNALS}
+    threading.Thread(target=work, name="signals", daemon=True).start()
 
     def end() -> None:
         for number, handler in before.items():

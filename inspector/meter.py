@@ -72,7 +72,7 @@ class Meter:
                 (PREPARE, last.prepared_s - part.received_s),
                 (MODEL, last.scored_s - last.prepared_s),
                 (SETTLE, now_s - last.scored_s),
-                (MARGIN, max(0.0, part.deadline_s - now_s)),
+                (MARGIN, max(0.0, part.expiry_s - now_s)),
             ]
         key = (station, inspection.verdict, inspection.reason)
         with self._lock:

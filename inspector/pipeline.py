@@ -393,7 +393,7 @@ class Pipeline:
             self._settle(station, part, judgement, look)
 
     def _expire(self, part: Part) -> None:
-        """The deadline came first. Of many parts without a frame the verdicts keep the PLC's pace."""
+        """It was not judged in time for its deadline. Of many parts without a frame the verdicts keep the PLC's pace."""
         station = self._reception.station_of(part.looks[0].camera)
         with self._lock:
             states = [look.state for look in part.looks]
@@ -477,7 +477,10 @@ class Pipeline:
 
 
 def _too_late(part: Part) -> Judgement:
-    return Judgement(Reason.DEADLINE_EXCEEDED, f"not judged within {part.setup.recipe.deadline_ms} ms of receipt")
+    return Judgement(
+        Reason.DEADLINE_EXCEEDED,
+        f"not judged in time for its deadline, {part.setup.recipe.deadline_ms} ms from receipt",
+    )
 
 
 def _tell(reply: Reply, inspection: Inspection) -> None:

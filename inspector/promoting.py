@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from inspector.admission import expiry_s
 from inspector.control import Note
 from inspector.decision.dimensions import check_dimensions
 from inspector.errors import (
@@ -320,7 +321,7 @@ class Promoter:
         if view.dimensions is not None:
             check_dimensions(view.dimensions, model.bundle.manifest.classes, model.engine.outlines_classes)
         run_ms = batcher.times.expect_s(1, time.monotonic()) * 1000
-        if run_ms > recipe.deadline_ms:
+        if run_ms > 1000 * expiry_s(0.0, recipe.deadline_ms / 1000):
             raise PromotionRefused(
                 f"{model.bundle.label} takes {run_ms:.0f} ms for a part here, and recipe {wish.recipe} gives it "
                 f"{recipe.deadline_ms}: every part would be UNKNOWN; fit a faster kind, or raise deadline_ms"

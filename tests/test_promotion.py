@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -277,6 +277,22 @@ def test_a_model_too_slow_for_the_recipe_is_refused(settings: LineSettings, tmp_
         commander = Commander(str(settings.grpc_listen), "l1")
         with pytest.raises(PromotionRefused, match="every part would be UNKNOWN"):
             commander.promote(wish("slow"))
+        commander.close()
+
+
+@pytest.mark.parametrize(("run_ms", "is_refused"), [(94.0, False), (96.0, True)])
+def test_a_model_must_be_done_before_a_part_is_told_unknown(
+    settings: LineSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_ms: float, is_refused: bool
+) -> None:
+    """Of a budget of 100 ms the last 5 are for telling."""
+    path = tmp_path / "line.toml"
+    path.write_text(path.read_text().replace("deadline_ms = 5000", "deadline_ms = 100", 1))
+    monkeypatch.setattr("inspector.inference.schedule.RunTimes.expect_s", lambda *_: run_ms / 1000)
+    with run_service(load_line_file(path)):
+        commander = Commander(str(settings.grpc_listen), "l1")
+        refused = pytest.raises(PromotionRefused, match="every part would be UNKNOWN") if is_refused else nullcontext()
+        with refused:
+            commander.promote(wish("b"))
         commander.close()
 
 

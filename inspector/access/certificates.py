@@ -343,11 +343,14 @@ def _write_revoked(
 def is_there(path: Path) -> bool:
     """Whether there is such a file or folder. Raises AccessError if that cannot be looked at."""
     try:
-        return path.exists()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
         raise AccessError(
             f"{path} cannot be looked at: {error.strerror or error}; choose another path, or check permissions"
         ) from error
+    return True
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> None:

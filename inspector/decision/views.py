@@ -62,10 +62,12 @@ def decide_at_deadline(views: Sequence[ViewState], budget_ms: int) -> Decision:
         return certain
     missing = [one for one in views if one.judgement is None and not one.came]
     if missing:
-        return views.index(missing[0]), _missing(missing, f" within {budget_ms} ms")
+        return views.index(missing[0]), _missing(missing, f" in time for its deadline of {budget_ms} ms")
     late = next(place for place, one in enumerate(views) if one.judgement is None)
     of_view = f"view {views[late].view}: " if len(views) > 1 else ""
-    return late, Judgement(Reason.DEADLINE_EXCEEDED, f"{of_view}not judged within {budget_ms} ms of receipt")
+    return late, Judgement(
+        Reason.DEADLINE_EXCEEDED, f"{of_view}not judged in time for its deadline, {budget_ms} ms from receipt"
+    )
 
 
 def _missing(views: Sequence[ViewState], when: str = "") -> Judgement:

@@ -30,8 +30,8 @@ LOST_OVERWRITTEN = "overwritten by the camera program"
 LOST_REASONS = (LOST_IN_CRASH, LOST_AT_STOP, LOST_IN_QUEUE, LOST_DISK_FULL, LOST_QUOTA, LOST_OVERWRITTEN)
 """Those known ahead; an error of the disk or of an encoder gives its own words."""
 
-# No nicer than the threads that run models: one that waits while it holds the interpreter's lock holds them all up.
-_NICENESS = 3
+# Beyond the process', as that of the threads that run models: one that waits with the interpreter's lock holds them all up.
+NICENESS = 3
 # What a waiting job costs beside its pixels; bounds the number of waiting jobs too.
 _OVERHEAD_BYTES = 2048
 # A journal without room takes no notes either; they wait for it, with the verdicts that the pipeline holds back.
@@ -155,7 +155,7 @@ class EvidenceWriter:
     def _run(self) -> None:
         # On Linux a thread has a priority of its own; those that judge and tell go before this one.
         with contextlib.suppress(OSError):  # a service that was made nicer than this may not come back
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         self._measure()
         while (waiting := self._take()) is not None:
             images = [self._store(*job) for job in waiting.jobs]

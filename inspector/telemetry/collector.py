@@ -87,7 +87,7 @@ class LineCollector(Collector):
         )
         margins = HistogramMetricFamily(
             "inspector_deadline_margin_seconds",
-            "Time left to the deadline when a judged part had its verdict.",
+            "Time left when a judged part had its verdict, to the moment at which it would have been told UNKNOWN.",
             labels=["line", "station"],
         )
         for (station, stage), histogram in sorted(reading.stages.items()):

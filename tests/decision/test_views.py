@@ -62,9 +62,17 @@ def test_a_part_is_decided_as_soon_as_it_is_certain(views: str, reason: Reason |
 @pytest.mark.parametrize(
     ("views", "reason", "place", "words"),
     [
-        pytest.param("~", Reason.DEADLINE_EXCEEDED, 0, "not judged within 50 ms", id="the only view was not judged"),
+        pytest.param(
+            "~",
+            Reason.DEADLINE_EXCEEDED,
+            0,
+            "not judged in time for its deadline, 50 ms",
+            id="the only view was not judged",
+        ),
         pytest.param("P~", Reason.DEADLINE_EXCEEDED, 1, "view1: not judged", id="one was not judged"),
-        pytest.param("P.", Reason.MISSING_VIEW, 1, "view view1 came within 50 ms", id="one did not come"),
+        pytest.param(
+            "P.", Reason.MISSING_VIEW, 1, "view view1 came in time for its deadline of 50 ms", id="one did not come"
+        ),
         pytest.param("~.", Reason.MISSING_VIEW, 1, "view1", id="what is missing comes before what is late"),
         pytest.param("x.P", Reason.MISSING_VIEW, 0, "view0, view1 came", id="two did not come"),
         pytest.param("D.", Reason.MISSING_VIEW, 1, "view1", id="one dark, one missing"),

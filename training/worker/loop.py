@@ -78,7 +78,7 @@ class WorkerLoop:
         self._seen_s = 0.0
 
     def stop(self) -> None:
-        """End soon; the job in hand goes back to the queue. Safe in a signal handler."""
+        """End soon; the job in hand goes back to the queue. Never from a signal handler (see `inspector.ending`)."""
         self._stopping.set()
 
     def run(self, *, once: bool = False) -> None:
