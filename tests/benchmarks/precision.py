@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.precision BUNDLE [BUNDLE …] [--threads 2] [--rounds 300] [--json FILE]
 
-Give the float32 and the INT8 bundle of one model. Pictures are the bundle's own golden images. Rounds go through all rows in
-turn, so that whatever else the machine does falls on all of them alike. A provider that fails the self-test gets no time.
+Give the float32 and the INT8 bundle of one model. Pictures are the bundle's own golden images. Rows take turns of some
+verdicts each, so that whatever else the machine does falls on all of them alike; within a turn a row has caches and threads to
+itself, as on a line, where one engine runs. A provider that fails the self-test gets no time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from inspector.inference.bundle import Bundle, open_bundle
 from inspector.inference.engine import Engine, available_providers
 from inspector.models import prove_bundle
 
-_WARM = 20
+_TURN, _SETTLING = 25, 5
+"""Verdicts of one row in a row, the first of which do not count: they find the caches and threads of the row before."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ def verdicts(bundle: Bundle, engine: Engine, pictures: Sequence[bytes] = ()) -> 
 def measure(
     paths: Sequence[Path], threads: int, rounds: int, pictures: Sequence[bytes] = (), providers: Sequence[str] = ()
 ) -> list[Row]:
-    """One row for each bundle and provider, all there are if none is named, of `pictures` or the bundles' golden images."""
+    """One row for each bundle and provider, all there are if none is named, of `pictures` or the bundles' golden images.
+
+    `rounds` verdicts each, made up to whole turns.
+    """
     ready, rows = [], []
     for path in paths:
         bundle = open_bundle(path)
@@ -81,17 +86,25 @@ def measure(
                 continue
             ready.append((Row(bundle.label, precision, provider), verdicts(bundle, engine, pictures)))
     times: list[list[tuple[float, float]]] = [[] for _ in ready]
-    for number in range(_WARM + rounds):
+    counted = _TURN - _SETTLING
+    for turn in range(-1, -(-rounds // counted)):
         for (_, judges), kept in zip(ready, times, strict=True):
-            begin = time.perf_counter()
-            graph, end = judges[number % len(judges)]()
-            if number >= _WARM:
-                kept.append(((end - begin) * 1e3, (end - graph) * 1e3))
+            first = turn * (_TURN + 1)  # so that other pictures come first, which do not count, whatever their number
+            told = [_timed(judges[number % len(judges)]) for number in range(first, first + _TURN)]
+            if turn >= 0:
+                kept += told[_SETTLING:]
     for (row, _), kept in zip(ready, times, strict=True):
         whole, graph_only = np.array(kept).T
         p50, p95 = map(float, np.percentile(whole, [50, 95]))
         rows.append(Row(row.bundle, row.precision, row.provider, p50, p95, float(np.median(graph_only))))
     return rows
+
+
+def _timed(judge: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+    """Ms of a verdict and of its graph alone."""
+    begin = time.perf_counter()
+    graph, end = judge()
+    return (end - begin) * 1e3, (end - graph) * 1e3
 
 
 def main() -> None:
