@@ -2,7 +2,8 @@
 
 Of the pictures' patches that nothing remembered comes near to, as many are added as let the pictures pass clearly. Nothing
 else changes, so that no score rises: what passed passes, and a bound on false rejects holds. What may happen is that defects
-pass which were rejected: golden defects must not, and defects of a data set given to check are held to the same.
+pass which were rejected: golden defects must not, and defects of a data set given to check are held to the same. Of an INT8
+bundle the search changes too, from integers to floats: then the bound is an estimate, and says so.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ _FIRST, _CLEAR = 4, 0.1
 _GOLDEN_PER_EXTENSION, _MOST_GOLDEN = 4, 48
 _GOLDEN_MARGIN = 0.02
 _SINCE = " Since the limit was set, "
+_ANEW = (
+    " The limit was set on a search of integers; since the memory was changed it is searched with floats, which moves scores "
+    "by about a thousandth: what is promised is an estimate until the limit is set anew."
+)
 _SHOWN = 5
 
 
@@ -331,25 +336,29 @@ def _write(
         manifest,
         name=name,
         created_time=change.time,
-        basis=_basis(manifest.basis, history),
+        basis=_basis(manifest.basis, history, manifest.provenance.get("precision") == "int8"),
         golden=golden,
         metrics=metrics,
     )
     return write_successor(bundle, out, draft, change, graph=graph, new_golden=pictures, images=images)
 
 
-def _basis(basis: LimitBasis, history: Sequence[Change]) -> LimitBasis:
+def _basis(basis: LimitBasis, history: Sequence[Change], int8: bool) -> LimitBasis:
     """The basis with what the additions change in it, and what not."""
     number_of: dict[object, tuple[int, int]] = {}
+    searches_anew = False
     for change in history:
         details: Any = change.details
+        searches_anew = int8 and change.what in ("extended", "left out")
         if change.what == "extended":
             number_of[details["number"]] = (details["patches"], len(details["pictures"]))
         elif change.what == "left out":
             number_of.pop(details["number"])
         else:  # the new limit was set with what was in the memory
             number_of.clear()
-    statement = basis.statement.split(_SINCE)[0]
+    statement = basis.statement.split(_SINCE)[0].split(_ANEW)[0]
+    if searches_anew:
+        statement += _ANEW
     if number_of:
         patches, pictures = map(sum, zip(*number_of.values(), strict=True))
         statement += (
@@ -357,4 +366,4 @@ def _basis(basis: LimitBasis, history: Sequence[Change]) -> LimitBasis:
             "rises by that, so good parts are rejected no more often than said; more defective parts may pass than were "
             "counted."
         )
-    return replace(basis, statement=statement, escapes=None)
+    return replace(basis, guaranteed=basis.guaranteed and not searches_anew, statement=statement, escapes=None)

@@ -28,7 +28,7 @@ from inspector.part import Frame, Scores
 from training.export import Parity, Precision, export_bundle
 from training.exporting.int8 import Int8, _drafting
 from training.exporting.kept import keep_images
-from training.exporting.nodes import NodeGroup, node_groups
+from training.exporting.nodes import NodeGroup, node_groups, searches
 from training.exporting.parity import MAX_FLIPS, agree
 from training.exporting.reduce import Evidence, Loaders, Reduced, reduce_precision
 
@@ -91,6 +91,27 @@ def test_int8_bundle_passes_its_self_test_and_says_what_it_is(fitted_line: Line,
     told = bundle.manifest.metrics["parity"]["float32_to_reduced"]  # type: ignore[index, call-overload]
     assert told["flip_rate_95"] == [found.low, found.high]  # type: ignore[index, call-overload]
     assert f"{found.flips} of {found.images} held-out images another verdict" in bundle.manifest.basis.statement
+
+
+def test_a_defect_far_from_all_that_is_known_stays_far_in_8_bits(
+    fitted_line: Line, int8: tuple[Bundle, Parity]
+) -> None:
+    defects = np.stack([part(seed, defect=True)[..., None] for seed in range(900, 906)])
+    full, reduced = (
+        np.array([found.score for found in Engine(bundle).infer(defects)]) for bundle in (fitted_line.bundle, int8[0])
+    )
+    assert (reduced > 0.8 * full).all(), "with the squares of features in 8 bits it was 0.45"
+
+
+def test_the_search_is_of_integers_and_its_squares_are_not(int8: tuple[Bundle, Parity]) -> None:
+    proto = onnx.load_from_string(int8[0].read(MODEL_FILE))
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    (search,) = (node for node in proto.graph.node if node.op_type == "Gemm")
+    assert [makers[name].op_type for name in search.input] == ["DequantizeLinear"] * 3
+    (total,) = (node for node in proto.graph.node if search.output[0] in node.input)
+    product = next(makers[name] for name in total.input if name != search.output[0])
+    squares = next(makers[name] for name in product.input if name in makers and makers[name].op_type == "ReduceSum")
+    assert [makers[name].op_type for name in makers[squares.input[0]].input] == ["MatMul", "MatMul"]
 
 
 @pytest.mark.parametrize(
@@ -317,6 +338,21 @@ def test_what_disturbs_the_scores_stays_float(
     assert toy_reduce(monkeypatch, errors).kept_float == kept
 
 
+@pytest.mark.parametrize(
+    ("error", "limit", "kept"),
+    [
+        pytest.param(0.04, 1.5, (), id="more than a hundredth of the limit, less than a tenth of the deviation"),
+        pytest.param(0.1, 1.5, ("a",), id="more than both"),
+        pytest.param(0.1, 6.0, (), id="less than a hundredth of the limit"),
+    ],
+)
+def test_close_enough_is_a_share_of_the_limit_or_of_the_deviation(
+    monkeypatch: pytest.MonkeyPatch, error: float, limit: float, kept: tuple[str, ...]
+) -> None:
+    errors = {"a": error, "b": 0, "c": 0, "d": 0}
+    assert toy_reduce(monkeypatch, errors, limit=limit).kept_float == kept
+
+
 def test_the_gate_says_which_images_which_nodes_and_what_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = {"a": 0.05, "b": 0.04, "c": 0.02, "d": 0.06}  # half of them stay float, which is not enough
     with pytest.raises(BundleError) as caught:
@@ -379,6 +415,22 @@ def test_only_the_backbone_is_touched(fitted_line: Line) -> None:
     assert {n.op_type for n in proto.graph.node if n.name in chosen} <= {"Conv", "Clip", "Relu", "Add"}
     first_add = next(n.name for n in proto.graph.node if n.op_type == "Add")
     assert first_add not in chosen  # belongs to the contrast of the image
+
+
+def test_a_search_is_known_by_what_follows_it_not_by_its_size(fitted_line: Line) -> None:
+    """The head of a classifier with many features is a large product too, and what makes a score stays float."""
+    proto = onnx.load_from_string(fitted_line.bundle.read(MODEL_FILE))
+    assert [node.op_type for node in searches(proto.graph)] == ["Gemm"]
+    for node in proto.graph.node:
+        if node.op_type == "ReduceMin":
+            node.op_type = "ReduceMax"
+    assert searches(proto.graph) == []
+
+
+def test_half_precision_leaves_the_search_as_it_is(fp16: tuple[Bundle, Parity]) -> None:
+    proto = onnx.load_from_string(fp16[0].read(MODEL_FILE))
+    (search,) = (node for node in proto.graph.node if node.op_type == "Gemm")
+    assert not any("half" in name for name in search.input)
 
 
 def test_groups_of_a_graph_without_convolutions() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from training_line import Line
@@ -23,6 +24,7 @@ from inspector.reports import bundle_card
 from training import cli
 from training import extend as extending
 from training.data.layouts import open_dataset
+from training.export import Precision, export_bundle
 from training.extend import extend, leave_out
 from training.models.memory_bank.extension import Memory, MemoryGraph, uncovered, weights_for
 from training.successor import decoded_input, preparation_of
@@ -195,6 +197,52 @@ def test_the_graph_holds_the_memory_that_was_fitted(fitted_line: Line) -> None:
     network = fitted_line.outcome.fitted.network
     np.testing.assert_allclose(memory.points, network.bank.numpy(), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(memory.weights, network.weights.numpy(), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def int8(fitted_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    graph = fitted_line.bundle.read(MODEL_FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.export.to_onnx", lambda network, shape: graph)
+        folder = tmp_path_factory.mktemp("int8") / "b"
+        return export_bundle(fitted_line.outcome.fitted, folder, "b8", precision=Precision.INT8)[0]
+
+
+def _search_reads(bundle: Bundle) -> set[str]:
+    """Of what kind the nodes are that the search of a bundle reads from."""
+    proto = onnx.load_from_string(bundle.read(MODEL_FILE))
+    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
+    (search,) = (node for node in proto.graph.node if node.op_type == "Gemm")
+    assert "DequantizeLinear" in makers.values(), "convolutions are of integers"
+    return {makers.get(name, "constant") for name in search.input}
+
+
+def test_an_int8_bundle_is_extended_and_searches_with_floats(int8: Bundle, rejects: list[Path], tmp_path: Path) -> None:
+    limit = int8.manifest.limits.score
+    assert _search_reads(int8) == {"DequantizeLinear"}
+    first = extend(int8, rejects, tmp_path / "b", "b", reason="new stamp")
+    assert all(picture.before > limit >= picture.after for picture in first.pictures)
+    assert _search_reads(first.bundle) == {"Identity", "constant"}
+    moved = _scores(first.bundle, OTHERS) - _scores(int8, OTHERS)
+    assert moved.max() <= 3e-3 * limit, "nothing rises but by the rounding of the search"
+    other = save(tmp_path / "other.png", cv2.rectangle(part(950).copy(), (8, 8), (20, 20), 250, 2))
+    second = extend(first.bundle, [other], tmp_path / "c", "c")
+    assert second.pictures[0].before > limit >= second.pictures[0].after
+    neither = leave_out(leave_out(second.bundle, 2, tmp_path / "d", "d").bundle, 1, tmp_path / "e", "e").bundle
+    np.testing.assert_allclose(_scores(neither, OTHERS), _scores(int8, OTHERS), rtol=5e-3)
+
+
+@pytest.mark.parametrize("guaranteed", [True, False])
+def test_what_an_int8_limit_promises_is_an_estimate_once_the_search_is_another(
+    int8: Bundle, rejects: list[Path], tmp_path: Path, guaranteed: bool
+) -> None:
+    manifest = replace(int8.manifest, basis=replace(int8.manifest.basis, guaranteed=guaranteed))
+    extended = extend(replace(int8, manifest=manifest), rejects, tmp_path / "b", "b").bundle
+    without = leave_out(extended, 1, tmp_path / "c", "c").bundle
+    for bundle in (extended, without):
+        assert not bundle.manifest.basis.guaranteed
+        assert bundle.manifest.basis.statement.count("is an estimate until the limit is set anew") == 1
+    assert "were added to the memory" not in without.manifest.basis.statement
 
 
 def test_only_uncovered_patches_are_taken_the_farthest_first() -> None:

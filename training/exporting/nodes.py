@@ -1,7 +1,8 @@
 """Which nodes of a graph may be computed with less precision, in groups from input to output.
 
-That are the convolutions that do the work, and the activations and sums between them. Everything else, such as the
-normalisation of the input and what makes a score of features, stays float32: it costs little time and rounds badly.
+That are the convolutions that do the work, with the activations and sums between them. Everything else, such as the
+normalisation of the input and what makes a score of features, stays float32: it costs little time and rounds badly. But for
+one: the matrix product that searches a memory may be one of integers, as the squares beside it stay float.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 import onnx
 
 ACTIVATIONS = ("Clip", "Relu")
-OP_TYPES = ("Conv", *ACTIVATIONS, "Add")
+SEARCH = "Gemm"
+OP_TYPES = ("Conv", *ACTIVATIONS, "Add", SEARCH)
 _MIN_WEIGHTS, _MIN_CHANNELS = 256, 8
 """Smaller convolutions are blurs and the like: part of how a map is made, not of the backbone."""
 _MAX_GROUPS = 12
@@ -29,7 +31,7 @@ class NodeGroup:
 
 
 def node_groups(graph: onnx.GraphProto) -> list[NodeGroup]:
-    """Groups of about as many convolutions each, in the order of the graph; none if there is nothing to gain."""
+    """Convolutions in groups of about as many each, in the order of the graph; none if there is nothing to gain."""
     weights: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
     chains: list[list[str]] = []
     chain_of: dict[str, int] = {}
@@ -44,6 +46,17 @@ def node_groups(graph: onnx.GraphProto) -> list[NodeGroup]:
         return []
     pieces = np.array_split(np.arange(len(chains)), min(_MAX_GROUPS, len(chains)))
     return [_group([chains[index] for index in piece]) for piece in pieces]
+
+
+def searches(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The matrix products that search a memory: squares are added to each, and the smallest sum is looked for."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found = []
+    for node in graph.node:
+        total = makers.get(node.input[0]) if node.op_type == "ReduceMin" else None
+        if total is not None and total.op_type == "Add":
+            found += [makers[name] for name in total.input if name in makers and makers[name].op_type == SEARCH]
+    return [node for node in found if len(node.input) == 3]
 
 
 def _is_large(node: Any, weights: Mapping[str, Sequence[int]]) -> bool:

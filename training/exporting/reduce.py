@@ -22,8 +22,9 @@ from training.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
-_TARGET_RMS = 0.01
-"""Groups are left float until scores of images that were fitted on are this close, as a share of the limit."""
+_OF_LIMIT, _OF_SPREAD = 0.01, 0.1
+"""Groups are left float until scores of images that were fitted on are this close: as a share of the limit, or of the scores'
+own deviation, whichever is more. Of scores that are no distances, such as log-odds, the limit tells no scale."""
 _PROBES = 24
 _MOST_KEPT = 0.5
 """With more of its groups left float a graph gains too little to be worth another one."""
@@ -44,8 +45,8 @@ class Evidence:
 
     `images` uint8 (n, h, w, c) are called `names` and fitted nothing, if any were `held_out`; the last `limit_images` of
     them are all those that set the limit (0 if they are not all here). `golden` are the bundle's own, by `golden_names`; on
-    `taught`, which the model was fitted on, ranges are measured and nodes are chosen; they are as the graph takes them. `limit`
-    is what scores are held against.
+    `taught`, which the model was fitted on, ranges are measured, biases corrected and nodes chosen; they are as the graph
+    takes them. `limit` is what scores are held against.
     """
 
     images: NDArray[np.uint8]
@@ -88,13 +89,13 @@ def reduce_precision(
 
     Raises BundleError if it cannot be made, or no such graph passes the gate: then with images, nodes and what to try.
     """
-    gate = _Gate(precision, load, evidence, graph)
-    if precision is Precision.FP16:
-        return gate.prove(to_half(graph), (), ())
-    if not len(evidence.taught):
+    if precision is Precision.INT8 and not len(evidence.taught):
         raise BundleError(
             "the fitted model kept none of the images that it was fitted on, and INT8 ranges are measured on them: fit again"
         )
+    gate = _Gate(precision, load, evidence, graph)
+    if precision is Precision.FP16:
+        return gate.prove(to_half(graph), (), ())
     try:
         drafts = tempfile.TemporaryDirectory(prefix="inspector-int8-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -117,11 +118,13 @@ class _Gate:
         spread = np.linspace(0, len(evidence.taught) - 1, min(_PROBES, len(evidence.taught))).round().astype(int)
         self._probes = evidence.taught[spread]
         self._probed = scores_of(load.graph_inputs(graph), self._probes)
+        deviation = float(self._probed.std()) if len(self._probed) else 0.0
+        self._scale = max(_OF_LIMIT * typical([evidence.limit]), _OF_SPREAD * deviation)
 
     def error(self, graph: bytes) -> float:
-        """Root mean square difference on images that were fitted on, as a share of the limit."""
+        """Root mean square difference on images that were fitted on, as a multiple of what is close enough."""
         difference = scores_of(self._load.graph_inputs(graph), self._probes) - self._probed
-        error = float(np.sqrt(np.square(difference).mean())) / typical([self._evidence.limit])
+        error = float(np.sqrt(np.square(difference).mean())) / self._scale
         return error if np.isfinite(error) else float("inf")
 
     def prove(self, graph: bytes, kept_float: Sequence[NodeGroup], worst: Sequence[NodeGroup]) -> Reduced:
@@ -156,7 +159,7 @@ def _search(int8: Int8, gate: _Gate, progress: Progress) -> Reduced:
     worst: list[NodeGroup] = []
     kept = 0
     while True:
-        if error <= _TARGET_RMS or kept == most:
+        if error <= 1 or kept == most:
             try:
                 reduced = gate.prove(graph, worst[:kept], worst)
             except BundleError:
@@ -186,7 +189,7 @@ def _by_error(int8: Int8, gate: _Gate, told: Callable[[int], None]) -> list[Node
 def _tell(reduced: Reduced, groups: int, error: float) -> None:
     kept = "; ".join(reduced.kept_float) or "none"
     log.info(
-        "INT8: %d of %d groups of nodes stay float (%s); fitted images score within %.2g of the limit (rms)",
+        "INT8: %d of %d groups of nodes stay float (%s); scores of fitted images are off by %.2g of what is allowed (rms)",
         len(reduced.kept_float),
         groups,
         kept,

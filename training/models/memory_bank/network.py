@@ -77,7 +77,7 @@ class PatchFeatures(nn.Module):
         pixels = pixels - self._mean(pixels)
         if self.region.numel():
             pixels = pixels * self.region
-        contrast = self._mean(pixels.square()).sqrt()
+        contrast = self._mean(pixels * pixels).sqrt()
         pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
         return pixels.expand(-1, 3, -1, -1)
 
@@ -100,7 +100,8 @@ class MemoryBank(InspectionModel):
 
     A map value is the distance from the patch's whitened features q to the nearest b in the bank, times that b's weight w,
     blurred, over a power of how much the picture varies by itself: parts of rougher grain are farther from all that is known,
-    good or not. All squared distances are one matrix product: w²(q² - 2q·b + b²) is linear in (q, q²).
+    good or not. All squared distances w²(q² - 2q·b + b²) are one matrix product and a sum, so that what is multiplied may be
+    rounded to 8 bits without the difference of the squares.
 
     `interest` (rows, columns), 1 or 0, is where defects count; without elements: everywhere. `mean` (channels,) and
     `whitening` (channels, dimensions) map features to the space in which `bank` (size, dimensions) lies; `weights` (size,)
@@ -154,12 +155,8 @@ class MemoryBank(InspectionModel):
     def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Score (n,) and map (n, rows, columns) of features (n, channels, rows, columns), as `PatchFeatures` gives them."""
         rows, columns = features.shape[-2:]
-        queries = features.permute(0, 2, 3, 1).flatten(0, 2).sub(self.mean).matmul(self.whitening)
-        squares = queries.square().sum(dim=1, keepdim=True)
-        weight = self.weights.square().unsqueeze(1)
-        coefficients = torch.cat([self.bank * (-2.0 * weight), weight], dim=1)
-        constants = weight.squeeze(1) * self.bank.square().sum(dim=1)
-        nearest = F.linear(torch.cat([queries, squares], dim=1), coefficients, constants).amin(dim=1)
+        queries = self.whitened(features.permute(0, 2, 3, 1).flatten(0, 2))
+        nearest = self.search(queries).amin(dim=1)
         distances = nearest.clamp_min(0.0).sqrt().reshape(-1, 1, rows, columns)
         if self.features.spec.variety and rows * columns > 1:
             variety = self.variety(queries.reshape(-1, rows, columns, queries.shape[1]))
@@ -173,14 +170,26 @@ class MemoryBank(InspectionModel):
         score = anomaly_map.flatten(1).topk(highest, dim=1).values.mean(dim=1)
         return score, anomaly_map
 
+    def whitened(self, patches: Tensor) -> Tensor:
+        """Features of patches (n, channels) in the space of the bank (n, dimensions)."""
+        return (patches - self.mean).matmul(self.whitening)
+
+    def search(self, queries: Tensor) -> Tensor:
+        """Squared distance of each query (n, dimensions) to each patch of the bank, times its squared weight: (n, size)."""
+        weight = self.weights.square()
+        coefficients = self.bank * (-2.0 * weight.unsqueeze(1))
+        constants = weight * self.bank.square().sum(dim=1)
+        squares = (queries * queries).sum(dim=1, keepdim=True)
+        return F.linear(queries, coefficients, constants) + squares * weight
+
     def variety(self, queries: Tensor) -> Tensor:
         """How far apart patches beside each other are, on average, where defects count: (n,) from (n, rows, columns, d).
 
         1 is the distance of any two patches of good parts; at least 0.1, so that of a blank picture something is left.
         """
-        down = (queries[:, 1:] - queries[:, :-1]).square().sum(dim=3).sqrt().flatten(1)
-        right = (queries[:, :, 1:] - queries[:, :, :-1]).square().sum(dim=3).sqrt().flatten(1)
-        apart = torch.cat([down, right], dim=1)
+        steps = (queries[:, 1:] - queries[:, :-1], queries[:, :, 1:] - queries[:, :, :-1])
+        # `square` would be exported as a power, which takes runtimes several times as long.
+        apart = torch.cat([(step * step).sum(dim=3).sqrt().flatten(1) for step in steps], dim=1)
         if self.interest.numel():
             counts = [self.interest[1:] * self.interest[:-1], self.interest[:, 1:] * self.interest[:, :-1]]
             inside = torch.cat([pair.flatten() for pair in counts])
