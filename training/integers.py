@@ -1,4 +1,4 @@
-"""Convolutions and sums of 8-bit integers: exact in torch, and in ONNX the nodes that runtimes compute with integers.
+"""Convolutions, sums and products of 8-bit integers: exact in torch, and in ONNX the nodes that runtimes compute with integers.
 
 Activations travel as uint8; a value is (number - zero) × scale. In an ONNX graph each of these is dequantise, compute, quantise
 (QDQ), which ONNX Runtime and OpenVINO fuse to integer kernels. Here the same is computed with whole numbers held in float32,
@@ -69,6 +69,17 @@ def add(first: Tensor, second: Tensor, scales: Sequence[float], zeros: Sequence[
     return (first.float() * one + (second.float() * other + rest)).round().clamp(0, 255).to(torch.uint8)
 
 
+@torch.library.custom_op("inspector::multiply", mutates_args=())
+def multiply(numbers: Tensor, rows: Tensor, totals: Tensor, scales: Tensor, step: float, zero: int) -> Tensor:
+    """Matrix product of uint8 (n, width) with the int8 rows (m, width), and `totals` int32 (m,) added: float32 (n, m).
+
+    `step` and `zero` are those of `numbers`, `scales` float32 (m,) those of the rows; totals count in both together. Exact as
+    long as width is below 1,000.
+    """
+    products = numbers.float().sub_(zero) @ rows.float().T
+    return (products.double() + totals).float() * (scales * torch.tensor(step, dtype=torch.float32))
+
+
 @quantise.register_fake
 def _(values: Tensor, scale: float, zero: int) -> Tensor:
     return torch.empty_like(values, dtype=torch.uint8)
@@ -94,6 +105,11 @@ def _(
     rows = (numbers.shape[2] + pads[0] + pads[2] - weight.shape[2]) // stride + 1
     columns = (numbers.shape[3] + pads[1] + pads[3] - weight.shape[3]) // stride + 1
     return numbers.new_empty((numbers.shape[0], weight.shape[0], rows, columns), dtype=torch.uint8)
+
+
+@multiply.register_fake
+def _(numbers: Tensor, rows: Tensor, totals: Tensor, scales: Tensor, step: float, zero: int) -> Tensor:
+    return scales.new_empty((numbers.shape[0], rows.shape[0]))
 
 
 @add.register_fake
@@ -137,6 +153,18 @@ def _add(first: Any, second: Any, scales: Sequence[float], zeros: Sequence[int])
     return _quantise(values, scales[2], zeros[2])
 
 
+def _multiply(numbers: Any, rows: Any, totals: Any, scales: Any, step: float, zero: int) -> Any:
+    total_scales = op.Mul(scales, op.Constant(value=_scalar(onnx.TensorProto.FLOAT, step)))
+    # Zeros that could be left out, but without them ONNX Runtime computes with floats.
+    nothing = op.Sub(scales, scales)
+    return op.Gemm(
+        _dequantise(numbers, step, zero),
+        op.DequantizeLinear(rows, scales, op.CastLike(nothing, rows), axis=0),
+        op.DequantizeLinear(totals, total_scales, op.CastLike(nothing, totals), axis=0),
+        transB=1,
+    )
+
+
 def _constants(scale: float, zero: int) -> tuple[Any, Any]:
     return (
         op.Constant(value=_scalar(onnx.TensorProto.FLOAT, scale)),
@@ -153,5 +181,6 @@ TRANSLATIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.inspector.dequantise.default: _dequantise,
     torch.ops.inspector.convolve.default: _convolve,
     torch.ops.inspector.add.default: _add,
+    torch.ops.inspector.multiply.default: _multiply,
 }
 """How `torch.onnx.export` writes these operations."""

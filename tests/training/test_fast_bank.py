@@ -22,9 +22,11 @@ from training.backbones import efficientnet_lite0
 from training.export import Precision, export_bundle, golden_input
 from training.exporting.graph import to_onnx
 from training.fit import Fitted, GoldenFrame
+from training.integers import TRANSLATIONS, multiply
 from training.models.fast_bank.fitting import FastBankFitter, FitSettings, rebuild
 from training.models.fast_bank.network import FastBank
 from training.models.fast_bank.trunk import IntegerTrunk, scale_of
+from training.models.memory_bank.network import MemoryBank
 
 SETTINGS = FitSettings(bank_size=100, candidates=600, seed=1)
 
@@ -169,10 +171,69 @@ def _computes_in_integers(graph: bytes) -> None:
     makers = {name: node.op_type for node in proto.graph.node for name in node.output}
     users = {name: node.op_type for node in proto.graph.node for name in node.input}
     convolutions = [node for node in proto.graph.node if node.op_type == "Conv" and len(node.input) == 3]
-    assert len(convolutions) == 45
+    assert len(convolutions) == 39
     for node in convolutions:
         assert [makers[name] for name in node.input] == ["DequantizeLinear"] * 3
         assert users[node.output[0]] == "QuantizeLinear"
+    (search,) = (node for node in proto.graph.node if node.op_type == "Gemm")
+    assert [makers[name] for name in search.input] == ["DequantizeLinear"] * 3
+
+
+@pytest.mark.parametrize(("queries", "width", "rows"), [(1, 1, 1), (7, 33, 5), (196, 256, 1000)])
+def test_products_of_integers_are_those_of_the_runtime(queries: int, width: int, rows: int) -> None:
+    class Product(torch.nn.Module):
+        outputs = ("found",)
+
+        def __init__(self, rows: torch.Tensor, totals: torch.Tensor, scales: torch.Tensor) -> None:
+            super().__init__()
+            self.register_buffer("rows", rows)
+            self.register_buffer("totals", totals)
+            self.register_buffer("scales", scales)
+
+        def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+            return multiply(numbers, self.rows, self.totals, self.scales, 0.1875, 128)
+
+    random = np.random.default_rng(width)
+    numbers = torch.from_numpy(random.integers(0, 256, (queries, width), dtype=np.uint8))
+    held = torch.from_numpy(random.integers(-127, 128, (rows, width), dtype=np.int8))
+    totals = torch.from_numpy(random.integers(-(2**22), 2**22, rows, dtype=np.int32))
+    scales = torch.from_numpy(random.uniform(1e-3, 1e-1, rows).astype(np.float32))
+    product = Product(held, totals, scales)
+    program = torch.onnx.export(
+        product, (numbers,), dynamo=True, verbose=False, custom_translation_table=dict(TRANSLATIONS)
+    )
+    assert program is not None
+    session = ort.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: numbers.numpy()})
+    exact = (numbers.long() - 128) @ held.long().T + totals
+    torch.testing.assert_close(product(numbers), (exact.double() * scales.double() * 0.1875).float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(torch.from_numpy(found), product(numbers), rtol=1e-6, atol=0)
+
+
+def test_a_patch_far_beyond_the_range_of_8_bits_stays_far(model: FastBank) -> None:
+    far = torch.zeros(3, model.bank.shape[1])
+    far[0, 3], far[1, :2], far[2, 5] = 80.0, 300.0, -2000.0
+    with torch.no_grad():
+        found = model.search(far)
+    exact = model.weights.square() * torch.cdist(far, model.bank).square()
+    assert (found.amin(1) >= 0.97 * exact.amin(1)).all()
+
+
+def test_distances_are_those_of_a_memory_bank_but_for_rounding(model: FastBank, pictures: np.ndarray) -> None:
+    with torch.no_grad():
+        patches = model.features(_images(*pictures[12:])).permute(0, 2, 3, 1).flatten(0, 2)
+        queries = model.whitened(patches)
+        found = model.search(queries).amin(1).clamp_min(0).sqrt()
+        exact = MemoryBank.search(model, queries).amin(1).clamp_min(0).sqrt()
+    torch.testing.assert_close(found, exact, rtol=0.02, atol=0.2)
+
+
+def test_only_directions_in_which_good_parts_vary_least_are_kept(pictures: np.ndarray) -> None:
+    few, many = (_fit(pictures[:12], replace(SETTINGS, dimensions=count)) for count in (40, 80))
+    assert few.bank.shape == (100, 40)
+    assert many.whitening[:, :40].equal(few.whitening)
+    lengths = many.whitening.norm(dim=0)
+    assert (lengths[:-1] >= lengths[1:] - 1e-4).all(), "the longer, the less good parts vary"
 
 
 def test_its_integers_keep_what_the_backbone_sees() -> None:

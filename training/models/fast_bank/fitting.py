@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,17 +17,15 @@ from training.models.memory_bank import fitting as memory_bank
 from training.models.memory_bank.network import MemoryBank, MemoryBankSpec
 from training.progress import Progress, silent
 
-MEASURED = MemoryBankSpec(levels=(4, 5), smoothing=1.0, variety=0.0)
-"""What the figures in the README were measured with; another stage costs time."""
-
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """As for the memory bank."""
+    """As for the memory bank, with fewer dimensions, so that whitening and search are faster."""
 
-    spec: MemoryBankSpec = MEASURED
+    spec: MemoryBankSpec = field(default_factory=MemoryBankSpec)
     bank_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
     candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 40_000
+    dimensions: Annotated[int, Field(ge=0)] = 256
     seed: int = 0
 
 
@@ -39,7 +37,9 @@ class FastBankFitter:
         region = data.region_of_interest
         interest = None if region is None else torch.from_numpy(region.astype(np.float32))
         features = IntegerFeatures(settings.spec, data.preparation.channels, interest)
-        self._settings = memory_bank.FitSettings(settings.spec, settings.bank_size, settings.candidates, settings.seed)
+        self._settings = memory_bank.FitSettings(
+            **{each.name: getattr(settings, each.name) for each in fields(settings)}
+        )
         self._pool = memory_bank.collect_patches(data, self._settings, progress, features)
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> FastBank:

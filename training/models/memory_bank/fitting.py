@@ -29,11 +29,15 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """`bank_size` is the number of patches kept, `candidates` the most that are chosen from (4 bytes × channels each)."""
+    """`bank_size` is the number of patches kept, `candidates` the most that are chosen from (4 bytes × channels each).
+
+    `dimensions` are those kept of features, in which good parts vary least; 0 for all.
+    """
 
     spec: MemoryBankSpec = field(default_factory=MemoryBankSpec)
     bank_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
     candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    dimensions: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
 
 
@@ -75,8 +79,8 @@ def rebuild(structure: Mapping[str, Any]) -> MemoryBank:
     size, dimensions = structure["bank"]
     features = PatchFeatures(spec, torch.ones(structure["region"]))
     empty = (
-        torch.zeros(dimensions),
-        torch.zeros(dimensions, dimensions),
+        torch.zeros(sum(features.trunk.channels)),
+        torch.zeros(sum(features.trunk.channels), dimensions),
         torch.zeros(size, dimensions),
         torch.zeros(size),
     )
@@ -148,6 +152,7 @@ def remember(pool: PatchPool, settings: FitSettings, progress: Progress = silent
     generator = torch.Generator().manual_seed(settings.seed)
     patches, parts = pool.patches.to(best_device()), pool.parts.to(best_device())
     mean, whitening = whiten(patches)
+    whitening = whitening[:, : settings.dimensions or None].contiguous()
     whitened = (patches - mean) @ whitening
     chosen = coreset(whitened, min(settings.bank_size, len(whitened)), generator, progress)
     bank = whitened[chosen].contiguous()
@@ -161,7 +166,7 @@ def whiten(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and matrix after which patches have unit covariance, so that distance is Mahalanobis distance.
 
     Directions that hardly vary are held back by 1 % of the mean variance, as they hold little but rounding.
-    Returns float32 (channels,) and (channels, channels).
+    Returns float32 (channels,) and (channels, channels), the directions of least variance first.
     """
     mean = patches.mean(dim=0)
     centred = patches - mean
