@@ -198,7 +198,7 @@ def test_products_of_integers_are_those_of_the_runtime(queries: int, width: int,
     held = torch.from_numpy(random.integers(-127, 128, (rows, width), dtype=np.int8))
     totals = torch.from_numpy(random.integers(-(2**22), 2**22, rows, dtype=np.int32))
     scales = torch.from_numpy(random.uniform(1e-3, 1e-1, rows).astype(np.float32))
-    product = Product(held, totals, scales)
+    product = Product(held, totals, scales).eval()
     program = torch.onnx.export(
         product, (numbers,), dynamo=True, verbose=False, custom_translation_table=dict(TRANSLATIONS)
     )
