@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from inspector.errors import BundleError
+from training.exporting.nodes import searches
 
 _ROWS, _CONSTANTS, _SQUARES = "memory_rows", "memory_constants", "memory_squares"
 _BATCH = 8
@@ -68,14 +69,12 @@ class MemoryGraph:
 
     def _find(self) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
         """The Gemm that searches the memory, and the product that is added to it."""
-        found = []
-        for node in self._proto.graph.node:
-            total = self._makers.get(node.input[0]) if node.op_type == "ReduceMin" else None
-            if total is not None and total.op_type == "Add":
-                parts = {part.op_type: part for name in total.input if (part := self._makers.get(name)) is not None}
-                if {"Gemm", "Mul"} == set(parts) and len(parts["Gemm"].input) == 3:
-                    found.append((parts["Gemm"], parts["Mul"]))
-        return found[0] if len(found) == 1 else None
+        found = searches(self._proto.graph)
+        if len(found) != 1:
+            return None
+        total = next(node for node in self._proto.graph.node if found[0].output[0] in node.input)
+        others = [self._makers[name] for name in total.input if name in self._makers and name != found[0].output[0]]
+        return (found[0], others[0]) if [other.op_type for other in others] == ["Mul"] else None
 
     def _before_rounding(self, name: str) -> str:
         """Where queries stand before they are rounded to 8 bits, if they are."""
