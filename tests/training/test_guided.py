@@ -18,7 +18,7 @@ from inspector.errors import DataError
 from training.models.guided.cells import DEFECT, GOOD, UNKNOWN, Budget, look
 from training.models.guided.fitting import FitSettings, GuidedFitter, rebuild
 from training.models.guided.measure import Log, Row
-from training.models.guided.network import GRID_CHANNELS, Guided, GuidedFeatures, GuidedSpec, Heads, grids_of
+from training.models.guided.network import Guided, GuidedFeatures, GuidedSpec, Heads
 from training.models.guided.perceptrons import Lesson, TrainSettings, train_heads
 from training.models.guided.plot import draw
 from training.models.memory_bank.network import MemoryBankSpec
@@ -120,10 +120,13 @@ def test_the_first_layer_before_or_after_enlarging_is_the_same(taught: Guided) -
     assert isinstance(features, GuidedFeatures)
     assert taught.heads is not None
     with torch.no_grad():
-        grids = grids_of(features.levels(_images(part(1), part(2))))
+        grids = features.of_heads(features.levels(_images(part(1), part(2))))
         joined = torch.cat([F.interpolate(grid, (8, 8), mode="bilinear") for grid in grids], dim=1)
         torch.testing.assert_close(
-            taught.heads(grids), taught.heads(list(joined.split(GRID_CHANNELS, dim=1))), rtol=1e-3, atol=1e-3
+            taught.heads(grids),
+            taught.heads(list(joined.split(list(features.grid_channels), dim=1))),
+            rtol=1e-3,
+            atol=1e-3,
         )
 
 
@@ -298,15 +301,16 @@ def test_outside_the_region_of_interest_nothing_counts() -> None:
 def test_heads_without_masks_find_the_odd_cells() -> None:
     """Ten cells per image, one of them far from good in one direction: alternation must pick that one."""
     random = torch.Generator().manual_seed(0)
-    cells = torch.randn(400, sum(GRID_CHANNELS), generator=random)
+    channels = (60, 30, 10)
+    cells = torch.randn(400, sum(channels), generator=random)
     odd = torch.arange(300, 400, 10)
-    cells[odd, :200] += 2.0
+    cells[odd, :50] += 3.0
     shows = torch.cat([torch.full((300,), GOOD), torch.full((100,), UNKNOWN)])
     images = torch.arange(40).repeat_interleave(10)
-    lesson = Lesson(cells.half(), shows, images, torch.zeros(40, 0))
+    lesson = Lesson(cells.half(), shows, images, torch.zeros(40, 0), channels)
     heads = train_heads(lesson, GuidedSpec(heads=2, width=16), TrainSettings(transplanted=0.0), seed=0)
     with torch.no_grad():
-        logits = heads(list(cells[:, :, None, None].split(GRID_CHANNELS, dim=1)))[:, 0, 0, 0]
+        logits = heads(list(cells[:, :, None, None].split(channels, dim=1)))[:, 0, 0, 0]
     assert set(logits[300:].topk(10).indices.tolist()) == set((odd - 300).tolist())
     assert isinstance(heads, Heads)
 

@@ -11,7 +11,7 @@ import torch
 from training_pictures import Pictures, part
 
 from inspector.errors import DataError
-from training.backbones import efficientnet_lite0
+from training.backbones import Trunk, pretrained_backbone
 from training.models.memory_bank.fitting import (
     FitSettings,
     PatchPool,
@@ -48,7 +48,7 @@ def _images(*pictures: np.ndarray) -> torch.Tensor:
 
 def test_the_backbone_has_the_published_weights() -> None:
     """Bright corner or dark, the trunk tells them apart as the ImageNet network does: its features vary."""
-    trunk = efficientnet_lite0((4, 5))
+    trunk = Trunk(pretrained_backbone(), (4, 5))
     levels = trunk(torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64))
     assert [tuple(level.shape) for level in levels] == [(1, 112, 4, 4), (1, 192, 2, 2)]
     assert not any(parameter.requires_grad for parameter in trunk.parameters())

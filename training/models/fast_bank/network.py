@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from training.backbones import efficientnet_lite0
+from training.backbones import LITE0, Trunk, pretrained_backbone
 from training.integers import multiply, quantise
 from training.models.fast_bank.trunk import IntegerTrunk
-from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
+from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures, bank_levels
 
 NAME = "fast-bank"
 
@@ -25,12 +25,14 @@ class IntegerFeatures(PatchFeatures):
     LAST_BLOCKS = 2
     """Of the last stage, whichever that is. The other two of stage 5 cost a tenth of the time and told no more."""
 
-    def __init__(self, spec: MemoryBankSpec, channels: int, region: Tensor | None = None) -> None:
-        super().__init__(spec, region)
-        self.channels = channels
-        trunk = efficientnet_lite0(spec.levels)
+    def __init__(
+        self, spec: MemoryBankSpec, channels: int, region: Tensor | None = None, backbone: str = LITE0
+    ) -> None:
+        network = pretrained_backbone(backbone)
+        trunk = Trunk(network, bank_levels(spec, network, backbone))
         trunk.stages[-1] = trunk.stages[-1][: self.LAST_BLOCKS]  # type: ignore[index]
-        self.trunk = IntegerTrunk(trunk, channels)
+        super().__init__(spec, region, backbone=backbone, trunk=IntegerTrunk(trunk, channels))
+        self.channels = channels
 
     def prepared(self, images: Tensor) -> Tensor:
         """What the trunk sees: float32 (n, `channels`, height, width) of one mean and contrast.

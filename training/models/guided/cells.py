@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inspector.errors import DataError
 from training.data.training_set import LabelledImages, cells_of, interest_cells
-from training.models.guided.network import GuidedFeatures, grids_of
+from training.models.guided.network import GuidedFeatures
 from training.models.memory_bank.fitting import PatchPool
 from training.models.scoring import BATCH
 from training.progress import Progress, silent
@@ -40,7 +40,7 @@ class CellPool:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most patches and cells kept, of all good and of all defective images; a cell takes 944 bytes."""
+    """The most patches and cells kept, of all good and of all defective images; a cell takes 2 bytes a channel."""
 
     patches: int
     good_cells: int
@@ -112,7 +112,7 @@ def look(
     for start in range(0, len(data), BATCH):
         batch = range(start, min(start + BATCH, len(data)))
         levels = features.levels(torch.from_numpy(np.stack([data.pixels(image) for image in batch])))
-        banks, grids = features.of_bank(levels), grids_of(levels)
+        banks, grids = features.of_bank(levels), features.of_heads(levels)
         if not start:
             coarse, fine = (_interest(data, _size(grid)) for grid in (banks, grids[0]))
         for place, image in enumerate(batch):

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from inspector.errors import DataError
-from training.backbones import LITE0, try_backbone
+from training.backbones import LITE0, bare_backbone, pretrained_backbone, try_backbone
 from training.data.training_set import LabelledImages
 from training.models.guided.cells import GOOD, Budget, CellPool, look
 from training.models.guided.network import Guided, GuidedFeatures, GuidedSpec, Heads
@@ -20,7 +20,7 @@ from training.models.guided.perceptrons import Lesson, TrainSettings, train_head
 from training.models.kind import check_classes
 from training.models.memory_bank import fitting as memory
 from training.models.memory_bank.fitting import PatchPool
-from training.models.memory_bank.network import MemoryBank, MemoryBankSpec
+from training.models.memory_bank.network import MemoryBank
 from training.progress import Progress, silent
 
 _WITNESSES = 4000
@@ -30,7 +30,8 @@ _LEAST_SPREAD = 0.02
 @dataclass(frozen=True, slots=True)
 class FitSettings:
     """`bank_size` and `candidates` as for the memory bank; `good_cells` and `defect_cells` the most that the heads learn
-    from, of all good and of all defective images (944 bytes each); `train` how they learn.
+    from, of all good and of all defective images (944 bytes each with EfficientNet-Lite0); `train` how they learn.
+    `backbone` and `weights` as for the memory bank.
     """
 
     spec: GuidedSpec = field(default_factory=GuidedSpec)
@@ -39,7 +40,12 @@ class FitSettings:
     good_cells: Annotated[int, Field(ge=1, le=2_000_000)] = 80_000
     defect_cells: Annotated[int, Field(ge=2, le=2_000_000)] = 60_000
     train: TrainSettings = field(default_factory=TrainSettings)
+    backbone: str = LITE0
+    weights: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.spec.bank.check(self.backbone)
 
 
 class GuidedFitter:
@@ -51,13 +57,15 @@ class GuidedFitter:
         self._settings = settings
         region = data.region_of_interest
         interest = None if region is None else torch.from_numpy(region).float()
-        features = GuidedFeatures(settings.spec.bank, interest).eval()
+        network = pretrained_backbone(settings.backbone, settings.weights)
+        features = GuidedFeatures(settings.spec.bank, interest, backbone=settings.backbone, network=network).eval()
+        self._channels = features.grid_channels
         budget = Budget(settings.candidates, settings.good_cells, settings.defect_cells)
         self.classes = tuple(
             sorted({label for i in range(len(data)) if not data.is_good(i) for label in self._labels(i)})
         )
         check_classes(self.classes)
-        try_backbone(features.trunk, LITE0, data.preparation.width_px, data.preparation.height_px)
+        try_backbone(features.trunk, settings.backbone, data.preparation.width_px, data.preparation.height_px)
         self._seen = look(data, features, budget, settings.seed, progress)
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> Guided:
@@ -90,7 +98,7 @@ class GuidedFitter:
             for label in self._labels(image):
                 if label in named:
                     of_image[image, named.index(label)] = 1.0
-        lesson = Lesson(cells.cells, cells.shows, cells.images, of_image)
+        lesson = Lesson(cells.cells, cells.shows, cells.images, of_image, self._channels)
         return train_heads(lesson, self._settings.spec, self._settings.train, self._settings.seed, progress)
 
     def _labels(self, image: int) -> tuple[str, ...]:
@@ -99,12 +107,13 @@ class GuidedFitter:
 
 def rebuild(structure: Mapping[str, Any]) -> Guided:
     """A network of that structure, its tensors yet to be loaded."""
-    stored = structure["spec"]
-    bank_spec = MemoryBankSpec(**{**stored["bank"], "levels": tuple(stored["bank"]["levels"])})
-    spec = GuidedSpec(**{**stored, "bank": bank_spec})
+    stored, backbone = structure["spec"], structure["bank"]["backbone"]
+    spec = GuidedSpec(**{**stored, "bank": memory.spec_of(stored["bank"])})
     size, dimensions = structure["bank"]["bank"]
+    region, network = torch.ones(structure["bank"]["region"]), bare_backbone(backbone)
+    features = GuidedFeatures(spec.bank, region, backbone=backbone, network=network)
     bank = MemoryBank(
-        GuidedFeatures(bank_spec, torch.ones(structure["bank"]["region"])),
+        features,
         torch.zeros(dimensions),
         torch.zeros(dimensions, dimensions),
         torch.zeros(size, dimensions),
@@ -112,7 +121,7 @@ def rebuild(structure: Mapping[str, Any]) -> Guided:
         torch.ones(structure["bank"]["cells"]),
     )
     classes = structure["classes"]
-    heads = Heads(spec, len(classes)) if structure["heads"] else None
+    heads = Heads(spec, len(classes), features.grid_channels) if structure["heads"] else None
     return Guided(spec, bank, heads, classes, interest=torch.ones(structure["cells"]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -16,14 +17,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.backbones import efficientnet_lite0
+from training.backbones import LITE0, PACKAGED, levels_at, pretrained_backbone, trunk_of
 from training.models.kind import InspectionModel
-from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
+from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures, bank_levels
 
 NAME = "guided"
-GRID_CHANNELS = (88, 192, 192)
-"""Channels that the heads see at strides 8, 16 and 32."""
-_LEVELS = (1, 2, 3, 4, 5)
+_PACKAGED_LEVELS = ((1, 2), (3, 4), (5,))
+"""Of an EfficientNet-Lite, what the heads see on each grid: strides 4 and 8, 16 twice, 32."""
 _LENIENCE = 2.0
 """Added to the logits for the map: what almost looks like a defect outlines it but does not condemn the part."""
 
@@ -43,33 +43,64 @@ class GuidedSpec:
 
 
 class GuidedFeatures(PatchFeatures):
-    """One trunk for both: uint8 images (n, height, width, 1 or 3) → features of the bank, and of the heads on three grids."""
+    """One trunk for both: uint8 images (n, height, width, 1 or 3) → features of the bank, and of the heads on three grids.
 
-    def __init__(self, spec: MemoryBankSpec, region: Tensor | None = None) -> None:
-        super().__init__(spec, region)
-        self.trunk = efficientnet_lite0(_LEVELS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    `network` None is the packaged `backbone`. Raises ConfigError for one without stages at strides 4, 8, 16 and 32.
+    """
+
+    def __init__(
+        self,
+        spec: MemoryBankSpec,
+        region: Tensor | None = None,
+        *,
+        backbone: str = LITE0,
+        network: nn.Module | None = None,
+    ) -> None:
+        network = pretrained_backbone(backbone) if network is None else network
+        of_heads, of_bank = _head_levels(network, backbone), bank_levels(spec, network, backbone)
+        trunk = trunk_of(network, backbone, sorted({*of_bank, *chain(*of_heads)}))
+        super().__init__(spec, region, backbone=backbone, trunk=trunk)
+        self._of_bank, self._of_heads = of_bank, of_heads
 
     def forward(self, images: Tensor) -> Tensor:
         return self.of_bank(self.levels(images))
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """The trunk's stages 1 to 5, at strides 4, 8, 16, 16 and 32."""
-        levels: list[Tensor] = self.trunk(self.prepared(images))
-        return levels
+        """The trunk's stages that either needs, finest first."""
+        return list(self.trunk(self.prepared(images)))
 
     def of_bank(self, levels: Sequence[Tensor]) -> Tensor:
         """What the memory bank compares: (n, channels, rows, columns)."""
-        return self.joined([levels[_LEVELS.index(level)] for level in self.spec.levels])
+        return self.joined([levels[self._place(level)] for level in self._of_bank])
+
+    def of_heads(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """What the heads see: (n, channels, rows, columns) at strides 8, 16 and 32, with `grid_channels`.
+
+        The finest stage is halved by mean and by maximum, so that a defect of a few pixels is not averaged away.
+        """
+        (finest, *fine), *coarser = [[levels[self._place(level)] for level in grid] for grid in self._of_heads]
+        mean = F.avg_pool2d(finest, 3, 2, 1, count_include_pad=False)
+        highest = F.max_pool2d(finest, 3, 2, 1)
+        return [torch.cat([mean, highest, *fine], dim=1), *(torch.cat(grid, dim=1) for grid in coarser)]
+
+    @property
+    def grid_channels(self) -> tuple[int, ...]:
+        """Channels that the heads see at strides 8, 16 and 32."""
+        (finest, *fine), *coarser = [
+            [self.trunk.channels[self._place(level)] for level in grid] for grid in self._of_heads
+        ]
+        return (2 * finest + sum(fine), *map(sum, coarser))
+
+    def _place(self, level: int) -> int:
+        return self.trunk.levels.index(level)
 
 
-def grids_of(levels: Sequence[Tensor]) -> list[Tensor]:
-    """What the heads see: (n, channels, rows, columns) at strides 8, 16 and 32, with `GRID_CHANNELS`.
-
-    The finest stage is halved by mean and by maximum, so that a defect of a few pixels is not averaged away.
-    """
-    mean = F.avg_pool2d(levels[0], 3, 2, 1, count_include_pad=False)
-    highest = F.max_pool2d(levels[0], 3, 2, 1)
-    return [torch.cat([mean, highest, levels[1]], dim=1), torch.cat([levels[2], levels[3]], dim=1), levels[4]]
+def _head_levels(network: nn.Module, backbone: str) -> tuple[tuple[int, ...], ...]:
+    """The stages that the heads see on each grid, finest first."""
+    if backbone in PACKAGED:
+        return _PACKAGED_LEVELS
+    finest, fine, middle, coarse = levels_at(network, backbone, (4, 8, 16, 32))
+    return (finest, fine), (middle,), (coarse,)
 
 
 class Heads(nn.Module):
@@ -79,11 +110,12 @@ class Heads(nn.Module):
     which is the same, as both are linear, and cheaper.
     """
 
-    def __init__(self, spec: GuidedSpec, classes: int) -> None:
+    def __init__(self, spec: GuidedSpec, classes: int, channels: Sequence[int]) -> None:
+        """`channels` are those of each grid."""
         super().__init__()
         hidden = spec.heads * spec.width
         self.count = spec.heads
-        self.first = nn.ModuleList(nn.Conv2d(c, hidden, 1, bias=not i) for i, c in enumerate(GRID_CHANNELS))
+        self.first = nn.ModuleList(nn.Conv2d(c, hidden, 1, bias=not i) for i, c in enumerate(channels))
         self.second = nn.Conv2d(hidden, spec.heads * (1 + classes), 1, groups=spec.heads)
 
     def forward(self, grids: Sequence[Tensor]) -> Tensor:
@@ -150,7 +182,7 @@ class Guided(InspectionModel):
         score, distances = self.bank.judge(features.of_bank(levels))
         if self.heads is None:
             return score, distances
-        logits = self.heads(grids_of(levels))
+        logits = self.heads(features.of_heads(levels))
         evidence, lenient = F.softplus(logits[:, 0]), F.softplus(logits[:, 0] + _LENIENCE)
         anomaly_map = F.interpolate(distances.unsqueeze(1), list(evidence.shape[-2:]), mode="bilinear").squeeze(1)
         cells = evidence[0].numel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -13,13 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from training.models.guided.cells import DEFECT, GOOD, UNKNOWN
-from training.models.guided.network import GRID_CHANNELS, GuidedSpec, Heads
+from training.models.guided.network import GuidedSpec, Heads
 from training.models.memory_bank.fitting import whiten
 from training.progress import Curve, Progress, silent
 
 _BATCH = 2048
-_ENDS = (GRID_CHANNELS[0], GRID_CHANNELS[0] + GRID_CHANNELS[1])
-"""Where the channels of one grid end and those of the next begin."""
 _ROUNDS = 3
 _WITNESS_SHARE = 0.03
 """Of a defective image without mask, the share of cells, the most suspicious, that stand for the defect."""
@@ -45,22 +43,27 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Cells float16 (cells, channels), what each shows, its image, and the classes of each image, float32 (images, classes)."""
+    """Cells float16 (cells, channels), what each shows, its image, and the classes of each image, float32 (images, classes).
+
+    `channels` are those of each grid, which a cell has one after another.
+    """
 
     cells: Tensor
     shows: Tensor
     images: Tensor
     classes: Tensor
+    channels: tuple[int, ...]
 
 
 class _Perceptrons(nn.Module):
     """The heads on single cells, (cells, channels) → (cells, heads, 1 + classes), each with a dropout of its own."""
 
-    def __init__(self, spec: GuidedSpec, classes: int, settings: TrainSettings) -> None:
+    def __init__(self, spec: GuidedSpec, lesson: Lesson, settings: TrainSettings) -> None:
         super().__init__()
-        self.spec, self.settings = spec, settings
+        self.spec, self.settings, self.channels = spec, settings, lesson.channels
+        classes = lesson.classes.shape[1]
         hidden = spec.heads * spec.width
-        self.first = nn.Linear(sum(GRID_CHANNELS), hidden)
+        self.first = nn.Linear(sum(self.channels), hidden)
         self.second = nn.Conv1d(hidden, spec.heads * (1 + classes), 1, groups=spec.heads)
 
     def forward(self, cells: Tensor) -> Tensor:
@@ -72,9 +75,9 @@ class _Perceptrons(nn.Module):
     def as_heads(self, mean: Tensor, deviation: Tensor) -> Heads:
         """The same function of cells that are not standardised."""
         classes = self.second.out_channels // self.spec.heads - 1
-        heads = Heads(self.spec, classes)
+        heads = Heads(self.spec, classes, self.channels)
         weight = self.first.weight / deviation
-        parts = torch.tensor_split(weight, _ENDS, dim=1)
+        parts = torch.split(weight, list(self.channels), dim=1)
         with torch.no_grad():
             for layer, part in zip(heads.first, parts, strict=True):
                 layer.weight.copy_(part[:, :, None, None])  # type: ignore[operator]
@@ -96,7 +99,7 @@ def train_heads(
     mean, deviation = good.mean(dim=0), good.std(dim=0, correction=0) + 1e-3
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _Perceptrons(spec, lesson.classes.shape[1], settings)
+        network = _Perceptrons(spec, lesson, settings)
         unknown = lesson.shows == UNKNOWN
         rounds = _ROUNDS if unknown.any() else 1
         suspicion = _unlikeness(good, lesson.cells[unknown].float()) if unknown.any() else torch.zeros(0)
@@ -104,8 +107,7 @@ def train_heads(
             shows = lesson.shows.clone()
             shows[unknown] = _witnesses(suspicion, lesson.images[unknown])
             progress("Learning defects", number, rounds)
-            taught = Lesson(lesson.cells, shows, lesson.images, lesson.classes)
-            _train(network, taught, mean, deviation, settings, progress)
+            _train(network, replace(lesson, shows=shows), mean, deviation, settings, progress)
             if number < rounds - 1:
                 suspicion = _suspicion(network, (lesson.cells[unknown].float() - mean) / deviation)
         progress("Learning defects", rounds, rounds)

@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor
 
 from inspector.errors import DataError
-from training.backbones import LITE0, try_backbone
+from training.backbones import LITE0, bare_backbone, pretrained_backbone, try_backbone
 from training.data.training_set import LabelledImages, cells_of, interest_cells
 from training.device import at_work, best_device
-from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures
+from training.models.memory_bank.network import MemoryBank, MemoryBankSpec, PatchFeatures, bank_trunk
 from training.models.scoring import BATCH
 from training.progress import Progress, point, silent
 
@@ -31,14 +31,20 @@ _BLOCK = 256
 class FitSettings:
     """`bank_size` is the number of patches kept, `candidates` the most that are chosen from (4 bytes × channels each).
 
-    `dimensions` are those kept of features, in which good parts vary least; 0 for all.
+    `dimensions` are those kept of features, in which good parts vary least; 0 for all. `backbone` is timm's name of the
+    network that gives them, `weights` a file for what is not packaged.
     """
 
     spec: MemoryBankSpec = field(default_factory=MemoryBankSpec)
     bank_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
     candidates: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     dimensions: Annotated[int, Field(ge=0)] = 0
+    backbone: str = LITE0
+    weights: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.spec.check(self.backbone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,10 @@ class MemoryBankFitter:
 
 def rebuild(structure: Mapping[str, Any]) -> MemoryBank:
     """A memory bank of that structure, its tensors yet to be loaded."""
-    spec = MemoryBankSpec(**{**structure["spec"], "levels": tuple(structure["spec"]["levels"])})
+    spec, backbone = spec_of(structure["spec"]), structure["backbone"]
     size, dimensions = structure["bank"]
-    features = PatchFeatures(spec, torch.ones(structure["region"]))
+    trunk = bank_trunk(spec, bare_backbone(backbone), backbone)
+    features = PatchFeatures(spec, torch.ones(structure["region"]), backbone=backbone, trunk=trunk)
     empty = (
         torch.zeros(sum(features.trunk.channels)),
         torch.zeros(sum(features.trunk.channels), dimensions),
@@ -85,6 +92,12 @@ def rebuild(structure: Mapping[str, Any]) -> MemoryBank:
         torch.zeros(size),
     )
     return MemoryBank(features, *empty, torch.ones(structure["cells"]))
+
+
+def spec_of(stored: Mapping[str, Any]) -> MemoryBankSpec:
+    """The spec that JSON values tell, as `asdict` makes them."""
+    levels = stored["levels"]
+    return MemoryBankSpec(**{**stored, "levels": None if levels is None else tuple(levels)})
 
 
 @torch.no_grad()
@@ -101,8 +114,14 @@ def collect_patches(
     generator = torch.Generator().manual_seed(settings.seed)
     if features is None:
         region = data.region_of_interest
-        features = PatchFeatures(settings.spec, None if region is None else torch.from_numpy(region.astype(np.float32)))
-    try_backbone(features.trunk, LITE0, data.preparation.width_px, data.preparation.height_px)
+        network = pretrained_backbone(settings.backbone, settings.weights)
+        features = PatchFeatures(
+            settings.spec,
+            None if region is None else torch.from_numpy(region.astype(np.float32)),
+            backbone=settings.backbone,
+            trunk=bank_trunk(settings.spec, network, settings.backbone),
+        )
+    try_backbone(features.trunk, settings.backbone, data.preparation.width_px, data.preparation.height_px)
     share = max(1, math.ceil(settings.candidates / len(images)))
     kept: list[Tensor] = []
     interest = _interest(data, features)

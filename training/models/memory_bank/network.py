@@ -16,36 +16,66 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inspector.errors import ConfigError
-from training.backbones import efficientnet_lite0
+from training.backbones import (
+    LITE0,
+    PACKAGED,
+    PACKAGED_STAGES,
+    Staged,
+    check_levels,
+    levels_at,
+    pretrained_backbone,
+    trunk_of,
+)
 from training.models.kind import InspectionModel
 
 NAME = "memory-bank"
-STAGES = 7
-"""Of EfficientNet-Lite0."""
+_PACKAGED_LEVELS = (3, 4, 5)
+"""Of an EfficientNet-Lite: strides 16, 16 and 32."""
+_STRIDES = (8, 16)
+"""Of any other backbone, as in the paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryBankSpec:
     """What shapes the network and is not learned.
 
-    `levels` are the backbone's stages (stride 16 for 3 and 4, 32 for 5), `neighbourhood` the window of local averaging,
+    `levels` are the backbone's stages, None for 3, 4 and 5 of an EfficientNet-Lite, which has seven, and of any other the last
+    ones of strides 8 and 16; `neighbourhood` the window of local averaging,
     `smoothing` the standard deviation of the map's blur, both in cells of the map; `top_share` the share of the map, the
     highest, that the score averages. `variety` is the power of the picture's own variety that distances are divided by, 0 for
     none.
     """
 
-    levels: tuple[int, ...] = (3, 4, 5)
+    levels: tuple[int, ...] | None = None
     neighbourhood: Literal[1, 3, 5, 7] = 3
     smoothing: Annotated[float, Field(gt=0, le=8)] = 0.5
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     variety: Annotated[float, Field(ge=0, le=1)] = 0.25
 
     def __post_init__(self) -> None:
-        inside = all(0 <= level < STAGES for level in self.levels)
-        if not self.levels or not inside or sorted(set(self.levels)) != list(self.levels):
+        if self.levels is not None and (not self.levels or sorted(set(self.levels)) != list(self.levels)):
             raise ConfigError(
-                f"got the levels {list(self.levels)} of a backbone with stages 0 to {STAGES - 1}: give some, in rising order"
+                f"got the levels {list(self.levels)}: give some of the backbone's stages, in rising order"
             )
+
+    def check(self, backbone: str) -> None:
+        """Raises ConfigError for levels that a packaged backbone of that name has not; of others only the network knows."""
+        if self.levels is not None and backbone in PACKAGED:
+            check_levels(self.levels, PACKAGED_STAGES)
+
+
+def bank_levels(spec: MemoryBankSpec, network: nn.Module, backbone: str) -> tuple[int, ...]:
+    """The stages that a memory bank on the network of that name looks at. Raises ConfigError if it has no such."""
+    if spec.levels is not None:
+        return spec.levels
+    if backbone in PACKAGED:
+        return _PACKAGED_LEVELS
+    return levels_at(network, backbone, _STRIDES, """, or name its stages: --set 'spec={"levels": [1, 2]}'""")
+
+
+def bank_trunk(spec: MemoryBankSpec, network: nn.Module, backbone: str) -> Staged:
+    """Those stages of the network of that name. Raises ConfigError if it has no such."""
+    return trunk_of(network, backbone, bank_levels(spec, network, backbone))
 
 
 class PatchFeatures(nn.Module):
@@ -53,20 +83,30 @@ class PatchFeatures(nn.Module):
 
     Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less. With a region of
     interest, float32 (height, width) of 1 and 0, both are those of the region, and what lies outside is even grey.
+
+    `trunk` None is made of the packaged `backbone`.
     """
 
     region: Tensor
+    trunk: Staged
 
     CONTRAST = 0.4
     """Standard deviation the backbone sees, about that of photographs on its scale of -1 to 1."""
     NOISE = 8.0
     """Grey levels of 255 added to the contrast before dividing by it, so that a blank image does not become noise."""
 
-    def __init__(self, spec: MemoryBankSpec, region: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        spec: MemoryBankSpec,
+        region: Tensor | None = None,
+        *,
+        backbone: str = LITE0,
+        trunk: Staged | None = None,
+    ) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.backbone = spec, backbone
         self.register_buffer("region", torch.zeros(0, 0) if region is None else region)
-        self.trunk = efficientnet_lite0(spec.levels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trunk = bank_trunk(spec, pretrained_backbone(backbone), backbone) if trunk is None else trunk
 
     def forward(self, images: Tensor) -> Tensor:
         return self.joined(self.trunk(self.prepared(images)))
@@ -144,6 +184,7 @@ class MemoryBank(InspectionModel):
     def structure(self) -> dict[str, Any]:
         return {
             "spec": asdict(self.features.spec),
+            "backbone": self.features.backbone,
             "bank": list(self.bank.shape),
             "region": list(self.features.region.shape),
             "cells": list(self.interest.shape),

@@ -16,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inspector.errors import DataError
-from training.backbones import LITE0, try_backbone
+from training.backbones import LITE0, bare_backbone, pretrained_backbone, try_backbone
 from training.data.samples import GOOD as GOOD_LABEL
 from training.data.samples import printable
 from training.data.training_set import LabelledImages, interest_cells
 from training.device import best_device
 from training.models.kind import check_classes
-from training.models.segmentation.network import Decoder, Features, SegmentationSpec, Segmenter
+from training.models.segmentation.network import STRIDES, Decoder, Features, SegmentationSpec, Segmenter
 from training.models.segmentation.views import (
     DEFECTIVE,
     GOOD,
@@ -55,7 +55,8 @@ class FitSettings:
     """`unmarked` says what the rest of a defective image is: "background", or "unknown" if not all its defects are marked.
 
     `views` is the most views of good parts, of marked images and of pasted regions, each; fewer where `cache_mib` of features
-    would not hold them. `steps` is the most optimiser steps; with parts enough, a fifth of them says when to stop.
+    would not hold them. `steps` is the most optimiser steps; with parts enough, a fifth of them says when to stop. `backbone`
+    is timm's name of the network below the decoder, `weights` a file for what is not packaged.
     """
 
     spec: SegmentationSpec = field(default_factory=SegmentationSpec)
@@ -65,6 +66,8 @@ class FitSettings:
     cache_mib: Annotated[int, Field(ge=16, le=65_536)] = 512
     steps: Annotated[int, Field(ge=1, le=100_000)] = 300
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-3
+    backbone: str = LITE0
+    weights: str = ""
     seed: int = 0
 
 
@@ -78,10 +81,14 @@ class SegmentationFitter:
         self.classes = _classes(data)
         check_classes(self.classes)
         region = data.region_of_interest
-        self._features = Features(None if region is None else torch.from_numpy(region.astype(np.float32))).eval()
-        try_backbone(self._features.trunk, LITE0, data.preparation.width_px, data.preparation.height_px)
+        self._features = Features(
+            None if region is None else torch.from_numpy(region.astype(np.float32)),
+            backbone=settings.backbone,
+            network=pretrained_backbone(settings.backbone, settings.weights),
+        ).eval()
+        try_backbone(self._features.trunk, settings.backbone, data.preparation.width_px, data.preparation.height_px)
         good, marked = _labelled(data, self.classes, settings)
-        plan = _plan(data, good, marked, settings)
+        plan = _plan(data, good, marked, settings, self._features.trunk.channels)
         make = _maker(plan, lambda image: _example(data, image, self.classes, settings), settings)
         self._views = look(self._features, make, len(plan), progress)
         rows, columns = self._views.targets.shape[1:]
@@ -121,8 +128,10 @@ def rebuild(structure: Mapping[str, Any]) -> Segmenter:
     """A segmenter of that structure, its tensors yet to be loaded."""
     spec = SegmentationSpec(**structure["spec"])
     classes = tuple(structure["classes"])
-    features = Features(torch.ones(structure["region"]))
-    return Segmenter(spec, classes, features, Decoder(len(classes), spec.width), torch.ones(structure["cells"]))
+    backbone = structure["backbone"]
+    features = Features(torch.ones(structure["region"]), backbone=backbone, network=bare_backbone(backbone))
+    decoder = Decoder(len(classes), spec.width, features.trunk.channels)
+    return Segmenter(spec, classes, features, decoder, torch.ones(structure["cells"]))
 
 
 def _classes(data: LabelledImages) -> tuple[str, ...]:
@@ -159,15 +168,19 @@ def _labelled(
 
 
 def _plan(
-    data: LabelledImages, good: Sequence[int], marked: Mapping[str, Sequence[int]], settings: FitSettings
+    data: LabelledImages,
+    good: Sequence[int],
+    marked: Mapping[str, Sequence[int]],
+    settings: FitSettings,
+    channels: Sequence[int],
 ) -> list[tuple[int, int, int]]:
     """What to look at: (kind, image, image of the region pasted on it or the same), in seeded choice.
 
-    Classes are seen equally often however many regions of each there are.
+    `channels` are those of the features kept. Classes are seen equally often however many regions of each there are.
     """
     random = np.random.default_rng((settings.seed, 2))
     pixels = data.preparation.width_px * data.preparation.height_px
-    bytes_each = 2 * pixels * sum(c / 4 ** (2 + i) for i, c in enumerate((24, 40, 112, 192)))
+    bytes_each = 2 * pixels * sum(c / stride**2 for c, stride in zip(channels, STRIDES, strict=True))
     most = int(settings.cache_mib * 2**20 / (3 * bytes_each))
     count = max(8, min(settings.views, most))
     backgrounds = [good[index] for index in random.permutation(len(good))]

@@ -15,15 +15,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.backbones import efficientnet_lite0
+from training.backbones import LITE0, PACKAGED, Staged, levels_at, pretrained_backbone, trunk_of
 from training.models.kind import InspectionModel
 
 NAME = "segmentation"
 
 EVEN_ODDS = 10.0
 """Evidence at which a class is as likely as background. An offset, so that evidence starts at 0 and limits are positive."""
-_LEVELS = (1, 2, 4, 5)
-_CHANNELS = (24, 40, 112, 192)
+STRIDES = (4, 8, 16, 32)
+_PACKAGED_LEVELS = (1, 2, 4, 5)
+"""Of an EfficientNet-Lite, at these strides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Decoder(nn.Module):
     Convolutions, ReLU, additions and nearest-neighbour enlargement only, so that the exported graph quantises well.
     """
 
-    def __init__(self, classes: int, width: int, channels: Sequence[int] = _CHANNELS) -> None:
+    def __init__(self, classes: int, width: int, channels: Sequence[int]) -> None:
+        """`channels` are those of each of the features."""
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels[:-1])
@@ -65,19 +67,27 @@ class Features(nn.Module):
 
     Each image is first brought to one mean and contrast, so that exposure and lamp ageing matter less. With a region of
     interest, float32 (height, width) of 1 and 0, both are those of the region, and what lies outside is even grey.
+
+    `network` None is the packaged `backbone`. Raises ConfigError for one without stages at these strides.
     """
 
     region: Tensor
+    trunk: Staged
 
     CONTRAST = 0.4
     """Standard deviation the backbone sees, about that of photographs on its scale of -1 to 1."""
     NOISE = 8.0
     """Grey levels of 255 added to the contrast before dividing by it, so that a blank image does not become noise."""
 
-    def __init__(self, region: Tensor | None = None) -> None:
+    def __init__(
+        self, region: Tensor | None = None, *, backbone: str = LITE0, network: nn.Module | None = None
+    ) -> None:
         super().__init__()
+        self.backbone = backbone
         self.register_buffer("region", torch.zeros(0, 0) if region is None else region)
-        self.trunk = efficientnet_lite0(_LEVELS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = pretrained_backbone(backbone) if network is None else network
+        levels = _PACKAGED_LEVELS if backbone in PACKAGED else levels_at(network, backbone, STRIDES)
+        self.trunk = trunk_of(network, backbone, levels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         pixels = images.permute(0, 3, 1, 2).float()
@@ -86,8 +96,7 @@ class Features(nn.Module):
             pixels = pixels * self.region
         contrast = self._mean(pixels.square()).sqrt()
         pixels = pixels * (self.CONTRAST / (contrast + self.NOISE))
-        levels: list[Tensor] = self.trunk(pixels.expand(-1, 3, -1, -1))
-        return levels
+        return list(self.trunk(pixels.expand(-1, 3, -1, -1)))
 
     def _mean(self, pixels: Tensor) -> Tensor:
         """Mean over the region of interest: (n, 1, 1, 1)."""
@@ -126,6 +135,7 @@ class Segmenter(InspectionModel):
     def structure(self) -> dict[str, Any]:
         return {
             "spec": asdict(self.spec),
+            "backbone": self.features.backbone,
             "classes": list(self.classes),
             "region": list(self.features.region.shape),
             "cells": list(self.interest.shape),
