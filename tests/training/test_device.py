@@ -6,7 +6,7 @@ cannot show is CUDA's arithmetic, speed and memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+from training_kinds import SMALL
 from training_pictures import Pictures, part
 
 from inspector.errors import ConfigError
 from training import device
 from training.device import DeviceChoice, at_work, best_device, computing_on
-from training.models.kind import Fitter
-from training.models.memory_bank import fitting as memory_bank
+from training.models.registry import KINDS
 from training.models.scoring import score_images
-from training.models.segmentation import fitting as segmentation
+from training.progress import silent
 
 GPU = torch.device("meta")
 """Stands for a GPU: a device that torch can name everywhere, and whose own tensors hold nothing."""
@@ -87,26 +87,16 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def _bank(pictures: Pictures) -> Fitter:
-    return memory_bank.MemoryBankFitter(pictures, memory_bank.FitSettings(bank_size=20, candidates=200))
-
-
-def _segmentation(pictures: Pictures) -> Fitter:
-    return segmentation.SegmentationFitter(pictures, segmentation.FitSettings(views=8, steps=3))
-
-
 def _pictures() -> Pictures:
     pixels = np.stack([part(seed, defect=seed > 5)[..., None] for seed in range(8)])
     masks = np.where(pixels[..., 0] == 15, 255, 0).astype(np.uint8)
     return Pictures(pixels, ["good"] * 6 + ["blot"] * 2, masks)
 
 
-@pytest.mark.parametrize(
-    "begin", [pytest.param(_bank, id="memory bank"), pytest.param(_segmentation, id="segmentation")]
-)
-def test_a_model_learns_and_scores_on_the_gpu_and_comes_back(begin: Callable[[Pictures], Fitter], gpu: None) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_learns_and_scores_on_the_gpu_and_comes_back(kind: str, gpu: None) -> None:
     pictures = _pictures()
-    network = begin(pictures).fit(range(len(pictures)))
+    network = KINDS[kind].begin(pictures, SMALL[kind], silent).fit(range(len(pictures)))
     scored = score_images(network, pictures, [0, 7], lambda done: None)
     assert np.isfinite(scored.scores).all()
     lying = {name for name, tensor in network.state_dict().items() if isinstance(tensor, Away) or tensor.is_meta}

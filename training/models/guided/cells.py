@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from inspector.errors import DataError
 from training.data.training_set import LabelledImages, cells_of, interest_cells
+from training.device import at_work
 from training.models.guided.network import GuidedFeatures
 from training.models.memory_bank.fitting import PatchPool
 from training.models.scoring import BATCH
@@ -54,6 +55,18 @@ class Seen:
     patches: PatchPool
     cells: CellPool
     interest: Tensor | None
+
+
+class _Sight(nn.Module):
+    """uint8 images → what the bank compares, then what the heads see, by one run of the trunk."""
+
+    def __init__(self, features: GuidedFeatures) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        levels = self.features.levels(images)
+        return (self.features.of_bank(levels), *self.features.of_heads(levels))
 
 
 class _Look:
@@ -109,18 +122,18 @@ def look(
     cells: dict[int, tuple[Tensor, Tensor]] = {}
     coarse = fine = None
     progress("Learning good parts and defects", 0, len(data))
-    for start in range(0, len(data), BATCH):
-        batch = range(start, min(start + BATCH, len(data)))
-        levels = features.levels(torch.from_numpy(np.stack([data.pixels(image) for image in batch])))
-        banks, grids = features.of_bank(levels), features.of_heads(levels)
-        if not start:
-            coarse, fine = (_interest(data, _size(grid)) for grid in (banks, grids[0]))
-        for place, image in enumerate(batch):
-            if data.is_good(image):
-                inside = looking.counting(image, _size(banks), coarse)
-                patches[image] = looking.patches(banks[place], inside)
-            cells[image] = looking.cells(image, [grid[place] for grid in grids], fine)
-        progress("Learning good parts and defects", batch.stop, len(data))
+    with at_work(_Sight(features)) as see:
+        for start in range(0, len(data), BATCH):
+            batch = range(start, min(start + BATCH, len(data)))
+            banks, *grids = see(np.stack([data.pixels(image) for image in batch]))
+            if not start:
+                coarse, fine = (_interest(data, _size(grid)) for grid in (banks, grids[0]))
+            for place, image in enumerate(batch):
+                if data.is_good(image):
+                    inside = looking.counting(image, _size(banks), coarse)
+                    patches[image] = looking.patches(banks[place], inside)
+                cells[image] = looking.cells(image, [grid[place] for grid in grids], fine)
+            progress("Learning good parts and defects", batch.stop, len(data))
     return Seen(_patch_pool(data, features, patches, coarse), _cell_pool(cells), fine)
 
 
