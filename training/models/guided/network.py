@@ -160,6 +160,13 @@ class Guided(InspectionModel):
             self.outputs = ("score", "anomaly_map", "class_scores")
         self.register_buffer("scale", torch.tensor(scale))
         self.register_buffer("interest", torch.zeros(0, 0) if interest is None else interest)
+        self._counted = 0
+        self._count()
+        self.register_load_state_dict_post_hook(lambda module, _: module._count())  # type: ignore[no-untyped-call]
+
+    def _count(self) -> None:
+        """The number of cells of interest, kept as a plain number: a graph cannot choose how many values to average."""
+        self._counted = int(self.interest.sum())
 
     def structure(self) -> dict[str, Any]:
         return {
@@ -189,7 +196,7 @@ class Guided(InspectionModel):
         if self.interest.numel():
             evidence, lenient = evidence * self.interest, lenient * self.interest
             anomaly_map = anomaly_map * self.interest
-            cells = int(self.interest.sum())
+            cells = self._counted
         highest = evidence.flatten(1).topk(max(1, round(self.spec.top_share * cells)), dim=1).values
         score = score + self.scale * (highest[:, 0] + highest.mean(dim=1))
         anomaly_map = anomaly_map + self.scale * lenient
