@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from training_pictures import Pictures, part
 
 from inspector.errors import DataError
-from training.models.guided.cells import DEFECT, GOOD, UNKNOWN, Budget, look
+from training.models.guided.cells import DEFECT, GOOD, UNKNOWN, Budget, CellPool, Mirrored, look
 from training.models.guided.fitting import FitSettings, GuidedFitter, rebuild
 from training.models.guided.measure import Log, Row
 from training.models.guided.network import Guided, GuidedFeatures, GuidedSpec, Heads
@@ -281,6 +281,51 @@ def test_ignored_areas_teach_nothing() -> None:
     seen = look(data, GuidedFeatures(MemoryBankSpec()).eval(), Budget(1000, 1000, 1000), 0)
     assert len(seen.patches.patches) == 3 * 4 * 2
     assert int((seen.cells.images < 3).sum()) == 3 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "turns"),
+    [
+        pytest.param("horizontal", [(2,)], id="left to right"),
+        pytest.param("vertical", [(1,)], id="top to bottom"),
+        pytest.param("both", [(2,), (1,), (1, 2)], id="either and both"),
+    ],
+)
+def test_mirrored_pictures_teach_as_if_they_were_there(mirrored: Mirrored, turns: list[tuple[int, ...]]) -> None:
+    """Defects, what is free of them, and what is to be ignored, each where it then lies; the bank sees none of it."""
+    data = _set(3, 2)
+    assert data.masks is not None
+    labels, features, budget = [data.label(i) for i in range(5)], GuidedFeatures(MemoryBankSpec()).eval(), _ALL
+    seen = look(_DontCare(data.stored, labels, data.masks), features, budget, 0, mirrored=mirrored)
+    wanted = [look(_DontCare(data.stored, labels, data.masks), features, budget, 0).cells]
+    for axes in turns:
+        turned = (np.ascontiguousarray(np.flip(pixels, axes)) for pixels in (data.stored, data.masks))
+        wanted.append(look(_Turned(*turned, labels, axes), features, budget, 0).cells)
+    for image in range(5):
+        for shown in (GOOD, DEFECT):
+            ours, theirs = (_sorted(pools, image, shown) for pools in ([seen.cells], wanted))
+            assert torch.equal(ours, theirs)
+    assert len(seen.patches.patches) == 3 * 4 * 2
+
+
+_ALL = Budget(100_000, 100_000, 100_000)
+
+
+class _Turned(_DontCare):
+    def __init__(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.uint8], labels: list[str], axes: tuple[int, ...]
+    ) -> None:
+        super().__init__(pixels, labels, masks)
+        object.__setattr__(self, "axes", tuple(axis - 1 for axis in axes))
+
+    def ignored(self, image: int) -> NDArray[np.bool_]:
+        return np.flip(super().ignored(image), self.axes)  # type: ignore[attr-defined]
+
+
+def _sorted(pools: list[CellPool], image: int, shown: int) -> torch.Tensor:
+    """The cells of an image that show that, in an order of their own: float16 (cells, channels)."""
+    cells = torch.cat([pool.cells[(pool.images == image) & (pool.shows == shown)] for pool in pools])
+    return cells[cells.float().sum(1).argsort()]
 
 
 def test_outside_the_region_of_interest_nothing_counts() -> None:

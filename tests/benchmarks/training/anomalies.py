@@ -36,7 +36,17 @@ def fast() -> list[Target]:
     ]
 
 
+TOLD = ("backbone=tf_efficientnet_lite2", "mirrored=both", "good_cells=160000", "defect_cells=240000")
+"""What a guided model of tiles is told: a larger network, and that tiles may lie either way. Chosen on split 10."""
+
+
 def both() -> list[Target]:
-    """Model 4 with the labelled defects of the training groups."""
-    task = Scores("guided, magnetic tiles by part", "guided", "magnetic-tile", "part", size="320x320")
-    return [Target(task, AUROC, 0.98), Target(task, AUPRO, 0.90), Target(task, ESCAPES, 0.10, at_least=False)]
+    """Model 4 with the labelled defects of the training groups; beside it the same with its defaults."""
+    task = Scores("guided, magnetic tiles by part", "guided", "magnetic-tile", "part", size="320x320", settings=TOLD)
+    usual = Scores("guided by default, magnetic tiles by part", "guided", "magnetic-tile", "part", size="320x320")
+    return [
+        Target(task, AUROC, 0.98),
+        Target(task, AUPRO, 0.90),
+        Target(task, ESCAPES, 0.10, at_least=False),
+        *(Target(usual, figure) for figure in (AUROC, AUPRO, ESCAPES)),
+    ]

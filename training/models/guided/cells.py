@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,6 +49,17 @@ class Budget:
     defect_cells: int
 
 
+Mirrored = Literal["none", "horizontal", "vertical", "both"]
+"""How pictures are seen mirrored as well: left to right, top to bottom, or either and both together."""
+_AXES: Mapping[Mirrored, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "horizontal": ((), (1,)),
+    "vertical": ((), (0,)),
+    "both": ((), (1,), (0,), (0, 1)),
+}
+"""Of each view, the axes of (rows, columns) that are turned round."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """All that fitting needs of a set of images. `interest` is the region of interest on the heads' grid, or None."""
@@ -70,12 +82,12 @@ class _Sight(nn.Module):
 
 
 class _Look:
-    def __init__(self, data: LabelledImages, budget: Budget, features: GuidedFeatures, seed: int) -> None:
+    def __init__(self, data: LabelledImages, budget: Budget, views: int, seed: int) -> None:
         good = sum(data.is_good(image) for image in range(len(data)))
-        self.data, self.features = data, features
+        self.data = data
         self.patches_each = max(1, math.ceil(budget.patches / max(good, 1)))
-        self.good_each = max(1, math.ceil(budget.good_cells / max(good, 1)))
-        self.defect_each = max(2, math.ceil(budget.defect_cells / max(len(data) - good, 1)))
+        self.good_each = max(1, math.ceil(budget.good_cells / max(good * views, 1)))
+        self.defect_each = max(2, math.ceil(budget.defect_cells / max((len(data) - good) * views, 1)))
         self.random = torch.Generator().manual_seed(seed)
 
     def patches(self, grid: Tensor, counts: Tensor | None) -> Tensor:
@@ -83,11 +95,19 @@ class _Look:
         patches = grid.flatten(1).T
         return self._some(patches if counts is None else patches[counts], self.patches_each).clone()
 
-    def cells(self, image: int, grids: Sequence[Tensor], interest: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Some cells of one image, (cells, channels) and what they show, from its grids (channels, rows, columns)."""
+    def cells(
+        self, image: int, grids: Sequence[Tensor], interest: Tensor | None, axes: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Some cells of one image, (cells, channels) and what they show, from grids (channels, rows, columns) of it.
+
+        They are of the image turned round along `axes`. Where the region of interest is not like its mirror image, cells
+        that are in both count.
+        """
         size = _size(grids[0])
         joined = torch.cat([F.interpolate(grid[None], size, mode="bilinear")[0] for grid in grids]).flatten(1).T
-        counts = self.counting(image, size, interest)
+        counts = self.counting(image, size, interest).reshape(size).flip(axes).flatten()
+        if interest is not None:
+            counts = counts & (interest.flatten() > 0)
         if self.data.is_good(image):
             chosen = self._some(torch.nonzero(counts).flatten(), self.good_each)
             return joined[chosen].half(), torch.full((len(chosen),), GOOD)
@@ -95,7 +115,7 @@ class _Look:
         if truth is None:
             chosen = self._some(torch.nonzero(counts).flatten(), self.defect_each)
             return joined[chosen].half(), torch.full((len(chosen),), UNKNOWN)
-        marked, free = truth
+        marked, free = (cells.reshape(size).flip(axes).flatten() for cells in truth)
         defects = self._some(torch.nonzero(marked & counts).flatten(), self.defect_each // 2)
         around = self._some(torch.nonzero(free & counts).flatten(), self.defect_each // 2)
         shows = torch.cat([torch.full((len(defects),), DEFECT), torch.full((len(around),), GOOD)])
@@ -112,27 +132,39 @@ class _Look:
 
 @torch.no_grad()
 def look(
-    data: LabelledImages, features: GuidedFeatures, budget: Budget, seed: int, progress: Progress = silent
+    data: LabelledImages,
+    features: GuidedFeatures,
+    budget: Budget,
+    seed: int,
+    progress: Progress = silent,
+    mirrored: Mirrored = "none",
 ) -> Seen:
-    """Look at every image once, in seeded choice. Raises DataError without good parts, and for a mask that does not fit."""
+    """Look at every image, in seeded choice; the bank's patches are of images as they are, cells of mirrored ones too.
+
+    Raises DataError without good parts, and for a mask that does not fit.
+    """
     if not any(data.is_good(image) for image in range(len(data))):
         raise DataError("this kind of model starts from good parts, and none of the images to fit on is good; add some")
-    looking = _Look(data, budget, features, seed)
+    views = _AXES[mirrored]
+    looking = _Look(data, budget, len(views), seed)
     patches: dict[int, Tensor] = {}
-    cells: dict[int, tuple[Tensor, Tensor]] = {}
+    cells: dict[int, list[tuple[Tensor, Tensor]]] = {}
     coarse = fine = None
     progress("Learning good parts and defects", 0, len(data))
     with at_work(_Sight(features)) as see:
         for start in range(0, len(data), BATCH):
             batch = range(start, min(start + BATCH, len(data)))
-            banks, *grids = see(np.stack([data.pixels(image) for image in batch]))
-            if not start:
-                coarse, fine = (_interest(data, _size(grid)) for grid in (banks, grids[0]))
-            for place, image in enumerate(batch):
-                if data.is_good(image):
-                    inside = looking.counting(image, _size(banks), coarse)
-                    patches[image] = looking.patches(banks[place], inside)
-                cells[image] = looking.cells(image, [grid[place] for grid in grids], fine)
+            pictures = np.stack([data.pixels(image) for image in batch])
+            for axes in views:
+                banks, *grids = see(np.ascontiguousarray(np.flip(pictures, tuple(1 + axis for axis in axes))))
+                if not start and not axes:
+                    coarse, fine = (_interest(data, _size(grid)) for grid in (banks, grids[0]))
+                for place, image in enumerate(batch):
+                    if data.is_good(image) and not axes:
+                        inside = looking.counting(image, _size(banks), coarse)
+                        patches[image] = looking.patches(banks[place], inside)
+                    seen = looking.cells(image, [grid[place] for grid in grids], fine, axes)
+                    cells.setdefault(image, []).append(seen)
             progress("Learning good parts and defects", batch.stop, len(data))
     return Seen(_patch_pool(data, features, patches, coarse), _cell_pool(cells), fine)
 
@@ -152,11 +184,12 @@ def _patch_pool(
     )
 
 
-def _cell_pool(cells: dict[int, tuple[Tensor, Tensor]]) -> CellPool:
-    counts = torch.tensor([len(shows) for _, shows in cells.values()])
+def _cell_pool(cells: dict[int, list[tuple[Tensor, Tensor]]]) -> CellPool:
+    counts = torch.tensor([sum(len(shows) for _, shows in views) for views in cells.values()])
+    every = [view for views in cells.values() for view in views]
     return CellPool(
-        torch.cat([some for some, _ in cells.values()]),
-        torch.cat([shows for _, shows in cells.values()]),
+        torch.cat([some for some, _ in every]),
+        torch.cat([shows for _, shows in every]),
         torch.tensor(list(cells)).repeat_interleave(counts),
     )
 

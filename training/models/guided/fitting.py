@@ -14,7 +14,7 @@ from torch import Tensor
 from inspector.errors import DataError
 from training.backbones import LITE0, bare_backbone, pretrained_backbone, try_backbone
 from training.data.training_set import LabelledImages
-from training.models.guided.cells import GOOD, Budget, CellPool, look
+from training.models.guided.cells import GOOD, Budget, CellPool, Mirrored, look
 from training.models.guided.network import Guided, GuidedFeatures, GuidedSpec, Heads
 from training.models.guided.perceptrons import Lesson, TrainSettings, train_heads
 from training.models.kind import check_classes
@@ -31,7 +31,8 @@ _LEAST_SPREAD = 0.02
 class FitSettings:
     """`bank_size` and `candidates` as for the memory bank; `good_cells` and `defect_cells` the most that the heads learn
     from, of all good and of all defective images (944 bytes each with EfficientNet-Lite0); `train` how they learn.
-    `backbone` and `weights` as for the memory bank.
+    With `mirrored` the heads also learn from pictures turned round, for parts that may lie so: in no other case, as a print or
+    a thread the wrong way round may be the defect. `backbone` and `weights` as for the memory bank.
     """
 
     spec: GuidedSpec = field(default_factory=GuidedSpec)
@@ -40,6 +41,7 @@ class FitSettings:
     good_cells: Annotated[int, Field(ge=1, le=2_000_000)] = 80_000
     defect_cells: Annotated[int, Field(ge=2, le=2_000_000)] = 60_000
     train: TrainSettings = field(default_factory=TrainSettings)
+    mirrored: Mirrored = "none"
     backbone: str = LITE0
     weights: str = ""
     seed: int = 0
@@ -66,7 +68,7 @@ class GuidedFitter:
         )
         check_classes(self.classes)
         try_backbone(features.trunk, settings.backbone, data.preparation.width_px, data.preparation.height_px)
-        self._seen = look(data, features, budget, settings.seed, progress)
+        self._seen = look(data, features, budget, settings.seed, progress, settings.mirrored)
 
     def fit(self, images: Sequence[int], progress: Progress = silent) -> Guided:
         """As `Fitter.fit`. Without labelled defects among `images`, or with none in the region of interest, the result judges
