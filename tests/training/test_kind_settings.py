@@ -39,6 +39,8 @@ WRONG_OF_OTHERS = [
     pytest.param("segmentation", 'spec={"width":0}', "width", id="a decoder of no width"),
     pytest.param("segmentation", 'spec={"smoothing":4}', "smoothing", id="an even window has no middle"),
     pytest.param("fast-bank", "bank_size=0", "bank_size", id="nothing remembered by integers"),
+    pytest.param("classifier", "train_from=5", "last stage .* is 4", id="to learn from a stage that is cut off"),
+    pytest.param("classifier", "train_from=-2", "train_from -2", id="a stage before the first"),
 ]
 
 

@@ -49,6 +49,11 @@ class ClassifierSettings:
                 f"got {self.views} views, balance {self.balance} and smoothing {self.smoothing}: give at least 1, a number "
                 "from 0 to 1, and one from 0 to below 0.5"
             )
+        if self.train_from < -1 or (self.levels and self.train_from > max(self.levels)):
+            raise ConfigError(
+                f"got train_from {self.train_from}, and the last stage whose features count is {max(self.levels or (-1,))}: give "
+                "a stage up to that, or -1 to leave the backbone as it is"
+            )
         if self.checkpoint and self.train_from < 0:
             raise ConfigError("with a frozen backbone there is no learning to resume: set train_from too, such as 3")
         if not 0 <= self.mixup < 1:
