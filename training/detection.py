@@ -132,13 +132,21 @@ def _no_curve(size: Floats, hit: NDArray[np.bool_], targets: float) -> str:
     if size.max() < 1.05 * size.min():
         return "No curve: all defects are of one size."
     if size[hit].min() >= size[~hit].max():
+        edge, above = float(size[~hit].max()), float(size[hit].min())
+        if edge == above:
+            found, of = int(hit[size == edge].sum()), int((size == edge).sum())
+            return (
+                f"No curve: every smaller defect than {_size(edge)} was missed and every larger one found, of that very size "
+                f"{found} of {of}; defects of other sizes near it would tell how fast the PoD rises."
+            )
+        digits = next(digits for digits in range(3, 18) if f"{edge:.{digits}g}" != f"{above:.{digits}g}")
         return (
-            "No curve: hits and misses are perfectly separated. Every defect up to size "
-            f"{_size(size[~hit].max())} was missed and every one from {_size(size[hit].min())} on found; defects of sizes "
-            "between would tell where the PoD rises."
+            f"No curve: hits and misses are perfectly separated. Every defect up to size {edge:.{digits}g} was missed and "
+            f"every one from {above:.{digits}g} on found; defects of sizes between would tell where the PoD rises."
         )
     if size[hit].max() <= size[~hit].min():
-        return "No curve: every defect that was missed is larger than every one that was found."
+        than = "at least as large as" if size[hit].max() == size[~hit].min() else "larger than"
+        return f"No curve: every defect that was missed is {than} every one that was found."
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -395,12 +396,25 @@ def test_images_that_cannot_teach_it_are_refused(make, says: str) -> None:  # ty
 
 @pytest.mark.parametrize(
     "settings",
-    [{"views": 0}, {"balance": 2.0}, {"smoothing": 0.9}, {"mixtures": {"maybe": {"good": 0.5}}}, {"mixup": 1.0}],
-    ids=["no view", "balance beyond 1", "all smoothed away", "shares that do not add up", "mixup of 1"],
+    [
+        pytest.param({"views": 0}, id="no view"),
+        pytest.param({"balance": 2.0}, id="balance beyond 1"),
+        pytest.param({"smoothing": 0.9}, id="all smoothed away"),
+        pytest.param({"mixtures": {"maybe": {"good": 0.5}}}, id="shares that do not add up"),
+        pytest.param({"mixtures": {"maybe": {"good": math.nan}}}, id="a share that is no number"),
+        pytest.param({"mixup": 1.0}, id="mixup of 1"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(settings) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=r"got|add up"):
         ClassifierSettings(**settings)
+
+
+def test_mixtures_of_a_label_that_is_not_there_are_refused() -> None:
+    settings = replace(SETTINGS, mixtures={"mabye": {"good": 1.0}})
+    data = Pictures(np.stack([part(seed) for seed in range(4)])[..., None], ["good"] * 2 + ["maybe"] * 2)
+    with pytest.raises(DataError, match=r"'mabye', a label that no image .* they have good, maybe"):
+        ClassifierFitter(data, settings)
 
 
 def test_temperature_makes_sure_what_is_sure_and_unsure_what_is_not() -> None:

@@ -40,6 +40,14 @@ WRONG_OF_OTHERS = [
     pytest.param("segmentation", 'spec={"smoothing":4}', "smoothing", id="an even window has no middle"),
     pytest.param("fast-bank", "bank_size=0", "bank_size", id="nothing remembered by integers"),
     pytest.param("classifier", "train_from=5", "last stage .* is 4", id="to learn from a stage that is cut off"),
+    pytest.param("guided", 'spec={"headz":9}', "'headz' sets nothing of spec of guided: .*heads", id="a misspelt name"),
+    pytest.param("guided", 'spec={"bank":{"level":[1]}}', "'level' sets nothing of bank of spec", id="deeper inside"),
+    pytest.param("guided", 'spec={"levels":[1]}', "'levels' sets nothing", id="a name of one level further in"),
+    pytest.param("classifier", 'loop={"epoch":1}', "'epoch' sets nothing of loop .*epochs", id="one letter too few"),
+    pytest.param(
+        "classifier", 'augmentation={"rotate_degrees":9}', "rotation_degrees", id="another kind's word for it"
+    ),
+    pytest.param("guided", "spec={bad", "no JSON", id="a value that begins like JSON and is none"),
     pytest.param("classifier", "train_from=-2", "train_from -2", id="a stage before the first"),
 ]
 

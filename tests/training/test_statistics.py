@@ -146,6 +146,21 @@ UNSUPPORTED = [
     pytest.param([1.0, 2.0, 3.0], [False, True, False], "too few", id="three defects"),
     pytest.param([5.0] * 20, [True, False] * 10, "one size", id="no spread"),
     pytest.param([*range(1, 21)], [False] * 10 + [True] * 10, "perfectly separated", id="separated"),
+    pytest.param(
+        [*range(1, 10), *[10] * 4, *range(11, 20)],
+        [False] * 10 + [True] * 12,
+        "every smaller defect than 10 was missed and every larger one found, of that very size 3 of 4",
+        id="separated but for one size that was found and missed",
+    ),
+    pytest.param(
+        [1.2341 - 1e-4 * n for n in range(10)] + [1.2342 + 0.1 * n for n in range(10)],
+        [False] * 10 + [True] * 10,
+        "up to size 1.2341 was missed and every one from 1.2342 on",
+        id="sizes that three digits do not tell apart",
+    ),
+    pytest.param(
+        [*range(1, 11), *range(10, 20)], [True] * 10 + [False] * 10, "at least as large as", id="reversed, tied"
+    ),
     pytest.param([*range(1, 21)], [True] * 10 + [False] * 10, "larger than", id="separated the wrong way"),
     pytest.param([*range(1, 41)], [True, False] * 20, "not found more often", id="size does not matter"),
 ]

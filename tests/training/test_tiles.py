@@ -63,6 +63,48 @@ def grain(seed: int) -> NDArray[np.uint8]:
     return np.clip(130 + noise + 25 * np.sin(np.arange(WIDTH_PX) / 5), 0, 255).astype(np.uint8)
 
 
+def with_areas(root: Path) -> LabelledImages:
+    """Tiles of a good picture whose left half is white and does not count, and of one with two blots, one of which does not."""
+    good, ignored = grain(0), np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
+    good[:, : WIDTH_PX // 2], ignored[:, : WIDTH_PX // 2] = 255, 255
+    pixels, mask = blotted(1, (10, 10))
+    for values, value in ((pixels, 10), (mask, 255)):
+        values[100:114, 170:184] = value
+    pictures = {"good": good, "dot": pixels, "mask": mask, "ignored": ignored, "plain": grain(2)}
+    for name, values in pictures.items():
+        save(root / "x" / f"{name}.png", values)
+    rows = ["image,label,mask,ignore", "x/good.png,good,,x/ignored.png", "x/plain.png,good,,"]
+    (root / "labels.csv").write_text("\n".join([*rows, "x/dot.png,dot,x/mask.png,x/ignored.png", ""]))
+    dataset = open_dataset(str(root))
+    entries = tuple(SplitEntry(s.path, s.label, n, Role.FIT) for n, s in enumerate(dataset.samples))
+    return LabelledImages(dataset, entries, Preparation(WIDTH_PX, HEIGHT_PX, 1, tiling=TILING), None, ("x/plain.png",))
+
+
+def test_tiles_that_do_not_count_teach_nothing(tmp_path: Path) -> None:
+    pictures = with_areas(tmp_path)
+    tiles = tiles_to_fit(pictures, 0)
+    shown = [(pictures.entries[tiles.lessons[n].picture].path, n) for n in range(len(tiles))]
+    half = [n for path, n in shown if path == "x/good.png"]
+    assert half
+    for number in half:
+        area = tiles.ignored(number)
+        assert area is None or not area.all(), "all of the tile is white paint that does not count"
+        assert tiles.without_ignored(number)[0].max() < 255, "what does not count is filled as on a good part"
+    marked = [n for path, n in shown if path == "x/dot.png"]
+    assert marked
+    for number in marked:
+        assert tiles.without_ignored(number)[0].min() <= 10, "its blot is one that counts, and is shown"
+
+
+def test_a_picture_whose_every_mark_is_ignored_gives_no_tiles(tmp_path: Path) -> None:
+    pictures = with_areas(tmp_path)
+    mask = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
+    mask[10:24, 10:24] = 255
+    save(tmp_path / "x" / "mask.png", mask)
+    tiles = tiles_to_fit(pictures, 0)
+    assert {tiles.labels(n) for n in range(len(tiles))} == {(GOOD,)}
+
+
 def blotted(
     seed: int, at: tuple[int, int] | None = None, side_px: int = 14
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

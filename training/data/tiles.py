@@ -151,15 +151,21 @@ class LabelledTiles(LabelledImages):
         return {label: mask[window] for label, mask in masks.items() if mask[window].any()}
 
     def ignored(self, image: int) -> NDArray[np.bool_] | None:
-        """Also what a tile shows of the part outside the region of interest teaches nothing: it is painted over."""
         lesson = self.lessons[image]
-        key = ("ignored", lesson.picture)
-        area = self._held.get(key)
-        if area is None:
-            found = self.pictures.ignored(lesson.picture)
-            area = np.zeros((0, 0), np.uint8) if found is None else found.astype(np.uint8)
-            self._held.put(key, area)
-        return area[_window(self._cutter.boxes[lesson.tile])].astype(np.bool_) if area.size else None
+        area = _ignored(self.pictures, lesson.picture, self._held)
+        return None if area is None else area[_window(self._cutter.boxes[lesson.tile])]
+
+    def without_ignored(self, image: int) -> list[NDArray[np.uint8]]:
+        """As `LabelledImages.without_ignored`, cut from the picture: filled as it is when it is scored."""
+        area, lesson = self.ignored(image), self.lessons[image]
+        if area is None or not area.any():
+            return [self.pixels(image)]
+        key = ("filled", lesson.picture)
+        filled = self._held.get(key)
+        if filled is None:
+            filled = self.pictures.without_ignored(lesson.picture)[0]
+            self._held.put(key, filled)
+        return [self._cutter.cut(filled, lesson.tile), self.pixels(image)]
 
 
 def tiles_to_fit(pictures: LabelledImages, seed: int, progress: Progress = silent) -> LabelledTiles:
@@ -173,21 +179,39 @@ def tiles_to_fit(pictures: LabelledImages, seed: int, progress: Progress = silen
     lessons: list[Lesson] = []
     marked: list[Lesson] = []
     for picture in track(range(len(pictures)), "Choosing tiles", progress):
+        area = _ignored(pictures, picture, held)
         if pictures.is_good(picture):
-            chosen = sorted(random.permutation(len(cutter.boxes))[:share].tolist())
-            lessons += [Lesson(picture, tile, (GOOD,)) for tile in chosen]
+            order = random.permutation(len(cutter.boxes)).tolist()
+            counting = [tile for tile in order if area is None or not area[_window(cutter.boxes[tile])].all()]
+            lessons += [Lesson(picture, tile, (GOOD,)) for tile in sorted(counting[:share])]
         else:
-            marked += _marked(cutter, picture, _marks(pictures, picture, held))
+            masks = _marks(pictures, picture, held)
+            if area is not None:
+                masks = {label: mask * ~area for label, mask in masks.items()}
+            marked += _marked(cutter, picture, masks)
     kept = sorted(random.permutation(len(marked))[:most].tolist())
     return LabelledTiles(pictures, sorted([*lessons, *(marked[place] for place in kept)], key=_place), held)
 
 
+def _ignored(pictures: LabelledImages, picture: int, held: _Held) -> NDArray[np.bool_] | None:
+    """Where the picture does not count, None for nowhere."""
+    key = ("ignored", picture)
+    area = held.get(key)
+    if area is None:
+        found = pictures.ignored(picture)
+        area = np.zeros((0, 0), np.uint8) if found is None else found.astype(np.uint8)
+        held.put(key, area)
+    return area.astype(np.bool_) if area.size else None
+
+
 def _marked(cutter: Tiles, picture: int, masks: dict[str, NDArray[np.uint8]]) -> list[Lesson]:
-    """Tiles that show a good share of what is marked, with their classes, the largest area first."""
+    """Tiles that show a good share of what is marked and counts, with their classes, the largest area first."""
     areas = {label: [int((mask[_window(box)] >= 128).sum()) for box in cutter.boxes] for label, mask in masks.items()}
     if not areas:
         return []
     total = np.sum(list(areas.values()), axis=0)
+    if not total.any():
+        return []
     found = []
     for tile in np.flatnonzero(total >= max(1, _FULL_SHARE * total.max())).tolist():
         shown = [label for label in areas if areas[label][tile]]

@@ -127,11 +127,14 @@ class LabelledImages:
         return [*fillings(pixels, area, examples), pixels]
 
     def shows_what_counts(self, image: int) -> bool:
-        """Whether anything that is marked lies where the picture counts; also if nothing says where the defect is."""
-        area, mask = self.ignored(image), None
-        if area is not None and not self.is_good(image):
-            mask = self.mask(image)
-        return area is None or mask is None or not mask.any() or bool(((mask >= 128) & ~area).any())
+        """Whether the picture counts anywhere and, if it is marked, where; also if nothing says where the defect is."""
+        area = self.ignored(image)
+        if area is None:
+            return True
+        if area.all():
+            return False
+        mask = None if self.is_good(image) else self.mask(image)
+        return mask is None or not mask.any() or bool(((mask >= 128) & ~area).any())
 
     def _geometry(self, sample: Sample) -> tuple[int, int, Box]:
         """Width and height of the picture, and where the part is in it."""

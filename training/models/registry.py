@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,13 +47,28 @@ def read_settings(kind: ModelKind, assignments: Sequence[str]) -> Any:
             )
         try:
             values[key] = json.loads(text)
-        except ValueError:
+        except ValueError as error:
+            if text.lstrip()[:1] in ("{", "["):
+                raise ConfigError(
+                    f"the value of {assignment!r} is no JSON ({error}): quote it as the shell wants it"
+                ) from error
             values[key] = text
+    _check_known(kind.name, kind.settings, values)
     try:
         return TypeAdapter(kind.settings).validate_python(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"the settings of {kind.name} are not right: {problems}") from error
+
+
+def _check_known(place: str, settings: Any, values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a name within `values` that this dataclass, or one inside of it, has no field for."""
+    types = get_type_hints(settings)
+    for key, value in values.items():
+        if key not in types:
+            raise ConfigError(f"{key!r} sets nothing of {place}: its settings are {', '.join(types)}")
+        if isinstance(value, dict) and is_dataclass(types[key]):
+            _check_known(f"{key} of {place}", types[key], value)
 
 
 def learns_by_steps(kind: ModelKind, settings: Any) -> bool:

@@ -224,9 +224,14 @@ def _kept_stage(settings: ClassifierSettings) -> int | None:
 
 
 def _classes(data: LabelledImages, settings: ClassifierSettings) -> tuple[str, ...]:
-    """Defect classes, sorted. Raises DataError for a class that has the guard's name."""
+    """Defect classes, sorted. Raises DataError for a class that has the guard's name, and for mixtures of no label."""
     labels = {label for image in range(len(data)) for label in data.labels(image)}
     labels |= {data.label(image) for image in range(len(data))}
+    if unknown := sorted(set(settings.mixtures) - labels):
+        raise DataError(
+            f"the mixtures name {printable(unknown[0])!r}, a label that no image to fit on has: they have "
+            f"{', '.join(map(printable, sorted(labels)))}"
+        )
     plain = (labels - set(settings.mixtures)) | {name for shares in settings.mixtures.values() for name in shares}
     if UNFAMILIAR in plain:
         raise DataError(f"the class {UNFAMILIAR!r} is what the model calls parts unlike all others: rename that folder")

@@ -51,13 +51,15 @@ class ClassifierSettings:
             )
         if self.train_from < -1 or (self.levels and self.train_from > max(self.levels)):
             raise ConfigError(
-                f"got train_from {self.train_from}, and the last stage whose features count is {max(self.levels or (-1,))}: give "
-                "a stage up to that, or -1 to leave the backbone as it is"
+                f"got train_from {self.train_from}, and the last stage whose features count is {max(self.levels or (-1,))}: "
+                "give a stage up to that, or -1 to leave the backbone as it is"
             )
         if self.checkpoint and self.train_from < 0:
             raise ConfigError("with a frozen backbone there is no learning to resume: set train_from too, such as 3")
         if not 0 <= self.mixup < 1:
             raise ConfigError(f"got a mixup of {self.mixup}: give 0 for none, or a number below 1")
         for label, shares in self.mixtures.items():
-            if abs(sum(shares.values()) - 1) > 0.02 or min(shares.values()) < 0:
-                raise ConfigError(f"the shares of the label {label!r} are {shares}: they must add up to 1")
+            if not (abs(sum(shares.values()) - 1) <= 0.02 and min(shares.values()) >= 0):
+                raise ConfigError(
+                    f"the shares of the label {label!r} are {shares}: they must be from 0 on and add up to 1"
+                )

@@ -163,7 +163,10 @@ def _labelled(
             "with a larger --size, or leave these classes out; a model of whole images needs no masks"
         )
     if not marked:
-        raise DataError("none of the images to fit on shows a defect; a segmentation learns from marked regions")
+        raise DataError(
+            "none of the images to fit on shows a defect, and a segmentation learns from marked regions: add parts with marked "
+            "regions, two of each class at least, as some are kept for the test"
+        )
     return good, marked
 
 
