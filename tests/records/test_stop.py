@@ -71,7 +71,7 @@ def test_the_log_says_what_waits_for_the_next_start(
         forwarder = Forwarder(journal, lambda: GoesAway(url), LINE, interval_s=0.01)
         for sequence in range(1, judged + 1):
             journal.settle(inspection(sequence, Reason.SCORE_ABOVE_LIMIT))
-        assert forwarder.wait_idle(20) or not judged
+        assert not judged or forwarder.wait_idle(20)
         monkeypatch.setattr(GoesAway, "away", away)
         noted(journal)
         with caplog.at_level(logging.INFO, logger="inspector.line_records"):
