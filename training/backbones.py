@@ -195,7 +195,7 @@ def levels_at(network: nn.Module, name: str, strides: Sequence[int], otherwise: 
     """
     reach = [int(stage["reduction"]) for stage in network.feature_info]  # type: ignore[union-attr]
     if missing := [stride for stride in strides if stride not in reach]:
-        there, wanted = (", ".join(map(str, strides)) for strides in (sorted(set(reach)), missing))
+        there, wanted = (", ".join(map(str, some)) for some in (sorted(set(reach)), missing))
         raise ConfigError(
             f"the backbone {name} has stages at the strides {there} and none at {wanted}, which this kind of model looks at: "
             f"choose another backbone, such as {LITE0}{otherwise}"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
+_MOST_DIGITS = 12
 HANDBOOK_TARGETS = 60
 """Defects that MIL-HDBK-1823A asks for, at least, in a hit/miss test."""
 MIN_TARGETS = 10
@@ -139,10 +140,10 @@ def _no_curve(size: Floats, hit: NDArray[np.bool_], targets: float) -> str:
                 f"No curve: every smaller defect than {_size(edge)} was missed and every larger one found, of that very size "
                 f"{found} of {of}; defects of other sizes near it would tell how fast the PoD rises."
             )
-        digits = next(digits for digits in range(3, 18) if f"{edge:.{digits}g}" != f"{above:.{digits}g}")
+        missed, found_from = _apart(edge, above)
         return (
-            f"No curve: hits and misses are perfectly separated. Every defect up to size {edge:.{digits}g} was missed and "
-            f"every one from {above:.{digits}g} on found; defects of sizes between would tell where the PoD rises."
+            f"No curve: hits and misses are perfectly separated. Every defect up to size {missed} was missed and every one "
+            f"from {found_from} on found; defects of sizes between would tell where the PoD rises."
         )
     if size[hit].max() <= size[~hit].min():
         than = "at least as large as" if size[hit].max() == size[~hit].min() else "larger than"
@@ -152,6 +153,15 @@ def _no_curve(size: Floats, hit: NDArray[np.bool_], targets: float) -> str:
 
 def _size(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two sizes that differ, with as many digits as it takes to see it."""
+    shown, digits = (_size(one), _size(other)), 0
+    while shown[0] == shown[1] and digits < _MOST_DIGITS:
+        digits += 1
+        shown = f"{one:,.{digits}f}", f"{other:,.{digits}f}"
+    return shown
 
 
 class _Likelihood:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -19,8 +20,11 @@ from training.backbones import LITE0, bare_backbone, levels_at, pretrained_backb
 from training.checkpoint import load_fitted, save_fitted
 from training.data.layouts import open_dataset
 from training.data.samples import Dataset
+from training.data.training_set import LabelledImages
 from training.export import export_bundle
 from training.fit import FitPlan, fit
+from training.models.guided.network import GuidedFeatures
+from training.models.memory_bank.network import MemoryBankSpec
 from training.models.registry import model_kind, read_settings
 
 KINDS = ("memory-bank", "guided", "segmentation")
@@ -50,7 +54,8 @@ def test_from_a_weights_file_to_a_bundle(kind: str, parts: Dataset, tmp_path: Pa
     weights = weights_of(RESNET, tmp_path)
     settings = replace(SMALL[kind], backbone=RESNET, weights=weights)
     fitted = fit(parts, FitPlan(64, 64, kind=kind, settings=settings)).fitted
-    assert fitted.network.structure().get("backbone", RESNET) == RESNET
+    structure = fitted.network.structure()
+    assert (structure["bank"] if kind == "guided" else structure)["backbone"] == RESNET
     save_fitted(fitted, tmp_path / "fitted")
     Path(weights).unlink()
     again = load_fitted(tmp_path / "fitted")
@@ -114,14 +119,36 @@ def test_pictures_of_minus_one_to_one_are_brought_to_what_the_network_knows() ->
     ],
 )
 def test_what_cannot_be_is_told_before_a_picture_is_learned_from(
-    kind: str, settings: list[str], brings: str, says: str, parts: Dataset, tmp_path: Path
+    kind: str,
+    settings: list[str],
+    brings: str,
+    says: str,
+    parts: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def looked_at(*given: object) -> NoReturn:
+        raise AssertionError("a picture was looked at")
+
+    monkeypatch.setattr(LabelledImages, "pixels", looked_at)
     if brings:
         weights = tmp_path / "gone.pth" if brings == "gone" else weights_of(brings, tmp_path)
         settings = [*settings, f"weights={weights}"]
     read = read_settings(model_kind(kind), settings)
     with pytest.raises((ConfigError, DataError), match=says):
         fit(parts, FitPlan(64, 64, kind=kind, settings=read))
+
+
+@pytest.mark.parametrize("size", [(100, 100), (92, 60)])
+def test_a_network_that_drops_odd_rows_guides(size: tuple[int, int]) -> None:
+    """ConvNeXt halves 25 rows to 12, pooling by its edge to 13."""
+    name = "test_convnext"
+    features = GuidedFeatures(MemoryBankSpec(), backbone=name, network=bare_backbone(name).eval())
+    images = torch.zeros(1, size[1], size[0], 1, dtype=torch.uint8)
+    with torch.no_grad():
+        grids = features.of_heads(features.levels(images))
+    assert tuple(grid.shape[1] for grid in grids) == features.grid_channels
+    assert tuple(grids[0].shape[2:]) == (size[1] // 8, size[0] // 8)
 
 
 def test_a_transformer_remembers_by_stages_that_are_named(parts: Dataset, tmp_path: Path) -> None:

@@ -413,7 +413,7 @@ def test_settings_that_cannot_be_are_refused(settings) -> None:  # type: ignore[
 def test_mixtures_of_a_label_that_is_not_there_are_refused() -> None:
     settings = replace(SETTINGS, mixtures={"mabye": {"good": 1.0}})
     data = Pictures(np.stack([part(seed) for seed in range(4)])[..., None], ["good"] * 2 + ["maybe"] * 2)
-    with pytest.raises(DataError, match=r"'mabye', a label that no image .* they have good, maybe"):
+    with pytest.raises(DataError, match=r"'mabye', a label that no image .* labels are good, maybe: correct the name"):
         ClassifierFitter(data, settings)
 
 

@@ -308,6 +308,31 @@ def test_mirrored_pictures_teach_as_if_they_were_there(mirrored: Mirrored, turns
     assert len(seen.patches.patches) == 3 * 4 * 2
 
 
+@pytest.mark.parametrize("masks", [pytest.param(True, id="masks"), pytest.param(False, id="cells of unknown truth")])
+def test_a_region_of_interest_is_mirrored_with_its_picture(masks: bool) -> None:
+    """A region on the left: what it shows teaches as much mirrored as it is, and the other half nothing."""
+    whole = _set(3, 2)
+    stored, labels = whole.stored[:, 8:56], [whole.label(i) for i in range(5)]  # wider than high
+    region = np.zeros(stored.shape[1:3], bool)
+    region[:, :32] = True
+    assert whole.masks is not None
+    pools = []
+    for turned in (False, True):
+        here = region[:, ::-1] if turned else region
+        pixels, marks = (values[:, :, ::-1] if turned else values for values in (stored, whole.masks[:, 8:56]))
+        data = Pictures(np.ascontiguousarray(pixels), labels, np.ascontiguousarray(marks) if masks else None)
+        object.__setattr__(data, "region_of_interest", here)
+        features = GuidedFeatures(MemoryBankSpec(), torch.from_numpy(here.astype(np.float32))).eval()
+        both: list[Mirrored] = ["none"] if turned else ["none", "horizontal"]
+        pools.append([look(data, features, _ALL, 0, mirrored=how).cells for how in both])
+    (plain, mirrored), (turned_round,) = pools
+    for image in range(5):
+        for shown in (GOOD, DEFECT, UNKNOWN):
+            ours, theirs = (_sorted(cells, image, shown) for cells in ([mirrored], [plain, turned_round]))
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02)
+    assert len(mirrored.cells) == 2 * len(plain.cells)
+
+
 _ALL = Budget(100_000, 100_000, 100_000)
 
 

@@ -79,6 +79,11 @@ def test_settings_that_cannot_be_are_refused(typed: str, says: str) -> None:
         read_settings(model_kind("memory-bank"), [typed])
 
 
+def test_a_path_may_begin_with_a_bracket() -> None:
+    read = read_settings(model_kind("memory-bank"), ["weights=[old] parts.safetensors"])
+    assert read.weights == "[old] parts.safetensors"
+
+
 def test_settings_within_their_bounds_are_taken() -> None:
     read = read_settings(model_kind("memory-bank"), ["bank_size=1", 'spec={"levels":[2,6],"neighbourhood":1}'])
     assert (read.bank_size, read.spec.levels, read.spec.neighbourhood) == (1, (2, 6), 1)

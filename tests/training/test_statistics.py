@@ -159,6 +159,12 @@ UNSUPPORTED = [
         id="sizes that three digits do not tell apart",
     ),
     pytest.param(
+        [*range(900, 1900, 50)],
+        [False] * 10 + [True] * 10,
+        "up to size 1,350 was missed and every one from 1,400 on",
+        id="sizes beyond a thousand",
+    ),
+    pytest.param(
         [*range(1, 11), *range(10, 20)], [True] * 10 + [False] * 10, "at least as large as", id="reversed, tied"
     ),
     pytest.param([*range(1, 21)], [True] * 10 + [False] * 10, "larger than", id="separated the wrong way"),

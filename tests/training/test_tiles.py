@@ -63,8 +63,8 @@ def grain(seed: int) -> NDArray[np.uint8]:
     return np.clip(130 + noise + 25 * np.sin(np.arange(WIDTH_PX) / 5), 0, 255).astype(np.uint8)
 
 
-def with_areas(root: Path) -> LabelledImages:
-    """Tiles of a good picture whose left half is white and does not count, and of one with two blots, one of which does not."""
+def with_areas(root: Path, label: str = "dot", region: NDArray[np.bool_] | None = None) -> LabelledImages:
+    """A good picture whose left half is white and does not count, one with two blots, one of which does not, and a plain."""
     good, ignored = grain(0), np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
     good[:, : WIDTH_PX // 2], ignored[:, : WIDTH_PX // 2] = 255, 255
     pixels, mask = blotted(1, (10, 10))
@@ -74,14 +74,18 @@ def with_areas(root: Path) -> LabelledImages:
     for name, values in pictures.items():
         save(root / "x" / f"{name}.png", values)
     rows = ["image,label,mask,ignore", "x/good.png,good,,x/ignored.png", "x/plain.png,good,,"]
-    (root / "labels.csv").write_text("\n".join([*rows, "x/dot.png,dot,x/mask.png,x/ignored.png", ""]))
+    (root / "labels.csv").write_text("\n".join([*rows, f"x/dot.png,{label},x/mask.png,x/ignored.png", ""]))
     dataset = open_dataset(str(root))
     entries = tuple(SplitEntry(s.path, s.label, n, Role.FIT) for n, s in enumerate(dataset.samples))
-    return LabelledImages(dataset, entries, Preparation(WIDTH_PX, HEIGHT_PX, 1, tiling=TILING), None, ("x/plain.png",))
+    return LabelledImages(
+        dataset, entries, Preparation(WIDTH_PX, HEIGHT_PX, 1, tiling=TILING), region, ("x/plain.png",)
+    )
 
 
-def test_tiles_that_do_not_count_teach_nothing(tmp_path: Path) -> None:
-    pictures = with_areas(tmp_path)
+@pytest.mark.parametrize("label", ["dot", "filled", "ignored", "pixels"])
+def test_tiles_that_do_not_count_teach_nothing(label: str, tmp_path: Path) -> None:
+    """Whatever the class is called: these are also names of what is held of a picture."""
+    pictures = with_areas(tmp_path, label)
     tiles = tiles_to_fit(pictures, 0)
     shown = [(pictures.entries[tiles.lessons[n].picture].path, n) for n in range(len(tiles))]
     half = [n for path, n in shown if path == "x/good.png"]
@@ -89,11 +93,11 @@ def test_tiles_that_do_not_count_teach_nothing(tmp_path: Path) -> None:
     for number in half:
         area = tiles.ignored(number)
         assert area is None or not area.all(), "all of the tile is white paint that does not count"
-        assert tiles.without_ignored(number)[0].max() < 255, "what does not count is filled as on a good part"
+        assert tiles.filled(number).max() < 255, "what does not count is filled as on a good part"
     marked = [n for path, n in shown if path == "x/dot.png"]
     assert marked
     for number in marked:
-        assert tiles.without_ignored(number)[0].min() <= 10, "its blot is one that counts, and is shown"
+        assert tiles.filled(number).min() <= 10, "its blot is one that counts, and is shown"
 
 
 def test_a_picture_whose_every_mark_is_ignored_gives_no_tiles(tmp_path: Path) -> None:
@@ -103,6 +107,14 @@ def test_a_picture_whose_every_mark_is_ignored_gives_no_tiles(tmp_path: Path) ->
     save(tmp_path / "x" / "mask.png", mask)
     tiles = tiles_to_fit(pictures, 0)
     assert {tiles.labels(n) for n in range(len(tiles))} == {(GOOD,)}
+
+
+def test_marks_outside_the_region_of_interest_are_no_lesson(tmp_path: Path) -> None:
+    region = np.ones((HEIGHT_PX, WIDTH_PX), bool)
+    region[90:, 160:] = False
+    pictures = with_areas(tmp_path, region=region)
+    tiles = tiles_to_fit(pictures, 0)
+    assert {tiles.labels(n) for n in range(len(tiles))} == {(GOOD,)}, "one blot is ignored, the other painted over"
 
 
 def blotted(

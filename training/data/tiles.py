@@ -60,6 +60,10 @@ def check_tiling(width_px: int, height_px: int, tiling: TilingSpec) -> None:
         raise DataError(f"these are {count} tiles, the most are {MAX_TILES}: give a larger --tile or a smaller --size")
 
 
+_MASK = "mask of "
+"""Before a class in the keys of what is held, where pictures have other names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """One tile to learn from: the number of its picture in the set, of the tile in it, and the classes that it shows."""
@@ -155,17 +159,17 @@ class LabelledTiles(LabelledImages):
         area = _ignored(self.pictures, lesson.picture, self._held)
         return None if area is None else area[_window(self._cutter.boxes[lesson.tile])]
 
-    def without_ignored(self, image: int) -> list[NDArray[np.uint8]]:
-        """As `LabelledImages.without_ignored`, cut from the picture: filled as it is when it is scored."""
+    def filled(self, image: int) -> NDArray[np.uint8]:
+        """As `LabelledImages.filled`, cut from the picture: filled as it is when it is scored."""
         area, lesson = self.ignored(image), self.lessons[image]
         if area is None or not area.any():
-            return [self.pixels(image)]
+            return self.pixels(image)
         key = ("filled", lesson.picture)
-        filled = self._held.get(key)
-        if filled is None:
-            filled = self.pictures.without_ignored(lesson.picture)[0]
-            self._held.put(key, filled)
-        return [self._cutter.cut(filled, lesson.tile), self.pixels(image)]
+        whole = self._held.get(key)
+        if whole is None:
+            whole = self.pictures.filled(lesson.picture)
+            self._held.put(key, whole)
+        return self._cutter.cut(whole, lesson.tile)
 
 
 def tiles_to_fit(pictures: LabelledImages, seed: int, progress: Progress = silent) -> LabelledTiles:
@@ -182,7 +186,8 @@ def tiles_to_fit(pictures: LabelledImages, seed: int, progress: Progress = silen
         area = _ignored(pictures, picture, held)
         if pictures.is_good(picture):
             order = random.permutation(len(cutter.boxes)).tolist()
-            counting = [tile for tile in order if area is None or not area[_window(cutter.boxes[tile])].all()]
+            nothing = None if area is None else area | ~_region(pictures, area)
+            counting = [tile for tile in order if nothing is None or not nothing[_window(cutter.boxes[tile])].all()]
             lessons += [Lesson(picture, tile, (GOOD,)) for tile in sorted(counting[:share])]
         else:
             masks = _marks(pictures, picture, held)
@@ -204,6 +209,11 @@ def _ignored(pictures: LabelledImages, picture: int, held: _Held) -> NDArray[np.
     return area.astype(np.bool_) if area.size else None
 
 
+def _region(pictures: LabelledImages, like: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    region = pictures.region_of_interest
+    return np.ones_like(like) if region is None else region
+
+
 def _marked(cutter: Tiles, picture: int, masks: dict[str, NDArray[np.uint8]]) -> list[Lesson]:
     """Tiles that show a good share of what is marked and counts, with their classes, the largest area first."""
     areas = {label: [int((mask[_window(box)] >= 128).sum()) for box in cutter.boxes] for label, mask in masks.items()}
@@ -220,17 +230,22 @@ def _marked(cutter: Tiles, picture: int, masks: dict[str, NDArray[np.uint8]]) ->
 
 
 def _marks(pictures: LabelledImages, picture: int, held: _Held) -> dict[str, NDArray[np.uint8]]:
-    """What is marked on a defective picture by class, all of it as the main class if nothing tells them apart; or nothing."""
+    """What is marked on a defective picture by class, all of it as the main class if nothing tells them apart; or nothing.
+
+    Only within the region of interest: tiles are painted over outside.
+    """
     labels = pictures.labels(picture)
-    known = {label: held.get((label, picture)) for label in labels}
+    known = {label: held.get((_MASK + label, picture)) for label in labels}
     if all(mask is not None for mask in known.values()):
         return {label: mask for label, mask in known.items() if mask is not None and mask.size}
     masks = pictures.class_masks(picture)
     if masks is None:
         mask = pictures.mask(picture)
         masks = {} if mask is None else {labels[0]: mask}
+    if pictures.region_of_interest is not None:
+        masks = {label: mask * pictures.region_of_interest for label, mask in masks.items()}
     for label in labels:
-        held.put((label, picture), masks.get(label, np.zeros((0, 0), np.uint8)))
+        held.put((_MASK + label, picture), masks.get(label, np.zeros((0, 0), np.uint8)))
     return masks
 
 

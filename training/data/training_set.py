@@ -121,10 +121,19 @@ class LabelledImages:
         pixels, area = self.pixels(image), self.ignored(image)
         if area is None or not area.any():
             return [pixels]
-        examples = [
-            self.preparation.read(self._file(path)) for path in self.examples if path != self.entries[image].path
-        ]
-        return [*fillings(pixels, area, examples), pixels]
+        return [*fillings(pixels, area, self._examples(image)), pixels]
+
+    def filled(self, image: int) -> NDArray[np.uint8]:
+        """The first of these ways, without the work of the others."""
+        pixels, area = self.pixels(image), self.ignored(image)
+        if area is None or not area.any():
+            return pixels
+        return [*fillings(pixels, area, self._examples(image, 1)), pixels][0]
+
+    def _examples(self, image: int, most: int | None = None) -> list[NDArray[np.uint8]]:
+        """Pictures of good parts to fill this one from."""
+        others = [path for path in self.examples if path != self.entries[image].path]
+        return [self.preparation.read(self._file(path)) for path in others[:most]]
 
     def shows_what_counts(self, image: int) -> bool:
         """Whether the picture counts anywhere and, if it is marked, where; also if nothing says where the defect is."""

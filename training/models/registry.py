@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -48,9 +49,10 @@ def read_settings(kind: ModelKind, assignments: Sequence[str]) -> Any:
         try:
             values[key] = json.loads(text)
         except ValueError as error:
-            if text.lstrip()[:1] in ("{", "["):
+            if get_type_hints(kind.settings)[key] is not str and text.lstrip()[:1] in ("{", "["):
                 raise ConfigError(
-                    f"the value of {assignment!r} is no JSON ({error}): quote it as the shell wants it"
+                    f"the value of {assignment!r} is no JSON ({error}): write it like 'spec={{\"smoothing\": 0.5}}', in single "
+                    "quotes where a shell reads it"
                 ) from error
             values[key] = text
     _check_known(kind.name, kind.settings, values)
@@ -66,7 +68,9 @@ def _check_known(place: str, settings: Any, values: Mapping[str, Any]) -> None:
     types = get_type_hints(settings)
     for key, value in values.items():
         if key not in types:
-            raise ConfigError(f"{key!r} sets nothing of {place}: its settings are {', '.join(types)}")
+            nearest = get_close_matches(key, types, 1)
+            meant = f"; is {nearest[0]} meant?" if nearest else ""
+            raise ConfigError(f"{key!r} sets nothing of {place}: give one of {', '.join(types)}{meant}")
         if isinstance(value, dict) and is_dataclass(types[key]):
             _check_known(f"{key} of {place}", types[key], value)
 

@@ -208,7 +208,7 @@ class ClassifierFitter:
         """Names what is learned from, by content, and the settings: a state of other pictures or labels is not gone on with."""
         digest = hashlib.sha256()
         for image in images:
-            digest.update(hashlib.sha256(self._data.without_ignored(image)[0].tobytes()).digest())
+            digest.update(hashlib.sha256(self._data.filled(image).tobytes()).digest())
         digest.update(self._targets[torch.tensor(images)].numpy().tobytes())
         if self._data.region_of_interest is not None:
             digest.update(self._data.region_of_interest.tobytes())
@@ -229,8 +229,8 @@ def _classes(data: LabelledImages, settings: ClassifierSettings) -> tuple[str, .
     labels |= {data.label(image) for image in range(len(data))}
     if unknown := sorted(set(settings.mixtures) - labels):
         raise DataError(
-            f"the mixtures name {printable(unknown[0])!r}, a label that no image to fit on has: they have "
-            f"{', '.join(map(printable, sorted(labels)))}"
+            f"the mixtures name {printable(unknown[0])!r}, a label that no image to fit on has; their labels are "
+            f"{', '.join(map(printable, sorted(labels)))}: correct the name, or leave it out"
         )
     plain = (labels - set(settings.mixtures)) | {name for shares in settings.mixtures.values() for name in shares}
     if UNFAMILIAR in plain:

@@ -68,7 +68,7 @@ def see(
 
 def pixels_of(data: LabelledImages, images: Sequence[int]) -> Tensor:
     """float32 (n, channels, height, width) of 0 to 255, areas to ignore as on a good part."""
-    return torch.from_numpy(np.stack([data.without_ignored(image)[0] for image in images])).permute(0, 3, 1, 2).float()
+    return torch.from_numpy(np.stack([data.filled(image) for image in images])).permute(0, 3, 1, 2).float()
 
 
 def _room(shape: Sequence[int], images: int, views: int) -> Tensor | None:

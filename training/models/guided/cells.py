@@ -1,4 +1,4 @@
-"""What one look at the images leaves behind: patches for the bank and labelled cells for the heads, in bounded memory."""
+"""What looking at the images leaves behind: patches for the bank and labelled cells for the heads, in bounded memory."""
 
 from __future__ import annotations
 
@@ -70,14 +70,23 @@ class Seen:
 
 
 class _Sight(nn.Module):
-    """uint8 images → what the bank compares, then what the heads see, by one run of the trunk."""
+    """uint8 images → what the bank compares, then what the heads see, by one run of the trunk.
+
+    The images are turned round along `axes` of (rows, columns), and so is the region of interest.
+    """
 
     def __init__(self, features: GuidedFeatures) -> None:
         super().__init__()
         self.features = features
+        self.axes: tuple[int, ...] = ()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        levels = self.features.levels(images)
+        region = self.features.region
+        self.features.region = region.flip(self.axes)
+        try:
+            levels = self.features.levels(images.flip([1 + axis for axis in self.axes]))
+        finally:
+            self.features.region = region
         return (self.features.of_bank(levels), *self.features.of_heads(levels))
 
 
@@ -100,14 +109,11 @@ class _Look:
     ) -> tuple[Tensor, Tensor]:
         """Some cells of one image, (cells, channels) and what they show, from grids (channels, rows, columns) of it.
 
-        They are of the image turned round along `axes`. Where the region of interest is not like its mirror image, cells
-        that are in both count.
+        They are of the image turned round along `axes`.
         """
         size = _size(grids[0])
         joined = torch.cat([F.interpolate(grid[None], size, mode="bilinear")[0] for grid in grids]).flatten(1).T
         counts = self.counting(image, size, interest).reshape(size).flip(axes).flatten()
-        if interest is not None:
-            counts = counts & (interest.flatten() > 0)
         if self.data.is_good(image):
             chosen = self._some(torch.nonzero(counts).flatten(), self.good_each)
             return joined[chosen].half(), torch.full((len(chosen),), GOOD)
@@ -151,12 +157,14 @@ def look(
     cells: dict[int, list[tuple[Tensor, Tensor]]] = {}
     coarse = fine = None
     progress("Learning good parts and defects", 0, len(data))
-    with at_work(_Sight(features)) as see:
+    sight = _Sight(features)
+    with at_work(sight) as see:
         for start in range(0, len(data), BATCH):
             batch = range(start, min(start + BATCH, len(data)))
             pictures = np.stack([data.pixels(image) for image in batch])
             for axes in views:
-                banks, *grids = see(np.ascontiguousarray(np.flip(pictures, tuple(1 + axis for axis in axes))))
+                sight.axes = axes
+                banks, *grids = see(pictures)
                 if not start and not axes:
                     coarse, fine = (_interest(data, _size(grid)) for grid in (banks, grids[0]))
                 for place, image in enumerate(batch):

@@ -51,7 +51,7 @@ class FitSettings:
 
 
 class GuidedFitter:
-    """Looks at every image once; each fit then remembers and learns from what was seen of its images."""
+    """Looks at every image, mirrored too if told; each fit then remembers and learns from what was seen of its images."""
 
     def __init__(self, data: LabelledImages, settings: FitSettings, progress: Progress = silent) -> None:
         """Raises DataError without good parts or for a mask that does not fit its image."""

@@ -79,9 +79,11 @@ class GuidedFeatures(PatchFeatures):
         The finest stage is halved by mean and by maximum, so that a defect of a few pixels is not averaged away.
         """
         (finest, *fine), *coarser = [[levels[self._place(level)] for level in grid] for grid in self._of_heads]
-        mean = F.avg_pool2d(finest, 3, 2, 1, count_include_pad=False)
-        highest = F.max_pool2d(finest, 3, 2, 1)
-        return [torch.cat([mean, highest, *fine], dim=1), *(torch.cat(grid, dim=1) for grid in coarser)]
+        halved = [F.avg_pool2d(finest, 3, 2, 1, count_include_pad=False), F.max_pool2d(finest, 3, 2, 1)]
+        size = list(fine[0].shape[-2:])
+        if list(halved[0].shape[-2:]) != size:  # of odd sizes some networks drop the last row
+            halved = [F.interpolate(grid, size, mode="bilinear") for grid in halved]
+        return [torch.cat([*halved, *fine], dim=1), *(torch.cat(grid, dim=1) for grid in coarser)]
 
     @property
     def grid_channels(self) -> tuple[int, ...]:
