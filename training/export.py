@@ -77,14 +77,18 @@ def export_bundle(
 
 def _asked(fitted: Fitted, precision: Precision) -> tuple[Precision, bool]:
     """The precision of the bundle, and whether the network's graph must be converted to it. Raises BundleError."""
+    check_precision(fitted.network.kind, fitted.network.integers, precision)
     if not fitted.network.integers:
         return precision, precision is not Precision.FP32
-    if precision is Precision.FP16:
-        raise BundleError(
-            f"a {fitted.network.kind} computes in 8-bit integers and has no float16 form. Nothing was written; export it "
-            "without --precision"
-        )
     return Precision.INT8, False
+
+
+def check_precision(kind: str, integers: bool, precision: Precision) -> None:
+    """Raise BundleError for a precision that networks of this kind, of 8-bit `integers` or not, cannot be exported in."""
+    if integers and precision is Precision.FP16:
+        raise BundleError(
+            f"a {kind} computes in 8-bit integers and has no float16 form. Nothing was written; leave --precision out"
+        )
 
 
 def _manifest(

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -165,6 +166,19 @@ def test_a_full_disk_elsewhere_does_not_take_the_bundle(
     assert re.search(r"cannot be written.*The bundle is whole, in .*new", capsys.readouterr().err)
     assert open_bundle(tmp_path / "new").manifest.limits == fitted_line.outcome.fitted.limits
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_form_that_a_kind_has_not_is_refused_before_the_fit(
+    fitted_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(*given: object) -> NoReturn:
+        raise AssertionError("it was fitted")
+
+    monkeypatch.setattr("training.fit.fit", fit)
+    form = ["--model", "fast-bank", "--precision", "fp16"]
+    assert _run(monkeypatch, "fit", fitted_line.dataset.root, "--out", tmp_path / "new", *form) == 2
+    assert "has no float16 form" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def _refuse_int8(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

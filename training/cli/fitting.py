@@ -101,12 +101,15 @@ def fit_command(options: FitOptions) -> None:
     dataset = open_dataset(options.data)
     # Here and below: torch takes seconds to import, which `--help` and mistyped paths should not wait for.
     from training.device import DeviceChoice, computing_on
+    from training.export import Precision, check_precision
     from training.fit import fit
     from training.loop import processes
+    from training.models.registry import model_kind
     from training.tables import fit_view
 
     _check_places(options)
     plan = _plan(options, size, location)
+    check_precision(plan.kind, model_kind(plan.kind).integers, Precision(options.precision))
     left = "cancelled; nothing was left half-written"
     if options.resume is not None:
         left += f"; the same command, with --resume {options.resume}, goes on after the last whole epoch"

@@ -132,7 +132,7 @@ class ModelKind:
     `InspectionModel.structure`. `defects_to_fit` is the share of each class's parts that fitting wants, where it uses any.
     `by_steps` says that it may learn in many small steps: its settings then have a `checkpoint`, the folder from which a
     fit that was killed goes on, and torchrun's processes share the steps. `input_pixels` is how many the model's input has
-    at most where nobody says how large it is to be.
+    at most where nobody says how large it is to be. `integers` is that of its networks.
     """
 
     name: str
@@ -143,4 +143,5 @@ class ModelKind:
     rebuild: Rebuild
     defects_to_fit: float = 0.0
     by_steps: bool = False
+    integers: bool = False
     input_pixels: int = 224 * 224

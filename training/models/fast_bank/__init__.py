@@ -1,7 +1,7 @@
 """Good parts only, fast: a memory bank on features that 8-bit integers give."""
 
 from training.models.fast_bank.fitting import FastBankFitter, FitSettings, rebuild
-from training.models.fast_bank.network import NAME
+from training.models.fast_bank.network import NAME, FastBank
 from training.models.kind import LearnsFrom, ModelKind
 
 FAST_BANK = ModelKind(
@@ -11,4 +11,5 @@ FAST_BANK = ModelKind(
     settings=FitSettings,
     begin=FastBankFitter,
     rebuild=rebuild,
+    integers=FastBank.integers,
 )
