@@ -86,6 +86,8 @@ def log_in(browser: object) -> Iterator[LogIn]:
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
         page.goto(path)
+        # What is typed before the page is joined to the server is lost.
+        page.wait_for_function("() => window.did_handshake || !document.querySelector('#app')")
         return page
 
     yield make

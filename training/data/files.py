@@ -10,8 +10,15 @@ from inspector.errors import DataError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there in one step. Raises DataError."""
+    """Write `data` to `path`, replacing what is there in one step. Raises DataError.
+
+    A device or a pipe is written to, never replaced: the programs of a whole machine need /dev/null. Of a link the target is.
+    """
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

@@ -26,6 +26,10 @@ def check_can_write(path: Path) -> None:
     """Raise DataError if a report could not be written to `path`: before the minutes of work, not after."""
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the name of the file to write")
+    if path.exists() and not path.is_file():
+        if not os.access(path, os.W_OK):
+            raise DataError(f"{path} may not be written to; choose another path")
+        return
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise DataError(f"{path} cannot be written: {parent} is no folder that may be written to; choose another path")
