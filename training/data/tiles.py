@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,6 +85,14 @@ class _Held:
             self._arrays.move_to_end(key)
         return self._arrays.get(key)
 
+    def made(self, key: tuple[str, int], make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """What is held under the key, made and held if it is not."""
+        array = self.get(key)
+        if array is None:
+            array = make()
+            self.put(key, array)
+        return array
+
     def put(self, key: tuple[str, int], array: NDArray[np.uint8]) -> None:
         before = self._arrays.pop(key, None)
         self._bytes -= 0 if before is None else before.nbytes
@@ -129,11 +137,7 @@ class LabelledTiles(LabelledImages):
     def pixels(self, image: int) -> NDArray[np.uint8]:
         """uint8 (height, width, channels) of the tile, as the model is shown it. Raises DataError."""
         lesson = self.lessons[image]
-        key = ("pixels", lesson.picture)
-        picture = self._held.get(key)
-        if picture is None:
-            picture = self.pictures.pixels(lesson.picture)
-            self._held.put(key, picture)
+        picture = self._held.made(("pixels", lesson.picture), lambda: self.pictures.pixels(lesson.picture))
         return self._cutter.cut(picture, lesson.tile)
 
     def labels(self, image: int) -> tuple[str, ...]:
@@ -164,11 +168,7 @@ class LabelledTiles(LabelledImages):
         area, lesson = self.ignored(image), self.lessons[image]
         if area is None or not area.any():
             return self.pixels(image)
-        key = ("filled", lesson.picture)
-        whole = self._held.get(key)
-        if whole is None:
-            whole = self.pictures.filled(lesson.picture)
-            self._held.put(key, whole)
+        whole = self._held.made(("filled", lesson.picture), lambda: self.pictures.filled(lesson.picture))
         return self._cutter.cut(whole, lesson.tile)
 
 
@@ -200,12 +200,12 @@ def tiles_to_fit(pictures: LabelledImages, seed: int, progress: Progress = silen
 
 def _ignored(pictures: LabelledImages, picture: int, held: _Held) -> NDArray[np.bool_] | None:
     """Where the picture does not count, None for nowhere."""
-    key = ("ignored", picture)
-    area = held.get(key)
-    if area is None:
+
+    def drawn() -> NDArray[np.uint8]:
         found = pictures.ignored(picture)
-        area = np.zeros((0, 0), np.uint8) if found is None else found.astype(np.uint8)
-        held.put(key, area)
+        return np.zeros((0, 0), np.uint8) if found is None else found.astype(np.uint8)
+
+    area = held.made(("ignored", picture), drawn)
     return area.astype(np.bool_) if area.size else None
 
 
