@@ -99,6 +99,9 @@ SMALL = {
     "exposure_us": 500.0,
 }
 
+# Slow enough, and with buffers enough, that a busy machine loses nothing of its own.
+EASY = {"rate_hz": 40.0, "buffers": 128}
+
 
 def source(**options: object) -> GenicamSource:
     return GenicamSource(device=DEVICE, **{**SMALL, **options})

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from gige import DEVICE, SMALL, FakeCamera, first, frames, source, torn
+from gige import DEVICE, EASY, SMALL, FakeCamera, first, frames, source, torn
 from typer.testing import CliRunner
 
 from inspector.cameras.sources.buffers import Pool
@@ -148,12 +148,14 @@ class Chunks:
 
 
 def test_a_counter_in_the_frame_numbers_the_parts(gige: FakeCamera) -> None:
-    with closing(source()) as camera:
+    with closing(source(**EASY)) as camera:
         camera.open()
         first(1, camera.grabs())
         camera._counter.restart()
         camera._chunks = Chunks([7, 8, 12, 13])
-        camera._options = GenicamSource(device=DEVICE, trigger_number="chunk:CounterValue", **SMALL)._options
+        camera._options = GenicamSource(
+            device=DEVICE, trigger_number="chunk:CounterValue", **{**SMALL, **EASY}
+        )._options
         grabs = first(5, camera.grabs())
         camera._chunks = None
     first_one, *losses = [grab.count for grab in grabs if isinstance(grab, Lost) and not torn(grab)]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from gige import fake_camera, first, frames, source, torn
+from gige import EASY, fake_camera, first, frames, source, torn
 
 from inspector.cameras.sources import genicam
 from inspector.cameras.sources.source import Grab, Lost, Taken
@@ -27,8 +27,7 @@ WRONGS = [
 def test_odd_numbers_and_clocks_give_a_frame_or_a_gap(
     fault: str, lost: list[int], says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Slow enough, and with buffers enough, that a busy machine loses nothing of its own.
-    with fake_camera("--fault", f"20:{fault}"), closing(source(rate_hz=40.0, buffers=128)) as camera:
+    with fake_camera("--fault", f"20:{fault}"), closing(source(**EASY)) as camera:
         camera.open()
         grabs = first(40, camera.grabs())
     losses = [grab for grab in grabs if isinstance(grab, Lost) and not torn(grab)]
@@ -50,7 +49,7 @@ def test_odd_numbers_and_clocks_give_a_frame_or_a_gap(
 )
 def test_a_camera_that_was_changed_is_set_anew(fault: str, says: str) -> None:
     """What comes otherwise is a gap each time, and opened anew the camera gives what the line file says."""
-    with fake_camera("--fault", f"20:{fault}"), closing(source()) as camera:
+    with fake_camera("--fault", f"20:{fault}"), closing(source(**EASY)) as camera:
         camera.open()
         seen: list[Grab] = []
         grabs = camera.grabs()
@@ -88,7 +87,7 @@ def test_a_clock_of_this_computer_that_is_set_moves_no_frame(monkeypatch: pytest
         time_ns=lambda: time.time_ns() + offsets_s[-1] * 1_000_000_000,
     )
     monkeypatch.setattr(genicam, "time", stepped)
-    with fake_camera(), closing(source(rate_hz=40.0, buffers=128)) as camera:
+    with fake_camera(), closing(source(**EASY)) as camera:
         camera.open()
         grabs = camera.grabs()
         first(30, grabs)
