@@ -20,9 +20,7 @@ from requires import require, require_tool
 
 _PASSWORD = "test-only"
 
-_ALONE = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
+_ALONE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 _NO_ROWS = """
 DO $$ DECLARE name text; BEGIN
   SET LOCAL session_replication_role = replica;  -- neither foreign keys nor triggers

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from training_line import Line
-from training_pictures import write_parts
+from training_pictures import save, stamped, write_parts
 
 from inspector.inference.bundle import MODEL_FILE
 from training.data.layouts import open_dataset
@@ -32,3 +32,9 @@ def exported(fitted_line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing a graph takes seconds: tests of what comes after it take the graph that there is."""
     graph = fitted_line.bundle.read(MODEL_FILE)
     monkeypatch.setattr("training.export.to_onnx", lambda network, shape: graph)
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> list[Path]:
+    """Pictures that the model rejects, of good parts with a stamp."""
+    return [save(tmp_path / "rejects" / f"{seed}.png", stamped(seed)) for seed in range(700, 703)]

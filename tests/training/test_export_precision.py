@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -17,8 +18,8 @@ from full_disk import files_of_at_most
 from onnx import TensorProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from requires import require
-from training_line import Line
-from training_pictures import Pictures, part
+from training_line import OTHERS, Line, scores_of
+from training_pictures import Pictures, part, save
 
 from inspector.errors import BundleError
 from inspector.inference.bundle import MODEL_FILE, Bundle, open_bundle
@@ -31,6 +32,7 @@ from training.exporting.kept import keep_images
 from training.exporting.nodes import NodeGroup, node_groups, searches
 from training.exporting.parity import MAX_FLIPS, agree
 from training.exporting.reduce import Evidence, Loaders, Reduced, reduce_precision
+from training.extend import extend, leave_out
 
 
 def reduced(line: Line, path: Path, name: str, precision: Precision) -> tuple[Bundle, Parity]:
@@ -436,3 +438,45 @@ def test_half_precision_leaves_the_search_as_it_is(fp16: tuple[Bundle, Parity]) 
 def test_groups_of_a_graph_without_convolutions() -> None:
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], name="r")], "g", [], [])
     assert node_groups(graph) == []
+
+
+# --- a bundle of less precision that is extended ------------------------------------------------------------------
+
+
+def _search_reads(bundle: Bundle) -> set[str]:
+    """Of what kind the nodes are that the search of a bundle reads from."""
+    proto = onnx.load_from_string(bundle.read(MODEL_FILE))
+    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
+    (search,) = (node for node in proto.graph.node if node.op_type == "Gemm")
+    assert "DequantizeLinear" in makers.values(), "convolutions are of integers"
+    return {makers.get(name, "constant") for name in search.input}
+
+
+def test_an_int8_bundle_is_extended_and_searches_with_floats(
+    int8: tuple[Bundle, Parity], rejects: list[Path], tmp_path: Path
+) -> None:
+    bundle, limit = int8[0], int8[0].manifest.limits.score
+    assert _search_reads(bundle) == {"DequantizeLinear"}
+    first = extend(bundle, rejects, tmp_path / "b", "b", reason="new stamp")
+    assert all(picture.before > limit >= picture.after for picture in first.pictures)
+    assert _search_reads(first.bundle) == {"Identity", "constant"}
+    moved = scores_of(first.bundle, OTHERS) - scores_of(bundle, OTHERS)
+    assert moved.max() <= 3e-3 * limit, "nothing rises but by the rounding of the search"
+    other = save(tmp_path / "other.png", cv2.rectangle(part(950).copy(), (8, 8), (20, 20), 250, 2))
+    second = extend(first.bundle, [other], tmp_path / "c", "c")
+    assert second.pictures[0].before > limit >= second.pictures[0].after
+    neither = leave_out(leave_out(second.bundle, 2, tmp_path / "d", "d").bundle, 1, tmp_path / "e", "e").bundle
+    np.testing.assert_allclose(scores_of(neither, OTHERS), scores_of(bundle, OTHERS), rtol=5e-3)
+
+
+@pytest.mark.parametrize("guaranteed", [True, False])
+def test_what_an_int8_limit_promises_is_an_estimate_once_the_search_is_another(
+    int8: tuple[Bundle, Parity], rejects: list[Path], tmp_path: Path, guaranteed: bool
+) -> None:
+    manifest = replace(int8[0].manifest, basis=replace(int8[0].manifest.basis, guaranteed=guaranteed))
+    extended = extend(replace(int8[0], manifest=manifest), rejects, tmp_path / "b", "b").bundle
+    without = leave_out(extended, 1, tmp_path / "c", "c").bundle
+    for bundle in (extended, without):
+        assert not bundle.manifest.basis.guaranteed
+        assert bundle.manifest.basis.statement.count("is an estimate until the limit is set anew") == 1
+    assert "were added to the memory" not in without.manifest.basis.statement

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from training_line import Line
-from training_pictures import part, save, write_parts
+from training_line import OTHERS, Line, scores_of
+from training_pictures import part, save, stamped, write_parts
 
 from inspector.errors import BundleError, ConfigError, DataError
 from inspector.inference.bundle import MODEL_FILE, Bundle, open_bundle, write_bundle
@@ -24,38 +23,18 @@ from inspector.reports import bundle_card
 from training import cli
 from training import extend as extending
 from training.data.layouts import open_dataset
-from training.export import Precision, export_bundle
 from training.extend import extend, leave_out
 from training.models.memory_bank.extension import Memory, MemoryGraph, uncovered, weights_for
 from training.successor import decoded_input, preparation_of
-
-
-def _marked(seed: int) -> NDArray[np.uint8]:
-    """A good part with a stamp that no part to fit on had."""
-    pixels = part(seed).copy()
-    cv2.circle(pixels, (32, 32), 9, 250, 2)
-    return pixels
-
-
-@pytest.fixture
-def rejects(tmp_path: Path) -> list[Path]:
-    return [save(tmp_path / "rejects" / f"{seed}.png", _marked(seed)) for seed in range(700, 703)]
-
-
-def _scores(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    return np.array([scores.score for scores in Engine(bundle, threads=1).infer(images)])
-
-
-OTHERS = np.stack([part(seed, defect=seed % 2 == 0)[..., None] for seed in range(500, 516)])
 
 
 def test_rejects_pass_and_so_do_others_like_them(fitted_line: Line, rejects: list[Path], tmp_path: Path) -> None:
     bundle, limit = fitted_line.bundle, fitted_line.bundle.manifest.limits.score
     result = extend(bundle, rejects, tmp_path / "b", "b", reason="new stamp")
     assert all(picture.before > limit >= picture.after for picture in result.pictures)
-    alike = np.stack([_marked(seed)[..., None] for seed in range(800, 806)])
-    assert (_scores(bundle, alike) > limit).all()
-    assert _scores(result.bundle, alike).mean() < 0.95 * _scores(bundle, alike).mean()
+    alike = np.stack([stamped(seed)[..., None] for seed in range(800, 806)])
+    assert (scores_of(bundle, alike) > limit).all()
+    assert scores_of(result.bundle, alike).mean() < 0.95 * scores_of(bundle, alike).mean()
 
 
 def test_no_more_is_added_than_it_takes(fitted_line: Line, rejects: list[Path], tmp_path: Path) -> None:
@@ -70,7 +49,7 @@ def test_no_more_is_added_than_it_takes(fitted_line: Line, rejects: list[Path], 
 
 def test_no_score_rises_and_defects_stay_rejected(fitted_line: Line, rejects: list[Path], tmp_path: Path) -> None:
     bundle, limit = fitted_line.bundle, fitted_line.bundle.manifest.limits.score
-    before, after = _scores(bundle, OTHERS), _scores(extend(bundle, rejects, tmp_path / "b", "b").bundle, OTHERS)
+    before, after = scores_of(bundle, OTHERS), scores_of(extend(bundle, rejects, tmp_path / "b", "b").bundle, OTHERS)
     assert (after <= before + 1e-3 * before).all()
     assert ((after > limit) == (before > limit)).all()
 
@@ -104,15 +83,15 @@ def test_an_addition_can_be_left_out_and_the_others_stay(
 ) -> None:
     bundle = fitted_line.bundle
     first = extend(bundle, rejects[:1], tmp_path / "1", "b1").bundle
-    save(tmp_path / "other.png", np.rot90(_marked(710)).copy() // 2)
+    save(tmp_path / "other.png", np.rot90(stamped(710)).copy() // 2)
     second = extend(first, [tmp_path / "other.png"], tmp_path / "2", "b2")
     assert second.number == 2
     without_first = leave_out(second.bundle, 1, tmp_path / "3", "b3").bundle
     only_second = extend(bundle, [tmp_path / "other.png"], tmp_path / "4", "b4").bundle
     assert [change.what for change in without_first.manifest.history] == ["extended", "extended", "left out"]
-    np.testing.assert_allclose(_scores(without_first, OTHERS), _scores(only_second, OTHERS), rtol=0.05, atol=1.0)
+    np.testing.assert_allclose(scores_of(without_first, OTHERS), scores_of(only_second, OTHERS), rtol=0.05, atol=1.0)
     neither = leave_out(without_first, 2, tmp_path / "5", "b5").bundle
-    np.testing.assert_allclose(_scores(neither, OTHERS), _scores(bundle, OTHERS), rtol=1e-6)
+    np.testing.assert_allclose(scores_of(neither, OTHERS), scores_of(bundle, OTHERS), rtol=1e-6)
     assert neither.manifest.basis.statement == bundle.manifest.basis.statement
     assert neither.manifest.golden == bundle.manifest.golden
     with pytest.raises(DataError, match="has no addition 1; it has none"):
@@ -135,7 +114,7 @@ def test_a_golden_defect_that_would_pass_stops_it(fitted_line: Line, tmp_path: P
 def test_a_defect_of_the_data_to_check_that_would_pass_stops_it(
     fitted_line: Line, rejects: list[Path], tmp_path: Path
 ) -> None:
-    save(tmp_path / "data" / "stamp" / "a.png", _marked(700))
+    save(tmp_path / "data" / "stamp" / "a.png", stamped(700))
     save(tmp_path / "data" / "good" / "b.png", part(1))
     with pytest.raises(DataError, match=r"1 of 1 defective pictures .* would pass: stamp/a.png"):
         extend(fitted_line.bundle, rejects, tmp_path / "b", "b", check=open_dataset(str(tmp_path / "data")))
@@ -170,7 +149,7 @@ def test_the_memory_grows_only_so_far(
     monkeypatch.setattr(extending, "MOST_GROWTH", 0.01)  # one patch of 150
     first = extend(fitted_line.bundle, rejects[:1], tmp_path / "1", "b1")
     assert first.patches == 1
-    still = [path for path in rejects if _scores(first.bundle, _input(path))[0] > first.bundle.manifest.limits.score]
+    still = [path for path in rejects if scores_of(first.bundle, _input(path))[0] > first.bundle.manifest.limits.score]
     with pytest.raises(DataError, match="has grown by 1 patches"):
         extend(first.bundle, still or _golden_defect(first.bundle, tmp_path), tmp_path / "2", "b2")
 
@@ -197,52 +176,6 @@ def test_the_graph_holds_the_memory_that_was_fitted(fitted_line: Line) -> None:
     network = fitted_line.outcome.fitted.network
     np.testing.assert_allclose(memory.points, network.bank.numpy(), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(memory.weights, network.weights.numpy(), rtol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def int8(fitted_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    graph = fitted_line.bundle.read(MODEL_FILE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.export.to_onnx", lambda network, shape: graph)
-        folder = tmp_path_factory.mktemp("int8") / "b"
-        return export_bundle(fitted_line.outcome.fitted, folder, "b8", precision=Precision.INT8)[0]
-
-
-def _search_reads(bundle: Bundle) -> set[str]:
-    """Of what kind the nodes are that the search of a bundle reads from."""
-    proto = onnx.load_from_string(bundle.read(MODEL_FILE))
-    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
-    (search,) = (node for node in proto.graph.node if node.op_type == "Gemm")
-    assert "DequantizeLinear" in makers.values(), "convolutions are of integers"
-    return {makers.get(name, "constant") for name in search.input}
-
-
-def test_an_int8_bundle_is_extended_and_searches_with_floats(int8: Bundle, rejects: list[Path], tmp_path: Path) -> None:
-    limit = int8.manifest.limits.score
-    assert _search_reads(int8) == {"DequantizeLinear"}
-    first = extend(int8, rejects, tmp_path / "b", "b", reason="new stamp")
-    assert all(picture.before > limit >= picture.after for picture in first.pictures)
-    assert _search_reads(first.bundle) == {"Identity", "constant"}
-    moved = _scores(first.bundle, OTHERS) - _scores(int8, OTHERS)
-    assert moved.max() <= 3e-3 * limit, "nothing rises but by the rounding of the search"
-    other = save(tmp_path / "other.png", cv2.rectangle(part(950).copy(), (8, 8), (20, 20), 250, 2))
-    second = extend(first.bundle, [other], tmp_path / "c", "c")
-    assert second.pictures[0].before > limit >= second.pictures[0].after
-    neither = leave_out(leave_out(second.bundle, 2, tmp_path / "d", "d").bundle, 1, tmp_path / "e", "e").bundle
-    np.testing.assert_allclose(_scores(neither, OTHERS), _scores(int8, OTHERS), rtol=5e-3)
-
-
-@pytest.mark.parametrize("guaranteed", [True, False])
-def test_what_an_int8_limit_promises_is_an_estimate_once_the_search_is_another(
-    int8: Bundle, rejects: list[Path], tmp_path: Path, guaranteed: bool
-) -> None:
-    manifest = replace(int8.manifest, basis=replace(int8.manifest.basis, guaranteed=guaranteed))
-    extended = extend(replace(int8, manifest=manifest), rejects, tmp_path / "b", "b").bundle
-    without = leave_out(extended, 1, tmp_path / "c", "c").bundle
-    for bundle in (extended, without):
-        assert not bundle.manifest.basis.guaranteed
-        assert bundle.manifest.basis.statement.count("is an estimate until the limit is set anew") == 1
-    assert "were added to the memory" not in without.manifest.basis.statement
 
 
 def test_only_uncovered_patches_are_taken_the_farthest_first() -> None:

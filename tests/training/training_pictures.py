@@ -38,6 +38,13 @@ def exposure(pixels: NDArray[np.uint8], gain: float, shift_px: int) -> NDArray[n
     return np.clip(moved, 0, 255).astype(np.uint8)
 
 
+def stamped(seed: int) -> NDArray[np.uint8]:
+    """A good part with a stamp that no part to fit on had."""
+    pixels = part(seed).copy()
+    cv2.circle(pixels, (32, 32), 9, 250, 2)
+    return pixels
+
+
 def save(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
     """Write pixels as the file type of the path's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
