@@ -3,14 +3,15 @@
     computing_on(choice) ─▶ best_device() ─▶ modules and batches go there ─▶ results come back ─▶ export on the CPU
 
 One choice holds for the process, as for torch's own default device, so that kinds need not hand it on. On CUDA features and
-scores are computed in float32 proper, not TensorFloat-32, and by algorithms that give the same result each time: the limit is
-set on these scores. The exported graph is held to what torch gives on the CPU, not to them. Only learning by steps
-(`training.loop`) uses half precision.
+scores are computed in float32 proper, not TensorFloat-32, and by algorithms that give the same result each time where torch has
+them; where it has none, it warns. The limit is set on these scores. The exported graph is held to what torch gives on the CPU,
+not to them. Only learning by steps (`training.loop`) uses half precision.
 """
 
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,7 +55,11 @@ def computing_on(choice: DeviceChoice) -> Iterator[torch.device]:
     before = _choice.set(choice)
     cudnn = torch.backends.cudnn
     kept = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    repeatable = torch.get_deterministic_debug_mode()
     cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
+    if best_device().type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS promises no same result
+        torch.set_deterministic_debug_mode("warn")
     try:
         yield best_device()
     except torch.OutOfMemoryError as error:
@@ -64,6 +69,7 @@ def computing_on(choice: DeviceChoice) -> Iterator[torch.device]:
         ) from error
     finally:
         cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = kept
+        torch.set_deterministic_debug_mode(repeatable)
         _choice.reset(before)
 
 

@@ -112,12 +112,21 @@ def train(
 
 @contextmanager
 def processes() -> Iterator[int]:
-    """Join the processes that torchrun started, if it did; gives this one's rank. NCCL on CUDA, else gloo."""
+    """Join the processes that torchrun started, if it did; gives this one's rank. NCCL on CUDA, else gloo.
+
+    Raises ConfigError if there are more of them on this machine than GPUs, where they would use these.
+    """
     if _started_together() < 2:
         yield 0
         return
     on_gpu = best_device().type == "cuda"
     if on_gpu:
+        here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if here > gpus:
+            raise ConfigError(
+                f"torchrun started {here} processes on this machine, which has {gpus} GPU(s), and each needs one of its own: "
+                f"give torchrun --nproc-per-node={gpus}, or the command --device cpu"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:

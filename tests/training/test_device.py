@@ -6,7 +6,9 @@ cannot show is CUDA's arithmetic, speed and memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from training_pictures import Pictures, part
 from inspector.errors import ConfigError
 from training import device
 from training.device import DeviceChoice, at_work, best_device, computing_on
+from training.loop import LoopSettings
 from training.models.registry import KINDS
 from training.models.scoring import score_images
 from training.progress import silent
@@ -133,6 +136,36 @@ def test_which_device_is_taken(
         assert chosen.type == best_device().type == expected
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("train_from", [pytest.param(4, id="from kept features"), pytest.param(0, id="from pixels")])
+def test_learning_in_half_precision_tells_parts_apart(monkeypatch: pytest.MonkeyPatch, train_from: int) -> None:
+    """As on a GPU, by the CPU's own half precision: every step that has no bfloat16, or must not lose digits, would show."""
+    autocast, asked = torch.autocast, set()
+
+    def half(device: str, dtype: torch.dtype, enabled: bool) -> Any:
+        asked.add((device, enabled))
+        return autocast("cpu", dtype=torch.bfloat16)
+
+    monkeypatch.setattr("training.loop.torch.autocast", half)
+    loop = LoopSettings(epochs=2, batch=4, rate=3e-4)
+    settings = replace(SMALL["classifier"], views=2, train_from=train_from, loop=loop)
+    pictures = _pictures()
+    network = KINDS["classifier"].begin(pictures, settings, silent).fit(range(len(pictures)))
+    scores = score_images(network, pictures, range(len(pictures)), lambda done: None).scores
+    assert asked == {("cpu", False)}
+    assert {tensor.dtype for tensor in network.state_dict().values()} <= {torch.float32, torch.int64}
+    assert scores[6:].min() > scores[:6].max()
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("cuda", 1), ("cpu", 0)])
+def test_a_gpu_is_asked_for_the_same_result_each_time(monkeypatch: pytest.MonkeyPatch, kind: str, asked: int) -> None:
+    monkeypatch.setattr(device, "_gpu", lambda: torch.device(kind, 0))
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with computing_on(DeviceChoice.AUTO):
+        assert torch.get_deterministic_debug_mode() == asked
+        assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) is bool(asked)
+    assert torch.get_deterministic_debug_mode() == 0
 
 
 def test_cuda_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

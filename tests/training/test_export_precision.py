@@ -23,7 +23,7 @@ from training_pictures import Pictures, part, save
 
 from inspector.errors import BundleError
 from inspector.inference.bundle import MODEL_FILE, Bundle, open_bundle
-from inspector.inference.engine import Engine, self_test
+from inspector.inference.engine import Engine, available_providers, self_test
 from inspector.inference.open_vino import openvino_installed
 from inspector.part import Frame, Scores
 from training.export import Parity, Precision, export_bundle
@@ -177,6 +177,15 @@ def test_openvino_judges_the_same(
     require(openvino_installed(), "the package openvino is not installed; pip install inspector[openvino]")
     bundle = {"int8": int8[0], "fp16": fp16[0], "fp32": fitted_line.bundle}[precision]
     assert self_test(Engine(bundle, "OpenVINO", 1), lambda data: prepared(fitted_line, data)).passed
+
+
+@pytest.mark.parametrize("provider", ["CUDA", "TensorRT"])
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_gpu_judges_the_same(fitted_line: Line, fp16: tuple[Bundle, Parity], precision: str, provider: str) -> None:
+    if provider not in available_providers():
+        pytest.skip(f"the installed onnxruntime does not bring {provider}")
+    bundle = {"fp16": fp16[0], "fp32": fitted_line.bundle}[precision]
+    assert self_test(Engine(bundle, provider, 1), lambda data: prepared(fitted_line, data)).passed
 
 
 def test_fp16_keeps_its_inputs_and_all_but_the_convolutions(fitted_line: Line, fp16: tuple[Bundle, Parity]) -> None:

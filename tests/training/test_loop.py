@@ -184,6 +184,15 @@ def test_processes_are_refused_only_where_there_is_nothing_to_share(
         check_shares_work("memory-bank", by_steps=by_steps)
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("training.loop.best_device", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr("training.loop.torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"4 processes .* has 1 GPU.*--nproc-per-node=1, .*--device cpu"), processes():
+        raise AssertionError("it goes on")
+
+
 @pytest.mark.parametrize(("others", "refused"), [([2, 2], False), ([2, 0], True)], ids=["one state", "two states"])
 def test_processes_that_see_other_states_do_not_wait_for_each_other(
     others: list[int], refused: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

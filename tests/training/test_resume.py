@@ -132,10 +132,15 @@ def test_a_fit_that_was_killed_and_cancelled_ends_with_the_network_of_one_that_w
     assert [name for name in resumed if not torch.equal(resumed[name], uninterrupted[name])] == []
 
 
+TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch finds no two GPUs here")
+
+
 @pytest.mark.slow
-def test_two_processes_share_a_fit_and_the_first_writes_it(tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=TWO_GPUS)])
+def test_two_processes_share_a_fit_and_the_first_writes_it(tmp_path: Path, data: Path, device: str) -> None:
     log = tmp_path / "log"
     arguments = _fit(data, tmp_path / "bundle", "--checkpoint", tmp_path / "fitted", "--resume", tmp_path / "state")
+    arguments += ["--device", device]
     assert _ended(arguments, log, processes=2) == 0, log.read_text()
     assert log.read_text().count("Fitted and exported") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"bundle", "fitted", "state", "log"}

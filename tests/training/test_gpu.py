@@ -1,0 +1,65 @@
+"""Fitting on a real GPU, where torch finds one. Elsewhere `test_device.py` stands for it, and cannot show its arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_kinds import LEARNS_ONCE, SMALL
+from training_pictures import save, write_parts
+
+from inspector.inference.engine import Engine
+from training.data.layouts import open_dataset
+from training.data.samples import Dataset
+from training.device import DeviceChoice, computing_on
+from training.export import export_bundle
+from training.fit import FitPlan, Fitted, fit
+from training.loop import LoopSettings
+from training.models.registry import KINDS
+from training.statistics import auroc
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+
+SETTINGS = {
+    **SMALL,
+    "classifier": replace(SMALL["classifier"], views=2, train_from=4, loop=LoopSettings(epochs=2, batch=8, rate=3e-4)),
+}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Good parts, and blots with a mask each."""
+    root = write_parts(tmp_path_factory.mktemp("parts"), good=16, defects={"blot": 8})
+    for path in sorted(root.glob("blot/*.png")):
+        mask = np.where(np.asarray(Image.open(path)) == 15, 255, 0).astype(np.uint8)
+        save(root / "ground_truth" / "blot" / f"{path.stem}_mask.png", mask)
+    return open_dataset(str(root))
+
+
+def fitted_on(device: DeviceChoice, parts: Dataset, kind: str) -> Fitted:
+    with computing_on(device):
+        return fit(parts, FitPlan(64, 64, kind=kind, settings=SETTINGS[kind], **LEARNS_ONCE)).fitted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_on_the_gpu_is_repeatable_judges_as_one_on_the_cpu_and_passes_the_gate(
+    kind: str, parts: Dataset, tmp_path: Path
+) -> None:
+    ours, again, theirs = (fitted_on(device, parts, kind) for device in (*2 * (DeviceChoice.CUDA,), DeviceChoice.CPU))
+    states = ours.network.state_dict(), again.network.state_dict()
+    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
+    assert {tensor.device.type for tensor in states[0].values()} == {"cpu"}
+
+    bundle, parity = export_bundle(ours, tmp_path / "bundle", "gpu-1")
+    assert parity.score < 1e-2
+    pictures = ours.kept.judged
+    scores = np.array([each.score for each in Engine(bundle).infer(pictures)])
+    with torch.no_grad():
+        on_cpu = theirs.network(torch.from_numpy(pictures))[0].numpy()
+    rejected = on_cpu > theirs.limits.score
+    assert np.corrcoef(scores, on_cpu)[0, 1] > 0.9
+    assert (auroc(scores[~rejected], scores[rejected]) or 1.0) > 0.9
