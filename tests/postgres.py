@@ -20,7 +20,10 @@ from requires import require, require_tool
 
 _PASSWORD = "test-only"
 
-_ALONE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_ALONE = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 _NO_ROWS = """
 DO $$ DECLARE name text; BEGIN
   SET LOCAL session_replication_role = replica;  -- neither foreign keys nor triggers
@@ -30,14 +33,18 @@ DO $$ DECLARE name text; BEGIN
 END $$
 """
 _SHAPE = """
-SELECT (SELECT string_agg(version_num, ' ') FROM alembic_version), md5(string_agg(concat_ws(' ', relname, attname, atttypid,
-  attnotnull), ',' ORDER BY relname, attnum)) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-  WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i') AND attnum > 0 AND NOT attisdropped
+SELECT (SELECT string_agg(version_num, ' ') FROM alembic_version), md5(string_agg(fact, ',' ORDER BY fact)) FROM (
+  SELECT concat_ws(' ', relname, attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)) AS fact
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+  UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+  UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace) AS facts
 """
 
 
 class PostgresServer:
-    """A cluster in a temporary folder. Each test takes a database of its own with `create`."""
+    """A cluster in a temporary folder. Tests take databases with `create`, or share one that they empty or clear."""
 
     def __init__(self, folder: Path, bin_folder: Path) -> None:
         self.folder = folder
@@ -98,20 +105,22 @@ class PostgresServer:
         self._execute(url, _ALONE, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
     def clear(self, url: str) -> None:
-        """Remove all rows but those of versions, and whoever is still connected; tables stay, which is faster still."""
+        """Remove all rows but those of versions, and whoever is still connected, and count from the start; tables stay."""
         self._execute(url, _ALONE, _NO_ROWS)
 
     def shape(self, url: str) -> str:
-        """What the tables and indexes of a database are, and of which version: the same text if they are the same."""
-        return str(self._execute(url, _SHAPE))
+        """A digest of its tables, indexes and constraints, and the version; "" without a version. Nothing of triggers."""
+        (version,) = self._execute(url, "SELECT to_regclass('alembic_version')")[0]
+        return "" if version is None else str(self._execute(url, _SHAPE))
 
-    def _execute(self, url: str, *statements: str) -> object:
+    def _execute(self, url: str, *statements: str) -> list[tuple[object, ...]]:
+        """The rows of the last statement."""
         import psycopg
 
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else None
+            return cursor.fetchall() if cursor.description else []
 
     def _signal(self, number: signal.Signals) -> None:
         server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))

@@ -57,11 +57,13 @@ def computing_on(choice: DeviceChoice) -> Iterator[torch.device]:
     kept = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
     repeatable = torch.get_deterministic_debug_mode()
     cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
-    if best_device().type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS promises no same result
-        torch.set_deterministic_debug_mode("warn")
     try:
-        yield best_device()
+        device = best_device()
+        if device.type == "cuda":
+            # Read once, at the first product on a GPU, so it stays: torch takes no other word that cuBLAS repeats itself.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.set_deterministic_debug_mode("warn")
+        yield device
     except torch.OutOfMemoryError as error:
         raise ConfigError(
             "the GPU has too little memory left: give a smaller --size or fewer images at once, end what else uses it, or "

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -32,6 +33,8 @@ from training.progress import Curve, Progress, silent
 
 _WARM_UP = 0.1
 _CLIP_NORM = 5.0
+_FIRST_SPEAKS_S = 10.0
+"""torchrun ends all processes as soon as one has ended: the others let the first say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +117,22 @@ def train(
 def processes() -> Iterator[int]:
     """Join the processes that torchrun started, if it did; gives this one's rank. NCCL on CUDA, else gloo.
 
-    Raises ConfigError if there are more of them on this machine than GPUs, where they would use these.
+    Raises ConfigError if they are to compute on GPUs and this machine has fewer of those than processes.
     """
     if _started_together() < 2:
         yield 0
         return
     on_gpu = best_device().type == "cuda"
     if on_gpu:
-        here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-        if here > gpus:
+        number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if _started_here() > gpus:
+            if number:
+                time.sleep(_FIRST_SPEAKS_S)
             raise ConfigError(
-                f"torchrun started {here} processes on this machine, which has {gpus} GPU(s), and each needs one of its own: "
-                f"give torchrun --nproc-per-node={gpus}, or the command --device cpu"
+                f"torchrun started {_started_here()} processes on this machine, and each needs a GPU of its own; GPUs here: "
+                f"{gpus}. Give torchrun --nproc-per-node={gpus}, or the command --device cpu"
             )
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(number)
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield dist.get_rank()
@@ -150,7 +155,12 @@ def _started_together() -> int:
 
 def processes_here() -> int:
     """How many of the processes that torchrun started share this machine's memory; 1 without it."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _processes() > 1 else 1
+    return _started_here() if _processes() > 1 else 1
+
+
+def _started_here() -> int:
+    """How many of the processes that torchrun started it started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _check_together(first: int, folder: Path | None) -> None:

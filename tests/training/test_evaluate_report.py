@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from training_kinds import LEARNS_ONCE, SMALL
+from training_kinds import SMALL
 from training_line import Line
 from training_pictures import part, save, write_parts
 
@@ -335,7 +335,7 @@ def outlined(tmp_path_factory: pytest.TempPathFactory) -> Report:
         mask = np.where(np.asarray(Image.open(path)) == 15, 255, 0).astype(np.uint8)
         save(root / "parts" / "ground_truth" / path.parent.name / f"{path.stem}_mask.png", mask)
     dataset = open_dataset(str(root / "parts"))
-    outcome = fit(dataset, FitPlan(64, 64, kind="segmentation", settings=SMALL["segmentation"], **LEARNS_ONCE))
+    outcome = fit(dataset, FitPlan(64, 64, kind="segmentation", settings=SMALL["segmentation"]))
     bundle, _ = export_bundle(outcome.fitted, root / "bundle", "outlines-1")
     return build_report(bundle, dataset, None, replace(QUICK, latency_runs=0))
 

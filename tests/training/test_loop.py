@@ -184,13 +184,44 @@ def test_processes_are_refused_only_where_there_is_nothing_to_share(
         check_shares_work("memory-bank", by_steps=by_steps)
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "3"}.items():
+class _Joined(Exception):
+    """The processes would have met here."""
+
+
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """This is the second of two processes that want GPUs; gives those that it takes."""
+    taken: list[int] = []
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
+
+    def join(backend: str) -> None:
+        raise _Joined(backend)
+
     monkeypatch.setattr("training.loop.best_device", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr("training.loop.torch.cuda.set_device", taken.append)
+    monkeypatch.setattr("training.loop.dist.init_process_group", join)
+    return taken
+
+
+def test_each_process_takes_a_gpu_of_its_own(one_of_two: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.loop.torch.cuda.device_count", lambda: 2)
+    with pytest.raises(_Joined, match="nccl"), processes():
+        raise AssertionError("they met")
+    assert one_of_two == [1]
+
+
+def test_more_processes_than_gpus_are_refused(one_of_two: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.loop.torch.cuda.device_count", lambda: 1)
-    with pytest.raises(ConfigError, match=r"4 processes .* has 1 GPU.*--nproc-per-node=1, .*--device cpu"), processes():
+    waited: list[float] = []
+    monkeypatch.setattr("training.loop.time.sleep", waited.append)
+    with (
+        pytest.raises(ConfigError, match=r"2 processes .* GPUs here: 1.*--nproc-per-node=1, .*--device cpu"),
+        processes(),
+    ):
         raise AssertionError("it goes on")
+    assert waited, "the first process speaks before torchrun ends all"
+    assert not one_of_two
 
 
 @pytest.mark.parametrize(("others", "refused"), [([2, 2], False), ([2, 0], True)], ids=["one state", "two states"])
@@ -222,7 +253,13 @@ def test_two_processes_learn_one_network(tmp_path: Path) -> None:
     """With what torchrun tells them, and gloo on the CPU."""
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     (port,) = free_ports(1)
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    together = {
+        "CUDA_VISIBLE_DEVICES": "",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", WORKER, str(tmp_path), *paths]
     workers = [
         subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"

@@ -21,6 +21,7 @@ from inspector.inference.bundle import open_bundle
 from training.cli import main
 from training.models.registry import learns_by_steps, model_kind, read_settings, resumable
 
+ON_CPU = ("--device", "cpu")  # where the same result is promised
 ROOT = Path(__file__).resolve().parents[2]
 LEARNING = ["train_from=4", "views=2", 'loop={"epochs": 4, "batch": 8, "rate": 0.0003}']
 # One thread, so that sums are added in one order; and no rendezvous beyond this machine.
@@ -116,7 +117,7 @@ def test_a_fit_that_was_killed_and_cancelled_ends_with_the_network_of_one_that_w
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, log = tmp_path / "state", tmp_path / "log"
-    arguments = _fit(data, tmp_path / "bundle", "--resume", state, "--checkpoint", tmp_path / "resumed")
+    arguments = _fit(data, tmp_path / "bundle", "--resume", state, "--checkpoint", tmp_path / "resumed", *ON_CPU)
     assert _end_after_an_epoch(arguments, state, log, signal.SIGKILL) == -signal.SIGKILL
     assert _end_after_an_epoch(arguments, state, log, signal.SIGTERM) == 130
     told = " ".join(log.read_text().split())
@@ -126,7 +127,7 @@ def test_a_fit_that_was_killed_and_cancelled_ends_with_the_network_of_one_that_w
     assert len(list(state.iterdir())) == 1
     assert _ended(arguments, log) == 0, log.read_text()
     assert open_bundle(tmp_path / "bundle").manifest.classes == ("blot", "line", "unfamiliar")
-    _fitted_here(_fit(data, tmp_path / "whole-bundle", "--checkpoint", tmp_path / "whole"), monkeypatch)
+    _fitted_here(_fit(data, tmp_path / "whole-bundle", "--checkpoint", tmp_path / "whole", *ON_CPU), monkeypatch)
     resumed, uninterrupted = (load_file(tmp_path / name / "network.safetensors") for name in ("resumed", "whole"))
     assert resumed.keys() == uninterrupted.keys()
     assert [name for name in resumed if not torch.equal(resumed[name], uninterrupted[name])] == []

@@ -75,7 +75,7 @@ PARTS: Mapping[str, Callable[[int], NDArray[np.uint8]]] = {
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one kind: its bundle, how far the graph is from torch, and how it judged what was kept to test."""
+    """What became of one kind: what was fitted, its bundle, how far that is from torch, how it judged what was kept to test."""
 
     fitted: Fitted
     bundle: Bundle
@@ -246,15 +246,16 @@ def test_the_graph_looks_where_defects_count(made: Mapping[str, Made], kind: str
 def test_corrected_biases_keep_such_a_guided_model_close_to_itself(made: Mapping[str, Made], tmp_path: Path) -> None:
     """All of it in 8 bits, before any group is left float: the mean score moves less than without the correction."""
     graph, kept = made["guided"].bundle.read(MODEL_FILE), made["guided"].fitted.kept
-    made = Int8(graph, kept.taught, tmp_path)
+    converter = Int8(graph, kept.taught, tmp_path)
     with patch.object(BiasCorrection, "correct", lambda self, proto: None):
-        rounded = made.make(made.groups)
-    wanted, corrected, uncorrected = (scores_of(each, kept.judged) for each in (graph, made.make(made.groups), rounded))
+        rounded = converter.make(converter.groups)
+    whole = converter.make(converter.groups)
+    wanted, corrected, uncorrected = (given_by(each, kept.judged) for each in (graph, whole, rounded))
     assert abs(corrected.mean() - wanted.mean()) < abs(uncorrected.mean() - wanted.mean())
     assert np.corrcoef(corrected, wanted)[0, 1] > 0.98
 
 
-def scores_of(graph: bytes, images: np.ndarray) -> np.ndarray:
+def given_by(graph: bytes, images: np.ndarray) -> np.ndarray:
     """As ONNX Runtime gives them: float (n,)."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return np.array([session.run(["score"], {"images": image[None]})[0][0] for image in images])

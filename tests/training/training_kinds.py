@@ -13,9 +13,6 @@ from training.models.guided.perceptrons import TrainSettings
 from training.models.memory_bank.fitting import FitSettings as BankSettings
 from training.models.segmentation.fitting import FitSettings as SegmentationSettings
 
-LEARNS_ONCE: Mapping[str, Any] = {"false_reject_rate": 0.4, "confidence": 0.6}
-"""A promise that two parts held out can keep: a model learns once, and not once more for each share of the parts."""
-
 SMALL: Mapping[str, Any] = {
     "memory-bank": BankSettings(bank_size=100, candidates=600),
     "fast-bank": FastSettings(bank_size=100, candidates=600),

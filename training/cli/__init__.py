@@ -47,7 +47,8 @@ def main() -> None:
     try:
         app()
     except InspectorError as error:
-        if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started the first speaks for all
+        # Of the processes that torchrun started on a machine the first speaks for all.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             say(f"inspector-train: {error}", error=True)
         sys.exit(_EXIT_ERROR)
     except KeyboardInterrupt:
