@@ -9,10 +9,9 @@ from typing import NoReturn
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from training_kinds import SMALL
-from training_pictures import save, write_parts
+from training_pictures import mark, write_parts
 
 from inspector.errors import ConfigError, DataError
 from inspector.inference.engine import Engine
@@ -34,11 +33,7 @@ RESNET, TRANSFORMER = "test_resnet", "vit_tiny_patch16_224"
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Good parts, and blots with a mask each."""
-    root = write_parts(tmp_path_factory.mktemp("parts"), good=12, defects={"blot": 6})
-    for path in sorted(root.glob("blot/*.png")):
-        mask = np.where(np.asarray(Image.open(path)) == 15, 255, 0).astype(np.uint8)
-        save(root / "ground_truth" / "blot" / f"{path.stem}_mask.png", mask)
-    return open_dataset(str(root))
+    return open_dataset(str(mark(write_parts(tmp_path_factory.mktemp("parts"), good=12, defects={"blot": 6}))))
 
 
 def weights_of(name: str, path: Path) -> str:

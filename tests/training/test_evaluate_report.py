@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from training_kinds import SMALL
 from training_line import Line
-from training_pictures import part, save, write_parts
+from training_pictures import mark, part, save, write_parts
 
 from inspector.errors import ConfigError, DataError
 from inspector.inference.bundle import Bundle
@@ -331,10 +330,7 @@ def outlined(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Of a bundle that outlines two classes."""
     root = tmp_path_factory.mktemp("outlined")
     write_parts(root / "parts", good=10, defects={"blot": 5, "cut": 5})
-    for path in sorted(root.glob("parts/[bc]*/*.png")):
-        mask = np.where(np.asarray(Image.open(path)) == 15, 255, 0).astype(np.uint8)
-        save(root / "parts" / "ground_truth" / path.parent.name / f"{path.stem}_mask.png", mask)
-    dataset = open_dataset(str(root / "parts"))
+    dataset = open_dataset(str(mark(root / "parts")))
     outcome = fit(dataset, FitPlan(64, 64, kind="segmentation", settings=SMALL["segmentation"]))
     bundle, _ = export_bundle(outcome.fitted, root / "bundle", "outlines-1")
     return build_report(bundle, dataset, None, replace(QUICK, latency_runs=0))

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from training_kinds import SMALL
-from training_pictures import save, write_parts
+from training_pictures import mark, write_parts
 
 from inspector.inference.engine import Engine
 from training.data.layouts import open_dataset
@@ -34,11 +33,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Good parts, and blots with a mask each."""
-    root = write_parts(tmp_path_factory.mktemp("parts"), good=16, defects={"blot": 8})
-    for path in sorted(root.glob("blot/*.png")):
-        mask = np.where(np.asarray(Image.open(path)) == 15, 255, 0).astype(np.uint8)
-        save(root / "ground_truth" / "blot" / f"{path.stem}_mask.png", mask)
-    return open_dataset(str(root))
+    return open_dataset(str(mark(write_parts(tmp_path_factory.mktemp("parts"), good=16, defects={"blot": 8}))))
 
 
 def fitted_on(device: DeviceChoice, parts: Dataset, kind: str) -> Fitted:

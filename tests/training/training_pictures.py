@@ -62,6 +62,15 @@ def write_parts(root: Path, *, good: int, defects: dict[str, int] | None = None,
     return root
 
 
+def mark(root: Path) -> Path:
+    """A mask of the blot in every defective picture of `write_parts`, as data sets of this layout have them."""
+    for path in sorted(root.glob("[!g]*/*.png")):
+        pixels = np.asarray(Image.open(path))
+        mask = np.where((pixels[..., 0] if pixels.ndim == 3 else pixels) == 15, 255, 0).astype(np.uint8)
+        save(root / "ground_truth" / path.parent.name / f"{path.stem}_mask.png", mask)
+    return root
+
+
 class Pictures(LabelledImages):
     """Labelled images in memory: uint8 (n, 64, 64, 1), each of a part of its own, all good unless `labels` says else."""
 
