@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,10 @@ def show_parts(desk: WebDesk, values: list[int]) -> list[Answer]:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[WebDesk]:
-    """A desk whose line has a toy bundle, so that a service can run on it; 12 parts were judged this shift."""
+    """A desk whose line has a toy bundle, so that a service can run on it; 12 parts were judged this shift, which goes on."""
     toy_bundle(tmp_path / "bundles" / "tiles")
-    desk = prepare(tmp_path, 12)
+    next_shift = datetime.now(UTC).astimezone() + timedelta(hours=12)  # in the time of this machine
+    desk = prepare(tmp_path, 12, web=f'shifts = ["{next_shift:%H:%M}"]')
     text = desk.line_file.read_text().replace("deadline_ms = 500 ", "deadline_ms = 20000 ")
     desk.line_file.write_text(text + f'[modbus]\nlisten = "127.0.0.1:{free_port()}"\n')
     with serving(desk):
