@@ -1,6 +1,4 @@
-"""Every kind of model on a line: fitted from one folder of pictures in colour, of which only the middle counts, exported, and
-served together by a real `inspector serve`.
-"""
+"""Every kind of model on a line: fitted from one folder, exported, and served together by a real `inspector serve`."""
 
 from __future__ import annotations
 
@@ -10,21 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import grpc
 import numpy as np
-import onnxruntime
 import pytest
-import torch
 from numpy.typing import NDArray
 from training_kinds import SMALL
 from training_pictures import part, save
 from typer.testing import CliRunner
 
 from inspector.cli import app
-from inspector.inference.bundle import MODEL_FILE, Bundle, open_bundle
-from inspector.inference.engine import Engine
+from inspector.inference.bundle import Bundle, open_bundle
 from inspector.part import Verdict
 from inspector.signalling.registers import StationBlock
 from inspector.sim.demo.processes import Children, free_ports, wait_serving
@@ -35,9 +29,7 @@ from inspector.v1.inspection_service_pb2_grpc import InspectionServiceStub
 from training.checkpoint import load_fitted, save_fitted
 from training.data.layouts import open_dataset
 from training.export import Parity, export_bundle
-from training.exporting.biases import BiasCorrection
-from training.exporting.int8 import Int8
-from training.fit import FitPlan, Fitted, fit
+from training.fit import FitPlan, fit
 from training.fit import TestResult as Outcome
 from training.models.classifier.fitting import ClassifierSettings
 from training.models.registry import KINDS
@@ -48,12 +40,8 @@ BLOT, LINE = 15, 250
 """Grey levels of defects, which no good part has."""
 
 
-LEFT, RIGHT = 8, 56
-"""Columns between which defects count."""
-
-
 def lined(seed: int) -> NDArray[np.uint8]:
-    pixels = part(seed, colour=True)
+    pixels = part(seed)
     row = 8 + seed * 7 % 44
     pixels[row : row + 4] = LINE
     return pixels
@@ -61,13 +49,12 @@ def lined(seed: int) -> NDArray[np.uint8]:
 
 def stranger(seed: int) -> NDArray[np.uint8]:
     """Another product altogether: a checkerboard."""
-    board = np.asarray(np.indices((64, 64)).sum(0) // 5 % 2 * 200 + 20, np.uint8)
-    return np.repeat(board[..., None], 3, axis=2)
+    return np.asarray(np.indices((64, 64)).sum(0) // 5 % 2 * 200 + 20, np.uint8)
 
 
 PARTS: Mapping[str, Callable[[int], NDArray[np.uint8]]] = {
-    "fine": lambda seed: part(seed, colour=True),
-    "blotted": lambda seed: part(seed, defect=True, colour=True),
+    "fine": part,
+    "blotted": lambda seed: part(seed, defect=True),
     "lined": lined,
     "strange": stranger,
 }
@@ -75,9 +62,8 @@ PARTS: Mapping[str, Callable[[int], NDArray[np.uint8]]] = {
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one kind: what was fitted, its bundle, how far that is from torch, how it judged what was kept to test."""
+    """What became of one kind: its bundle, how far the graph is from torch, and how it judged what was kept to test."""
 
-    fitted: Fitted
     bundle: Bundle
     parity: Parity
     test: Outcome
@@ -96,12 +82,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 good parts, and 12 each of two kinds of defects with masks."""
     root = tmp_path_factory.mktemp("served") / "data"
     for seed in range(30):
-        save(root / "good" / f"{seed:02d}.png", PARTS["fine"](seed))
+        save(root / "good" / f"{seed:02d}.png", part(seed))
     for name, draw, level in (("blot", PARTS["blotted"], BLOT), ("line", lined, LINE)):
         for seed in range(12):
             pixels = draw(10_000 + seed)
             save(root / name / f"{seed:02d}.png", pixels)
-            mask = np.where(pixels[..., 0] == level, 255, 0).astype(np.uint8)
+            mask = np.where(pixels == level, 255, 0).astype(np.uint8)
             save(root / "ground_truth" / name / f"{seed:02d}_mask.png", mask)
     return root
 
@@ -110,15 +96,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(data: Path) -> Mapping[str, Made]:
     """A bundle of every kind, by way of a fitted model on disk. Limits are set on parts held out, so that each learns once."""
     dataset = open_dataset(str(data))
-    region = np.zeros((64, 64), np.uint8)
-    region[:, LEFT:RIGHT] = 255
-    plan = FitPlan(64, 64, seed=3, false_reject_rate=0.1, confidence=0.5, region_of_interest=region)
+    plan = FitPlan(64, 64, seed=3, false_reject_rate=0.1, confidence=0.5)
     found = {}
     for kind in KINDS:
         outcome = fit(dataset, replace(plan, kind=kind, settings=SETTINGS[kind]))
         save_fitted(outcome.fitted, data.parent / f"{kind}.fitted")
         fitted = load_fitted(data.parent / f"{kind}.fitted")
-        found[kind] = Made(fitted, *export_bundle(fitted, data.parent / kind, f"{kind}-1"), outcome.test)
+        found[kind] = Made(*export_bundle(fitted, data.parent / kind, f"{kind}-1"), outcome.test)
     return found
 
 
@@ -226,36 +210,3 @@ def test_verdicts_name_the_class_that_the_kind_tells(seen: Mapping[str, Seen], k
     """Of a part that is none of its classes only the classifier says so; what others that know classes call it is left open."""
     replies = seen[kind].replies
     assert {name: replies[name].defect_class for name in CLASSES[kind]} == CLASSES[kind]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_the_graph_looks_where_defects_count(made: Mapping[str, Made], kind: str) -> None:
-    fitted, bundle = made[kind].fitted, made[kind].bundle
-    images = fitted.kept.judged[:3].copy()
-    spoilt = images.copy()
-    spoilt[:, :, : LEFT // 2] = 15
-    with torch.no_grad():
-        wanted = fitted.network(torch.from_numpy(images))[0].numpy()
-    before, after = ([each.score for each in Engine(bundle).infer(some)] for some in (images, spoilt))
-    np.testing.assert_allclose(before, wanted, rtol=0.02)
-    np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.slow
-def test_corrected_biases_keep_such_a_guided_model_close_to_itself(made: Mapping[str, Made], tmp_path: Path) -> None:
-    """All of it in 8 bits, before any group is left float: the mean score moves less than without the correction."""
-    graph, kept = made["guided"].bundle.read(MODEL_FILE), made["guided"].fitted.kept
-    converter = Int8(graph, kept.taught, tmp_path)
-    with patch.object(BiasCorrection, "correct", lambda self, proto: None):
-        rounded = converter.make(converter.groups)
-    whole = converter.make(converter.groups)
-    wanted, corrected, uncorrected = (given_by(each, kept.judged) for each in (graph, whole, rounded))
-    assert abs(corrected.mean() - wanted.mean()) < abs(uncorrected.mean() - wanted.mean())
-    assert np.corrcoef(corrected, wanted)[0, 1] > 0.98
-
-
-def given_by(graph: bytes, images: np.ndarray) -> np.ndarray:
-    """As ONNX Runtime gives them: float (n,)."""
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    return np.array([session.run(["score"], {"images": image[None]})[0][0] for image in images])
